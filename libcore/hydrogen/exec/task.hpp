@@ -1,0 +1,151 @@
+#pragma once
+// A task as plain data: what runs (operators and their parameters), on what (blocks), as which attempt. It travels from
+// the job to an executor and can be run again anywhere; that is what makes recovery possible. Messages between a job and
+// the executors that its leases name. Plain values with `inspect`.
+
+#include <hydrogen/base/clock.hpp>
+#include <hydrogen/data/block.hpp>
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace hydrogen::exec {
+
+/// Names compiled code: (content hash of the library, offset of the operator's descriptor from its load base), so the
+/// same in every process that loaded the same library.
+struct operator_id {
+  hash128 library;
+  std::uint64_t offset = 0;
+  auto operator<=>(const operator_id&) const = default;
+  template <class I> friend auto inspect(I& f, operator_id& x) { return f(x.library, x.offset); }
+};
+
+/// Bytes given to a task: inline up to 16 KiB, above that a block named by content, fetched once per executor.
+struct argument {
+  byte_buffer bytes;
+  std::optional<data::block_ref> block;
+  template <class I> friend auto inspect(I& f, argument& x) { return f(x.bytes, x.block); }
+};
+inline constexpr std::size_t inline_argument_limit = 16 * 1024;
+
+/// One step of a task's chain: each consumes the blocks of the step before it.
+struct operator_call {
+  operator_id op;
+  argument parameters;
+  template <class I> friend auto inspect(I& f, operator_call& x) { return f(x.op, x.parameters); }
+};
+
+struct task_id {
+  run_id run;
+  std::uint32_t job = 0;
+  std::uint32_t stage = 0;
+  std::uint32_t partition = 0;  // the rank, in a barrier stage
+  std::uint32_t attempt = 0;    // from 0
+  auto operator<=>(const task_id&) const = default;
+  template <class I> friend auto inspect(I& f, task_id& x) { return f(x.run, x.job, x.stage, x.partition, x.attempt); }
+};
+std::string to_string(const task_id&);
+
+/// The step that all ranks of an attempt restore, the same for all, so that they take the same branch.
+struct restore_point {
+  std::uint64_t step = 0;
+  attempt_id written_by;
+  bool replicated = false;  // one piece, by rank 0
+  std::vector<hash128> pieces;  // content hash of each rank's piece (one if replicated)
+  template <class I> friend auto inspect(I& f, restore_point& x) { return f(x.step, x.written_by, x.replicated, x.pieces); }
+  bool operator==(const restore_point&) const = default;
+};
+
+/// What a rank knows of its gang beyond the task.
+struct rank_part {
+  std::uint32_t size = 0;       // world size
+  std::uint32_t gang_try = 0;   // earlier Go's of this gang, from 0: barrier_context::attempt()
+  std::optional<restore_point> restore;
+  duration call_timeout = std::chrono::seconds(60);  // of each collective
+  template <class I> friend auto inspect(I& f, rank_part& x) { return f(x.size, x.gang_try, x.restore, x.call_timeout); }
+};
+
+struct task {
+  task_id id;
+  request_id request;   // the lease or gang attempt under which it runs: the fencing token
+  attempt_id attempt;
+  std::string label;    // for people: "digits: stage 2, train"
+  std::vector<operator_call> chain;
+  argument partition_argument;                        // of a source: which part to read
+  std::vector<std::vector<data::block_ref>> inputs;   // by stage input, in (producer partition, index) order
+  std::uint32_t buckets = 1;                          // partitions of the shuffle that it writes; 1: plain output
+  std::optional<rank_part> rank;                      // set in a barrier stage
+  std::string storage_dir;                            // for checkpoints: one path that every node can read and write
+  template <class I> friend auto inspect(I& f, task& x) {
+    return f(x.id, x.request, x.attempt, x.label, x.chain, x.partition_argument, x.inputs, x.buckets, x.rank, x.storage_dir);
+  }
+};
+
+// ---- job -> executor -----------------------------------------------------------------------------------------------
+
+struct run_task {
+  task what;
+  template <class I> friend auto inspect(I& f, run_task& x) { return f(x.what); }
+};
+struct cancel_task {
+  task_id id;
+  std::string why;
+  template <class I> friend auto inspect(I& f, cancel_task& x) { return f(x.id, x.why); }
+};
+/// Outputs nobody needs any more. A block that is not there is no error.
+struct drop_blocks {
+  std::vector<data::block_id> blocks;
+  template <class I> friend auto inspect(I& f, drop_blocks& x) { return f(x.blocks); }
+};
+
+// ---- executor -> job -----------------------------------------------------------------------------------------------
+
+/// The executor does not know this attempt (yet, or any more): the job repeats the task until it is taken or the attempt
+/// is over.
+struct task_refused {
+  task_id id;
+  request_id request;
+  attempt_id attempt;
+  std::string why;
+  template <class I> friend auto inspect(I& f, task_refused& x) { return f(x.id, x.request, x.attempt, x.why); }
+};
+struct task_done {
+  task_id id;
+  request_id request;
+  attempt_id attempt;
+  data::process_ref at;
+  std::vector<data::block_info> outputs;
+  duration ran = duration::zero();
+  template <class I> friend auto inspect(I& f, task_done& x) { return f(x.id, x.request, x.attempt, x.at, x.outputs, x.ran); }
+};
+struct task_failed {
+  task_id id;
+  request_id request;
+  attempt_id attempt;
+  boot_id executor;
+  task_failure why;
+  /// Inputs that could not be fetched: they count as lost, and the failure not against the task.
+  std::vector<data::block_ref> missing;
+  template <class I> friend auto inspect(I& f, task_failed& x) {
+    return f(x.id, x.request, x.attempt, x.executor, x.why, x.missing);
+  }
+};
+/// This rank's piece of a checkpoint is durable.
+struct checkpointed {
+  task_id id;
+  request_id request;
+  attempt_id attempt;
+  std::uint64_t step = 0;
+  bool replicated = false;
+  hash128 piece;
+  template <class I> friend auto inspect(I& f, checkpointed& x) {
+    return f(x.id, x.request, x.attempt, x.step, x.replicated, x.piece);
+  }
+};
+
+using to_task_host = std::variant<run_task, cancel_task, drop_blocks>;
+using from_task_host = std::variant<task_refused, task_done, task_failed, checkpointed>;
+
+}  // namespace hydrogen::exec
