@@ -1,18 +1,25 @@
 @0xc7f2e0b5a1d94368;
-# The header of a frame on a gang link. The numbers follow it as a data segment of `length` bytes, never packed.
+# A frame on a gang link: a complete Cap'n Proto message in the standard stream framing, with exactly two segments.
+# The first holds this struct and has a fixed size; the second is the payload (empty for a frame without numbers),
+# which the writer refers to and the reader receives straight into its place. Never packed. docs: data plane.
+#
+#   | segment table, 16 B | root, struct, far-pointer landing pad: 104 B | payload, padded to 8 B |
 
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("hydrogen::schema");
 
 struct FrameHeader {
-  term @0 :UInt64;       # with `counter`: the attempt, the fencing token
+  term @0 :UInt64;       # with `counter`: the attempt; with `gang`: the fencing token
   counter @1 :UInt64;
-  call @2 :UInt64;       # number of the collective call in this attempt, from 0
-  plan @3 :UInt64;       # hash of what is called: site, operation, element type, size
-  chunk @4 :UInt32;      # number of this piece within its phase
-  phase @5 :UInt16;      # step of the algorithm
-  element @6 :UInt8;     # element type
-  offset @7 :UInt64;     # bytes from the start of the buffer that the piece belongs to
-  length @8 :UInt64;     # bytes of the payload
-  total @9 :UInt64;      # bytes of the whole, for pieces whose size the receiver does not know
+  gang @2 :UInt64;       # hash of the gang's request id
+  call @3 :UInt64;       # number of the collective call in this attempt; the join is 0
+  plan @4 :UInt64;       # hash of what is called: site, operation, element type, size
+  offset @5 :UInt64;     # bytes from the start of the buffer that the piece belongs to
+  length @6 :UInt64;     # bytes of the payload, without padding; at most 1 MiB
+  total @7 :UInt64;      # bytes of the whole, for pieces whose size the receiver does not know
+  chunk @8 :UInt32;      # number of this piece within its phase
+  phase @9 :UInt16;      # step of the algorithm
+  kind @10 :UInt8;       # 1 describe (text of a plan), 2 piece, 3 bye (last frame of a rank; text of the reason)
+  code @11 :UInt8;       # piece: element type; bye: error code, 0 for a rank that simply returned
+  payload @12 :Data;     # the second segment
 }

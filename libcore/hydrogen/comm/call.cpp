@@ -1,0 +1,139 @@
+#include <hydrogen/base/hash.hpp>
+#include <hydrogen/base/ids.hpp>
+#include <hydrogen/comm/call.hpp>
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace hydrogen::comm {
+namespace {
+
+std::string seconds(duration d) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
+  return d < 1s ? fmt::format("{} ms", ms) : fmt::format("{:g} s", static_cast<double>(ms / 100) / 10);
+}
+
+std::uint64_t hash_of(const call_plan& p) {
+  auto h = hash_bytes(as_byte_view(p.file), p.line);
+  h = hash_mix(h, std::uint64_t{p.root} << 32 | std::uint64_t{static_cast<std::uint8_t>(p.what)} << 16 |
+                      std::uint64_t{static_cast<std::uint8_t>(p.kind)} << 8 | static_cast<std::uint8_t>(p.how));
+  return hash_mix(h, p.count);
+}
+
+std::string with_article(std::span<const std::uint32_t> ranks, std::string_view one, std::string_view many) {
+  return rank_list(ranks) + " " + std::string(ranks.size() == 1 ? one : many);
+}
+
+}  // namespace
+
+std::string call_plan::text() const {
+  std::string out;
+  switch (what) {
+    case operation::join:
+      return "join";
+    case operation::barrier:
+      out = "barrier()";
+      break;
+    case operation::all_gather:
+      out = "all_gather()";
+      break;
+    case operation::broadcast:
+      out = "broadcast(root " + std::to_string(root) + ")";
+      break;
+    case operation::all_reduce:
+      out = "all_reduce(" + std::string(to_string(kind)) + " x " + std::to_string(count) + ", " +
+            std::string(to_string(how)) + ")";
+      break;
+  }
+  return out + " at " + file + ":" + std::to_string(line);
+}
+
+call_plan make_plan(operation what, const std::source_location& site, element kind, std::uint64_t count, reduction how,
+                    std::uint32_t root) {
+  call_plan p;
+  p.what = what;
+  p.kind = kind;
+  p.how = how;
+  p.root = root;
+  p.count = count;
+  // Only the name: nodes may have built the same source in different folders.
+  const char* slash = std::strrchr(site.file_name(), '/');
+  p.file = slash != nullptr ? slash + 1 : site.file_name();
+  p.line = site.line();
+  p.hash = hash_of(p);
+  return p;
+}
+
+call_plan join_plan(std::uint64_t agreed) {
+  call_plan p;
+  p.what = operation::join;
+  p.count = agreed;
+  p.hash = hash_of(p);
+  return p;
+}
+
+std::string rank_list(std::span<const std::uint32_t> ranks) {
+  std::string out = ranks.size() == 1 ? "rank " : "ranks ";
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    if (i != 0) out += i + 1 == ranks.size() ? " and " : ", ";
+    out += std::to_string(ranks[i]);
+  }
+  return out;
+}
+
+error mismatch_error(std::vector<std::pair<std::uint32_t, std::string>> calls) {
+  std::sort(calls.begin(), calls.end());
+  std::string text;
+  std::vector<bool> told(calls.size());
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    if (told[i]) continue;
+    std::vector<std::uint32_t> ranks;
+    for (std::size_t j = i; j < calls.size(); ++j) {
+      if (calls[j].second != calls[i].second) continue;
+      told[j] = true;
+      ranks.push_back(calls[j].first);
+    }
+    text += (text.empty() ? "" : "; ") + rank_list(ranks) + " " + calls[i].second;
+  }
+  if (std::all_of(calls.begin(), calls.end(), [](const auto& c) { return c.second == "join"; })) {
+    return {errc::mismatch, "the members of the gang were told different member tables: " + text, {}, {}};
+  }
+  return {errc::mismatch,
+          "the ranks of the gang call different things: " + text,
+          {},
+          "every rank makes the same calls in the same order, with the same sizes"};
+}
+
+error missing_error(const std::string& call, duration waited, std::span<const rank_report> ranks) {
+  std::vector<std::uint32_t> missing;
+  std::vector<std::uint32_t> waiting;
+  for (const auto& r : ranks) (r.arrived ? waiting : missing).push_back(r.rank);
+  std::string text;
+  if (missing.empty()) {
+    text = call + " is not finished within " + seconds(waited) + " although every rank has arrived";
+  } else if (call == "join") {
+    text = with_article(missing, "has", "have") + " not joined the gang within " + seconds(waited);
+  } else {
+    text = with_article(missing, "has", "have") + " not arrived at " + call + " within " + seconds(waited);
+    for (const auto& r : ranks) {
+      if (r.arrived) continue;
+      const std::string who = missing.size() == 1 ? "its last call" : "the last call of rank " + std::to_string(r.rank);
+      text += r.last_call.empty()
+                  ? "; " + (missing.size() == 1 ? "it" : "rank " + std::to_string(r.rank)) + " made no call before"
+                  : "; " + who + " was " + r.last_call;
+    }
+  }
+  if (!waiting.empty() && !missing.empty()) text += "; " + with_article(waiting, "waits", "wait") + " there";
+  return {errc::timed_out, std::move(text), {}, {}};
+}
+
+error left_error(std::uint32_t rank, std::uint64_t calls, const std::string& last_call, const std::string& call) {
+  std::string text = "rank " + std::to_string(rank) + " left ";
+  text += calls <= 1 ? "without a call" : "after call " + std::to_string(calls - 1) + " (" + last_call + ")";
+  text += "; the others are at " + call;
+  return {errc::disconnected, std::move(text), {}, "every rank makes the same calls before it returns"};
+}
+
+}  // namespace hydrogen::comm

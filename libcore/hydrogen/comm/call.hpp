@@ -1,0 +1,75 @@
+#pragma once
+// A collective call as all ranks must agree on it (`call_plan`), and the errors that name calls and ranks.
+//
+// Every call has a number (the join of the gang is 0) and a hash of what is called: operation, element type, count,
+// reduction, root and call site. Each rank hears from every other rank in every call and compares hashes, so ranks that
+// call different things all fail, and each can name both calls. Values; any thread.
+
+#include <hydrogen/base/clock.hpp>
+#include <hydrogen/base/error.hpp>
+#include <hydrogen/comm/element.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <source_location>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hydrogen::comm {
+
+/// How long a call waits for the other ranks, and how it is named in errors.
+struct call_options {
+  // Not explicit: a call site alone is enough, `group.barrier()` passes its own.
+  call_options(std::source_location at = std::source_location::current(), duration limit = 60s)
+      : site(at), timeout(limit) {}
+
+  std::source_location site;  // all ranks call from the same file and line
+  duration timeout;           // from entering the call; then errc::timed_out names who is missing
+};
+
+/// The moment `timeout` from now, also for timeouts without measure.
+inline time_point deadline_after(duration timeout) {
+  return now() + std::clamp<duration>(timeout, 0ns, 10000h);
+}
+
+enum class operation : std::uint8_t { join, barrier, all_reduce, all_gather, broadcast };
+
+struct call_plan {
+  operation what = operation::barrier;
+  element kind = element::none;
+  reduction how = reduction::sum;
+  std::uint32_t root = 0;
+  std::uint64_t count = 0;  // elements; 0 where sizes may differ
+  const char* file = "";    // base name, in static memory
+  std::uint32_t line = 0;
+  std::uint64_t hash = 0;
+
+  /// "all_reduce(float x 10, sum) at train.cpp:12"
+  std::string text() const;
+};
+
+call_plan make_plan(operation, const std::source_location&, element = element::none, std::uint64_t count = 0,
+                    reduction = reduction::sum, std::uint32_t root = 0);
+/// The plan of joining a gang; `agreed` is a hash of what all members must have been told alike.
+call_plan join_plan(std::uint64_t agreed);
+
+/// "rank 3", "ranks 0, 1 and 2"
+std::string rank_list(std::span<const std::uint32_t> ranks);
+
+/// What one rank knows about another when it gives up.
+struct rank_report {
+  std::uint32_t rank = 0;
+  bool arrived = false;   // in this call
+  std::string last_call;  // its last call before this one; empty if there was none
+};
+
+/// errc::mismatch: "rank 0 all_reduce(...) at a.cpp:1; ranks 1 and 2 barrier() at a.cpp:9".
+error mismatch_error(std::vector<std::pair<std::uint32_t, std::string>> calls);
+/// errc::timed_out: who has not arrived within `waited`, what it did last, who waits.
+error missing_error(const std::string& call, duration waited, std::span<const rank_report> ranks);
+/// errc::disconnected: a rank that returned before this call. `calls`: how many it made.
+error left_error(std::uint32_t rank, std::uint64_t calls, const std::string& last_call, const std::string& call);
+
+}  // namespace hydrogen::comm

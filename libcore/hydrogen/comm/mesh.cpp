@@ -1,0 +1,378 @@
+#include <hydrogen/comm/mesh.hpp>
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+
+namespace hydrogen::comm {
+namespace {
+
+// A longer text than any plan's; the reason in a bye may be longer.
+constexpr std::size_t max_plan_text = 512;
+constexpr std::size_t max_reason = 4096;
+
+byte_buffer bytes_of(std::string_view text) {
+  const auto view = as_byte_view(text.substr(0, max_plan_text));
+  return {view.begin(), view.end()};
+}
+
+/// The reason as a bye carries it.
+byte_buffer bytes_of(error why) {
+  for (auto* text : {&why.what, &why.where, &why.hint}) {
+    if (text->size() > max_reason / 4) text->resize(max_reason / 4);
+  }
+  return encode(why);
+}
+
+timespec until(time_point deadline) {
+  const auto left = std::clamp<duration>(deadline == never ? duration(1h) : deadline - now(), 0ns, 1h);
+  return {left.count() / 1'000'000'000, left.count() % 1'000'000'000};
+}
+
+}  // namespace
+
+/// Judges the frames of one link for the current call. Its errors are final; other errors of `receive` are the link's.
+class mesh::sink final : public link_sink {
+ public:
+  sink(mesh& m, exchange* current, std::uint32_t from) : mesh_(m), current_(current), from_(from) {}
+
+  expected<verdict> begin(const frame_header& h, mutable_byte_view& where) override {
+    if (h.fence != mesh_.fence_) {
+      ++mesh_.options_.counters->strays;
+      return verdict::skip;
+    }
+    auto& p = mesh_.peers_[from_];
+    switch (h.kind) {
+      case frame_kind::describe:
+        if (h.length > max_plan_text) return refuse(h, "describes a call in more than 512 bytes");
+        text_.resize(h.length);
+        where = text_;
+        return verdict::take;
+      case frame_kind::bye:
+        if (h.length > max_reason) return refuse(h, "says bye in more than 4096 bytes");
+        text_.resize(h.length);
+        where = text_;
+        return verdict::take;
+      case frame_kind::piece:
+        break;
+    }
+    if (h.call == mesh_.call_ + 1) return verdict::hold;
+    if (h.call != mesh_.call_) return refuse(h, "is of call " + std::to_string(h.call));
+    if (!p.entered) {
+      p.entered = true;
+      p.calls = h.call + 1;
+      const auto& told = p.plans[h.plan % p.plans.size()];
+      p.this_call = told.plan == h.plan ? told.text : std::string("a call without a description");
+    }
+    if (h.plan != mesh_.plan_.hash) {
+      std::vector<std::pair<std::uint32_t, std::string>> calls{{mesh_.rank(), mesh_.plan_.text()}};
+      for (std::uint32_t r = 0; r < mesh_.size(); ++r) {
+        if (r != mesh_.rank() && mesh_.peers_[r].entered) calls.emplace_back(r, mesh_.peers_[r].this_call);
+      }
+      return decide(mismatch_error(std::move(calls)));
+    }
+    if (p.finished) return refuse(h, "comes after all that was expected");
+    auto place = current_->place(from_, h);
+    if (!place) {
+      ++mesh_.options_.counters->refused;
+      auto e = std::move(place.error());
+      e.what = mesh_.name(from_) + ": " + e.what;
+      return decide(std::move(e));
+    }
+    where = *place;
+    return verdict::take;
+  }
+
+  expected<void> end(const frame_header& h) override {
+    auto& p = mesh_.peers_[from_];
+    switch (h.kind) {
+      case frame_kind::describe:
+        p.plans[h.plan % p.plans.size()] = {h.plan, std::string(as_text(text_))};
+        return {};
+      case frame_kind::bye:
+        p.gone = true;
+        if (h.code != 0) return decide(reason());
+        if (p.finished) return {};
+        return decide(left_error(from_, p.calls, p.entered ? p.this_call : p.last_call, mesh_.plan_.text()));
+      case frame_kind::piece:
+        break;
+    }
+    current_->arrived(from_, h, mesh_);
+    if (!p.finished && current_->has_all_of(from_)) {
+      p.finished = true;
+      --mesh_.unfinished_;
+    }
+    return {};
+  }
+
+  bool decided() const { return decided_; }
+
+ private:
+  unexpected decide(error why) {
+    decided_ = true;
+    return unexpected(std::move(why));
+  }
+  unexpected refuse(const frame_header& h, const std::string& why) {
+    ++mesh_.options_.counters->refused;
+    return decide({errc::bad_input,
+                   "a frame of " + mesh_.name(from_) + " (" + std::to_string(h.length) + " bytes, in " +
+                       mesh_.plan_.text() + ") " + why,
+                   {},
+                   {}});
+  }
+  error reason() const {
+    auto why = decode<error>(text_, "reason of a bye");
+    if (!why || why->code == errc::none) {
+      return {errc::internal, mesh_.name(from_) + " failed and gave no reason that can be read", {}, {}};
+    }
+    return std::move(*why);
+  }
+
+  mesh& mesh_;
+  exchange* current_;
+  std::uint32_t from_;
+  byte_buffer text_;
+  bool decided_ = false;
+};
+
+mesh::mesh(options o, std::vector<std::unique_ptr<link>> links, abort_word& abort)
+    : options_(std::move(o)),
+      fence_(fence_of(options_.token)),
+      links_(std::move(links)),
+      peers_(links_.size()),
+      abort_(abort) {
+  on_abort_ = abort_.on_abort([self = options_.self] { self->wake(); });
+}
+
+mesh::~mesh() {
+  on_abort_.reset();
+  if (broken_.code == errc::none) say_bye({errc::none, {}, {}, {}}, 200ms);
+  for (auto& l : links_) {
+    if (l) l->close();
+  }
+}
+
+frame_header mesh::header(frame_kind kind) const {
+  frame_header h;
+  h.fence = fence_;
+  h.call = call_;
+  h.plan = plan_.hash;
+  h.kind = kind;
+  return h;
+}
+
+std::string mesh::name(std::uint32_t rank) const {
+  std::string text = "rank " + std::to_string(rank);
+  if (!options_.nodes[rank].empty()) text += " on node " + options_.nodes[rank];
+  return text;
+}
+
+void mesh::send(std::uint32_t to, frame_header h, byte_view payload, bool first) {
+  h.fence = fence_;
+  h.call = call_;
+  h.plan = plan_.hash;
+  h.kind = frame_kind::piece;
+  links_[to]->send(h, payload, first);
+}
+
+std::byte* mesh::scratch(std::size_t size) {
+  if (size > scratch_size_) {
+    constexpr std::align_val_t line{64};
+    scratch_.reset();
+    scratch_size_ = 0;
+    scratch_ = {static_cast<std::byte*>(::operator new(size, line)), [](std::byte* p) { ::operator delete(p, line); }};
+    scratch_size_ = size;
+  }
+  return scratch_.get();
+}
+
+bool mesh::complete() const {
+  if (unfinished_ != 0) return false;
+  return std::all_of(links_.begin(), links_.end(), [](const auto& l) { return !l || l->idle(); });
+}
+
+expected<void> mesh::run(const call_plan& plan, exchange& current, duration timeout) {
+  if (broken_.code != errc::none) return unexpected(broken_);
+  plan_ = plan;
+  if (abort_.is_set()) return unexpected(fail(abort_.reason()));
+  unfinished_ = 0;
+  error lost{errc::none, {}, {}, {}};
+  for (std::uint32_t r = 0; r < size(); ++r) {
+    if (!links_[r]) continue;
+    auto& p = peers_[r];
+    if (p.entered) p.last_call = std::move(p.this_call);
+    p.entered = p.finished = false;
+    ++unfinished_;
+    if (p.gone) lost = left_error(r, p.calls, p.last_call, plan_.text());
+  }
+  auto& place = described_[plan.hash % described_.size()];
+  if (place != plan.hash) {
+    place = plan.hash;
+    const auto text = bytes_of(plan.text());
+    auto h = header(frame_kind::describe);
+    h.length = text.size();
+    for (auto& l : links_) {
+      if (l) l->send_copy(h, text);
+    }
+  }
+  // Also when a rank has left: the others learn of this call, and of the reason.
+  current.start(*this);
+  if (lost.code != errc::none) return unexpected(fail(std::move(lost)));
+
+  time_point deadline = never;
+  std::uint32_t looks = 0;
+  std::uint32_t busy = 0;
+  for (;;) {
+    bool any = false;
+    if (auto ok = progress(current, any); !ok) return unexpected(fail(std::move(ok.error())));
+    if (complete()) break;
+    if (abort_.is_set()) return unexpected(fail(abort_.reason()));
+    if (any) {
+      looks = 0;
+      // Also against a rank that drips bytes.
+      if (++busy % 256 == 0 && deadline != never && now() >= deadline) return unexpected(fail(late(timeout)));
+      continue;
+    }
+    if (deadline == never) deadline = deadline_after(timeout);
+    if (++looks <= options_.wait.socket_looks) continue;
+    if (looks <= options_.wait.socket_looks + options_.wait.socket_yields) {
+      ::sched_yield();
+      continue;
+    }
+    looks = 0;
+    all_links_ = true;
+    if (now() >= deadline) return unexpected(fail(late(timeout)));
+    if (auto ok = sleep(deadline); !ok) return unexpected(fail(std::move(ok.error())));
+  }
+  ++call_;
+  return {};
+}
+
+error mesh::fail_join(const call_plan& plan, error why, duration waited) {
+  class nothing final : public exchange {
+    void start(mesh&) override {}
+    expected<mutable_byte_view> place(std::uint32_t, const frame_header&) override { return mutable_byte_view(); }
+    void arrived(std::uint32_t, const frame_header&, mesh&) override {}
+    bool has_all_of(std::uint32_t) const override { return false; }
+  };
+  plan_ = plan;
+  nothing current;
+  bool any = false;
+  if (auto ok = progress(current, any); !ok && why.code == errc::none) why = std::move(ok.error());
+  return fail(why.code == errc::none ? late(waited) : std::move(why));
+}
+
+expected<void> mesh::progress(exchange& current, bool& any) {
+  for (std::uint32_t r = 0; r < size(); ++r) {
+    auto* l = links_[r].get();
+    auto& p = peers_[r];
+    if (l == nullptr || p.gone) continue;
+    expected<void> written;
+    if (!l->idle()) written = l->flush();
+    // A rank that has sent everything is asked again only after a sleep: it may have failed later.
+    if (p.finished && written && !all_links_) continue;
+    // Also when writing failed: what the other side said before it went is still to be read.
+    sink judge(*this, &current, r);
+    auto read = l->receive(judge);
+    if (read) any |= *read;
+    if (!read && judge.decided()) return unexpected(std::move(read.error()));
+    if (p.gone || !read || !written) {
+      const bool bye = p.gone;
+      p.gone = true;
+      l->drop();
+      l->close();
+      // It had sent everything, so it had everything: it may go.
+      if (p.finished) continue;
+      error why = bye ? left_error(r, p.calls, p.last_call, plan_.text()) : !read ? read.error() : written.error();
+      if (why.code == errc::bad_input) ++options_.counters->refused;
+      why.what = name(r) + (why.code == errc::disconnected ? " is gone, in " : " broke the link in ") + plan_.text() +
+                 ": " + why.what;
+      return unexpected(std::move(why));
+    }
+  }
+  all_links_ = false;
+  return {};
+}
+
+expected<void> mesh::sleep(time_point deadline) {
+  options_.self->will_sleep();
+  polled_.clear();
+  polled_.push_back({options_.self->fd(), POLLIN, 0});
+  bool news = abort_.is_set();
+  for (std::uint32_t r = 0; r < size(); ++r) {
+    const auto* l = links_[r].get();
+    if (l == nullptr || peers_[r].gone) continue;
+    if (l->fd() < 0) {
+      news |= l->ready();
+    } else if (const auto events = l->events(); events != 0) {
+      polled_.push_back({l->fd(), events, 0});
+    }
+  }
+  if (!news) {
+    const auto limit = until(deadline);
+    if (::ppoll(polled_.data(), polled_.size(), &limit, nullptr) < 0 && errno != EINTR) {
+      options_.self->awake();
+      return fail_errno("poll", "gang links");
+    }
+  }
+  options_.self->awake();
+  return {};
+}
+
+error mesh::late(duration timeout) const {
+  std::vector<rank_report> reports;
+  std::vector<std::uint32_t> stalled;
+  for (std::uint32_t r = 0; r < size(); ++r) {
+    if (r == rank()) {
+      reports.push_back({r, true, {}});
+      continue;
+    }
+    const auto& p = peers_[r];
+    // A rank that joins describes the call as soon as a link is there, before it has all of its links.
+    const bool there = p.entered || p.plans[plan_.hash % p.plans.size()].plan == plan_.hash;
+    reports.push_back({r, plan_.what == operation::join ? there : p.entered, p.last_call});
+    if (p.entered && (!p.finished || !links_[r]->idle())) stalled.push_back(r);
+  }
+  auto e = missing_error(plan_.text(), timeout, reports);
+  if (!stalled.empty() && stalled.size() + 1 < size()) e.what += "; the data of " + rank_list(stalled) + " has stopped";
+  return e;
+}
+
+error mesh::fail(error why) {
+  broken_ = std::move(why);
+  say_bye(broken_, abort_.is_set() ? 0ns : 500ms);
+  // No payload of the caller is referenced any more.
+  for (auto& l : links_) {
+    if (l) l->close();
+  }
+  return broken_;
+}
+
+void mesh::say_bye(const error& why, duration patience) {
+  auto h = header(frame_kind::bye);
+  h.code = static_cast<std::uint8_t>(why.code);
+  const auto reason = why.code == errc::none ? byte_buffer() : bytes_of(why);
+  h.length = reason.size();
+  for (std::uint32_t r = 0; r < size(); ++r) {
+    if (!links_[r] || peers_[r].gone) continue;
+    links_[r]->drop();
+    links_[r]->send_copy(h, reason);
+  }
+  const auto deadline = now() + patience;
+  for (;;) {
+    polled_.clear();
+    for (std::uint32_t r = 0; r < size(); ++r) {
+      auto* l = links_[r].get();
+      if (l == nullptr || peers_[r].gone || l->idle()) continue;
+      if (!l->flush()) peers_[r].gone = true;
+      if (l->fd() >= 0 && !l->idle() && !peers_[r].gone) polled_.push_back({l->fd(), POLLOUT, 0});
+    }
+    if (polled_.empty() || now() >= deadline || abort_.is_set()) return;
+    const auto limit = until(std::min(deadline, now() + 20ms));
+    ::ppoll(polled_.data(), polled_.size(), &limit, nullptr);
+  }
+}
+
+}  // namespace hydrogen::comm

@@ -1,0 +1,121 @@
+#pragma once
+// One rank's links to all other ranks, and the loop that drives them through one collective call.
+//
+// Every rank sends at least one frame to every other rank in every call, so each hears whether the others are in the
+// same call: mismatches are seen by everyone, and no call returns before all ranks have entered it. One non-blocking
+// loop reads and writes all links, so no pair of full socket buffers can lock ranks up. Frames of the next call wait in
+// their link. A failed call tells the others why (bye) and ends the mesh. Used by the rank's thread only.
+
+#include <hydrogen/base/abort.hpp>
+#include <hydrogen/comm/call.hpp>
+#include <hydrogen/comm/link.hpp>
+#include <hydrogen/comm/patience.hpp>
+#include <hydrogen/comm/token.hpp>
+#include <hydrogen/comm/waker.hpp>
+
+#include <poll.h>
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <vector>
+
+namespace hydrogen::comm {
+
+class mesh;
+
+/// What was refused or thrown away, per process (see rendezvous). Atomic counters.
+struct link_counters {
+  std::atomic<std::uint64_t> strays{0};   // frames or handshakes of another token
+  std::atomic<std::uint64_t> refused{0};  // frames that break the plan or the format, handshakes without sense
+  std::atomic<std::uint64_t> expired{0};  // parked connections whose rank did not come
+};
+
+/// One collective call over a mesh: the pure part, without waiting.
+class exchange {
+ public:
+  virtual ~exchange() = default;
+  /// Queues the first frames: at least one to each other rank.
+  virtual void start(mesh&) = 0;
+  /// Where the payload of a piece goes; errors refuse a piece that is not part of the plan.
+  virtual expected<mutable_byte_view> place(std::uint32_t from, const frame_header&) = 0;
+  virtual void arrived(std::uint32_t from, const frame_header&, mesh&) = 0;
+  /// Nothing more is expected from that rank.
+  virtual bool has_all_of(std::uint32_t rank) const = 0;
+};
+
+class mesh {
+ public:
+  struct options {
+    gang_token token;
+    std::uint32_t rank = 0;
+    std::vector<std::string> nodes;  // per rank, for messages
+    patience wait;
+    std::shared_ptr<waker> self;
+    std::shared_ptr<link_counters> counters;
+  };
+  /// `links[r]` leads to rank r; its own entry is null. `abort` must outlive the mesh.
+  mesh(options, std::vector<std::unique_ptr<link>> links, abort_word& abort);
+  /// Tells the others that this rank leaves.
+  ~mesh();
+  mesh(const mesh&) = delete;
+
+  std::uint32_t rank() const { return options_.rank; }
+  std::uint32_t size() const { return static_cast<std::uint32_t>(links_.size()); }
+
+  /// One call, numbered by this. After an error every further call gives the same error.
+  expected<void> run(const call_plan&, exchange&, duration timeout);
+
+  /// A join that failed before all links were there (the missing ones are null): reads what the present ranks say,
+  /// tells them `why`, and returns it; with errc::none in `why`, the error that names the ranks that did not come.
+  error fail_join(const call_plan&, error why, duration waited);
+
+  /// For exchanges: queues a piece of the current call. `header` needs phase, chunk, offset, length, total.
+  void send(std::uint32_t to, frame_header header, byte_view payload, bool first = false);
+
+  /// Memory of at least `size` bytes, aligned to 64, kept from call to call.
+  std::byte* scratch(std::size_t size);
+
+ private:
+  class sink;
+  struct peer {
+    bool entered = false;   // in the current call
+    bool finished = false;  // the current call needs nothing more from it
+    bool gone = false;      // its link has ended, or it has said bye
+    std::uint64_t calls = 0;
+    std::string last_call;  // before the current one
+    std::string this_call;
+    struct told {
+      std::uint64_t plan = 0;
+      std::string text;
+    };
+    std::array<told, 32> plans;  // what it has described: same places as its own `described_`
+  };
+
+  expected<void> progress(exchange&, bool& any);
+  expected<void> sleep(time_point deadline);
+  bool complete() const;
+  error late(duration timeout) const;
+  error fail(error why);
+  void say_bye(const error& why, duration patience);
+  frame_header header(frame_kind kind) const;
+  std::string name(std::uint32_t rank) const;
+
+  options options_;
+  gang_fence fence_;
+  std::vector<std::unique_ptr<link>> links_;
+  std::vector<peer> peers_;
+  abort_word& abort_;
+  std::unique_ptr<abort_word::registration> on_abort_;
+  std::uint64_t call_ = 0;
+  call_plan plan_;
+  std::uint32_t unfinished_ = 0;
+  bool all_links_ = false;  // the next look is at all links, also of ranks that have sent everything
+  std::array<std::uint64_t, 32> described_{};
+  error broken_{errc::none, {}, {}, {}};
+  std::vector<pollfd> polled_;
+  std::unique_ptr<std::byte[], void (*)(std::byte*)> scratch_{nullptr, [](std::byte*) {}};
+  std::size_t scratch_size_ = 0;
+};
+
+}  // namespace hydrogen::comm

@@ -1,0 +1,391 @@
+#include <hydrogen/base/hash.hpp>
+#include <hydrogen/comm/collective/linked.hpp>
+#include <hydrogen/comm/collective/shared.hpp>
+#include <hydrogen/comm/dial.hpp>
+#include <hydrogen/comm/inproc/link.hpp>
+#include <hydrogen/comm/rendezvous.hpp>
+#include <hydrogen/comm/tcp/link.hpp>
+
+#include <algorithm>
+#include <set>
+
+namespace hydrogen::comm {
+namespace {
+
+constexpr std::size_t max_ranks = 4096;
+constexpr std::size_t max_history = 4096;
+
+std::string_view host_of(const gang_member& m) {
+  return std::string_view(m.endpoint).substr(0, std::min(m.endpoint.rfind(':'), m.endpoint.size()));
+}
+
+bool same_process(const gang_member& a, const gang_member& b) {
+  return a.endpoint == b.endpoint || (a.executor && a.executor == b.executor);
+}
+
+std::string name_of(const gang_member& m) {
+  std::string text = "rank " + std::to_string(m.rank);
+  if (!m.node.empty()) text += " on node " + m.node;
+  return text;
+}
+
+/// Sent as soon as a link is there, so that a join that fails can tell who came.
+void announce(link& l, const gang_token& token, const call_plan& plan) {
+  frame_header h;
+  h.fence = fence_of(token);
+  h.plan = plan.hash;
+  h.kind = frame_kind::describe;
+  const auto text = plan.text();
+  const auto view = as_byte_view(text);
+  h.length = view.size();
+  l.send_copy(h, {view.begin(), view.end()});
+  // A link that is gone shows it when it is read.
+  (void)l.flush();
+}
+
+}  // namespace
+
+std::string to_string(const gang_token& t) {
+  return to_string(t.gang) + " attempt " + to_string(t.attempt);
+}
+
+/// What the ranks of one attempt share in this process. Under the rendezvous' mutex, but `signal`.
+struct rendezvous::meeting {
+  struct parked {
+    unique_fd socket;
+    boot_id from;
+    time_point since;
+  };
+  std::map<pair, parked> sockets;
+  std::set<std::uint32_t> joined;
+  std::set<std::uint32_t> gave_up;  // their joins failed: whoever dials them is to know at once
+  std::size_t done = 0;             // ranks of this process that need nothing more from the meeting
+  std::size_t local = 0;
+  std::shared_ptr<inproc::area> area;
+  std::map<pair, std::shared_ptr<inproc::channel>> channels;
+  bool closed = false;
+  std::atomic<std::uint32_t> signal{0};  // futex: a socket has come, an abort, the end
+
+  void wake() {
+    signal.fetch_add(1);
+    futex_wake_all(signal);
+  }
+  std::shared_ptr<inproc::channel> channel(std::uint32_t from, std::uint32_t to) {
+    auto& c = channels[{from, to}];
+    if (!c) c = std::make_shared<inproc::channel>();
+    return c;
+  }
+};
+
+rendezvous::rendezvous(std::optional<secret> key, rendezvous_options options)
+    : key_(std::move(key)), options_(options), counters_(std::make_shared<link_counters>()) {}
+rendezvous::~rendezvous() = default;
+
+rendezvous::seen& rendezvous::history(const request_id& gang) {
+  const auto [at, is_new] = history_.try_emplace(gang);
+  if (is_new) {
+    history_order_.push_back(gang);
+    if (history_order_.size() > max_history) {
+      history_.erase(history_order_.front());
+      history_order_.pop_front();
+    }
+  }
+  return history_.find(gang)->second;
+}
+
+void rendezvous::expire(time_point at) {
+  std::size_t count = 0;
+  for (auto it = meetings_.begin(); it != meetings_.end();) {
+    auto& m = *it->second;
+    counters_->expired +=
+        std::erase_if(m.sockets, [&](const auto& s) { return at - s.second.since > options_.park_time; });
+    count += m.sockets.size();
+    // Made by a handshake alone, and nobody came.
+    it = m.sockets.empty() && m.joined.empty() ? meetings_.erase(it) : std::next(it);
+  }
+  while (count > 0 && count >= options_.max_parked) {
+    meeting* in = nullptr;
+    pair which;
+    time_point oldest = never;
+    for (auto& [token, m] : meetings_) {
+      for (auto& [p, socket] : m->sockets) {
+        if (socket.since >= oldest) continue;
+        oldest = socket.since;
+        in = m.get();
+        which = p;
+      }
+    }
+    if (in == nullptr) return;
+    in->sockets.erase(which);
+    ++counters_->expired;
+    --count;
+  }
+}
+
+void rendezvous::accepted(unique_fd socket, hello from) {
+  const auto to = decode<link_token>(from.token, "token of a gang link");
+  if (!to || from.purpose != link_purpose::gang || !to->token.attempt || to->from == to->to) {
+    ++counters_->refused;
+    return;
+  }
+  std::shared_ptr<meeting> m;
+  {
+    std::lock_guard lock(mutex_);
+    const auto at = now();
+    expire(at);
+    auto& known = history(to->token.gang);
+    if (to->token.attempt < known.newest || to->token.attempt <= known.forgotten) {
+      ++counters_->strays;
+      return;
+    }
+    auto& place = meetings_[to->token];
+    if (!place) place = std::make_shared<meeting>();
+    m = place;
+    if (m->gave_up.contains(to->to)) {
+      ++counters_->strays;
+      return;
+    }
+    if (!m->sockets.try_emplace({to->from, to->to}, meeting::parked{std::move(socket), from.from, at}).second) {
+      ++counters_->refused;
+      return;
+    }
+  }
+  m->wake();
+}
+
+void rendezvous::forget(const gang_token& token) {
+  std::vector<std::shared_ptr<meeting>> over;
+  {
+    std::lock_guard lock(mutex_);
+    auto& known = history(token.gang);
+    known.forgotten = std::max(known.forgotten, token.attempt);
+    known.newest = std::max(known.newest, token.attempt);
+    for (auto it = meetings_.begin(); it != meetings_.end();) {
+      if (it->first.gang != token.gang || it->first.attempt > token.attempt) {
+        ++it;
+        continue;
+      }
+      it->second->closed = true;
+      it->second->sockets.clear();
+      over.push_back(std::move(it->second));
+      it = meetings_.erase(it);
+    }
+  }
+  for (auto& m : over) m->wake();
+}
+
+std::size_t rendezvous::parked() const {
+  std::lock_guard lock(mutex_);
+  std::size_t count = 0;
+  for (const auto& [token, m] : meetings_) count += m->sockets.size();
+  return count;
+}
+
+expected<std::shared_ptr<rendezvous::meeting>> rendezvous::enter(const gang_token& token, std::uint32_t rank,
+                                                                 std::size_t size, std::size_t local) {
+  std::lock_guard lock(mutex_);
+  auto& known = history(token.gang);
+  const auto where = "gang " + to_string(token);
+  if (token.attempt <= known.forgotten) return fail(errc::refused, "this attempt of the gang is over", where);
+  if (token.attempt < known.newest) {
+    return fail(errc::refused, "a newer attempt of the gang is known: " + to_string(known.newest), where);
+  }
+  if (known.newest < token.attempt) {
+    known.newest = token.attempt;
+    // Sockets parked for older attempts will not be fetched any more.
+    for (auto& [other, m] : meetings_) {
+      if (other.gang == token.gang && other.attempt < token.attempt) m->sockets.clear();
+    }
+  }
+  auto& place = meetings_[token];
+  if (!place) place = std::make_shared<meeting>();
+  auto m = place;
+  if (!m->joined.insert(rank).second) {
+    return fail(errc::refused, "rank " + std::to_string(rank) + " has already joined", where);
+  }
+  m->local = local;
+  if (local == size) {
+    if (!m->area) m->area = std::make_shared<inproc::area>(static_cast<std::uint32_t>(size));
+    if (m->area->size() != size) {
+      return fail(errc::mismatch,
+                  "the ranks were told different sizes of the gang: " + std::to_string(m->area->size()) + " and " +
+                      std::to_string(size),
+                  where);
+    }
+  }
+  return m;
+}
+
+/// A rank needs nothing more from the meeting; after the last one of this process the token is used up.
+void rendezvous::leave(const gang_token& token, meeting& m) {
+  std::lock_guard lock(mutex_);
+  if (++m.done < m.local || m.closed) return;
+  auto& known = history(token.gang);
+  known.forgotten = std::max(known.forgotten, token.attempt);
+  m.closed = true;
+  m.sockets.clear();
+  meetings_.erase(token);
+}
+
+expected<std::unique_ptr<group>> rendezvous::join(const gang_token& token, std::uint32_t rank,
+                                                  std::span<const gang_member> members, abort_word& abort,
+                                                  time_point deadline) {
+  const auto where = "gang " + to_string(token);
+  if (!token.attempt) return fail(errc::bad_input, "a gang without an attempt", where);
+  if (members.empty() || members.size() > max_ranks) {
+    return fail(errc::bad_input, "a gang of " + std::to_string(members.size()) + " ranks", where,
+                "1 to 4096 are possible");
+  }
+  if (rank >= members.size()) {
+    return fail(errc::bad_input, "rank " + std::to_string(rank) + " of " + std::to_string(members.size()), where);
+  }
+  std::vector<bool> local(members.size());
+  std::size_t local_count = 0;
+  for (std::uint32_t r = 0; r < members.size(); ++r) {
+    if (members[r].rank != r) return fail(errc::bad_input, "the member table is not in the order of ranks", where);
+    local[r] = same_process(members[r], members[rank]);
+    local_count += local[r] ? 1 : 0;
+    if (!local[r] && (!key_ || members[r].endpoint.empty())) {
+      return fail(errc::bad_input,
+                  name_of(members[r]) + " is in another process, and " +
+                      (key_ ? "has no endpoint" : "this process has no cluster secret to reach it"),
+                  where);
+    }
+  }
+  auto m = enter(token, rank, members.size(), local_count);
+  if (!m) return unexpected(std::move(m.error()));
+  auto& meet = **m;
+  const auto size = static_cast<std::uint32_t>(members.size());
+  if (local_count != size) return join_linked(token, rank, members, local, meet, abort, deadline);
+
+  auto area = meet.area;
+  leave(token, meet);
+  if (size == 1) return std::make_unique<group>(0, 1, nullptr);
+  const auto plan = join_plan(hash_bytes(encode(std::vector<gang_member>(members.begin(), members.end()))));
+  auto engine = std::make_unique<shared_engine>(std::move(area), rank, abort);
+  if (auto ok = engine->join(plan, deadline - now()); !ok) {
+    if (ok.error().where.empty() && !abort.is_set()) ok.error().where = where;
+    return unexpected(std::move(ok.error()));
+  }
+  return std::make_unique<group>(rank, size, std::move(engine));
+}
+
+expected<std::unique_ptr<link>> rendezvous::dial_rank(const gang_token& token, const gang_member& self,
+                                                      const gang_member& peer, abort_word& abort, time_point deadline) {
+  hello mine;
+  mine.purpose = link_purpose::gang;
+  mine.from = self.executor;
+  mine.to = peer.executor;
+  mine.who = name_of(self) + " of gang " + to_string(token);
+  mine.token = encode(link_token{token, self.rank, peer.rank});
+  auto socket = dial(peer.endpoint, *key_, mine, deadline, &abort);
+  if (!socket) {
+    auto e = std::move(socket.error());
+    if (!abort.is_set()) e.what = name_of(peer) + " cannot be reached: " + e.what;
+    return unexpected(std::move(e));
+  }
+  return std::make_unique<tcp::link>(std::move(*socket));
+}
+
+expected<std::uint32_t> rendezvous::wait_for(meeting& m, std::span<const gang_member> members, std::uint32_t rank,
+                                             const std::vector<std::unique_ptr<link>>& links, unique_fd& socket,
+                                             abort_word& abort, time_point deadline) {
+  for (;;) {
+    const auto seen = m.signal.load();
+    if (abort.is_set()) return unexpected(abort.reason());
+    {
+      std::lock_guard lock(mutex_);
+      if (m.closed) return fail(errc::refused, "this attempt of the gang is over");
+      for (std::uint32_t r = rank + 1; r < members.size(); ++r) {
+        if (links[r]) continue;
+        const auto at = m.sockets.find({r, rank});
+        if (at == m.sockets.end()) continue;
+        auto parked = std::move(at->second);
+        m.sockets.erase(at);
+        if (parked.from == members[r].executor) {
+          socket = std::move(parked.socket);
+          return r;
+        }
+        // Another incarnation speaks for this rank.
+        ++counters_->strays;
+      }
+    }
+    if (!futex_wait(m.signal, seen, deadline)) return rank;
+  }
+}
+
+expected<std::unique_ptr<group>> rendezvous::join_linked(const gang_token& token, std::uint32_t rank,
+                                                         std::span<const gang_member> members,
+                                                         const std::vector<bool>& local, meeting& meet,
+                                                         abort_word& abort, time_point deadline) {
+  const auto began = now();
+  const auto size = static_cast<std::uint32_t>(members.size());
+  auto self = waker::make();
+  if (!self) return unexpected(std::move(self.error()));
+  const auto plan = join_plan(hash_bytes(encode(std::vector<gang_member>(members.begin(), members.end()))));
+
+  mesh::options options;
+  options.token = token;
+  options.rank = rank;
+  options.self = *self;
+  options.counters = counters_;
+  std::uint32_t neighbours = 0;
+  for (const auto& m : members) {
+    options.nodes.push_back(m.node);
+    neighbours += host_of(m) == host_of(members[rank]) ? 1 : 0;
+  }
+  options.wait = patience_for(neighbours);
+
+  std::vector<std::unique_ptr<link>> links(size);
+  error why{errc::none, {}, {}, {}};
+  bool late = false;
+  auto wake = abort.on_abort([&meet] { meet.wake(); });
+  std::uint32_t awaited = 0;
+  for (std::uint32_t r = 0; r < size && why.code == errc::none; ++r) {
+    if (r == rank) continue;
+    if (local[r]) {
+      std::lock_guard lock(mutex_);
+      links[r] = std::make_unique<inproc::link>(meet.channel(rank, r), meet.channel(r, rank), *self);
+    } else if (r > rank) {
+      ++awaited;
+    } else if (auto l = dial_rank(token, members[rank], members[r], abort, deadline); l) {
+      links[r] = std::move(*l);
+    } else {
+      why = std::move(l.error());
+    }
+    if (links[r]) announce(*links[r], token, plan);
+  }
+  // In the order in which they come, so that everyone who is here learns that this rank is.
+  while (awaited > 0 && why.code == errc::none && !late) {
+    unique_fd socket;
+    auto r = wait_for(meet, members, rank, links, socket, abort, deadline);
+    if (!r) {
+      why = std::move(r.error());
+    } else if (*r == rank) {
+      late = true;
+    } else {
+      links[*r] = std::make_unique<tcp::link>(std::move(socket));
+      announce(*links[*r], token, plan);
+      --awaited;
+    }
+  }
+  wake.reset();
+  const auto here = [&](error e) {
+    if (e.where.empty() && !abort.is_set()) e.where = "gang " + to_string(token);
+    return unexpected(std::move(e));
+  };
+  auto all = std::make_unique<mesh>(std::move(options), std::move(links), abort);
+  if (late || why.code != errc::none) {
+    why = all->fail_join(plan, std::move(why), now() - began);
+    std::lock_guard lock(mutex_);
+    meet.gave_up.insert(rank);
+    std::erase_if(meet.sockets, [&](const auto& s) { return s.first.to == rank; });
+    return here(std::move(why));
+  }
+  leave(token, meet);
+  auto engine = std::make_unique<linked_engine>(std::move(all));
+  if (auto ok = engine->join(plan, deadline - now()); !ok) return here(std::move(ok.error()));
+  return std::make_unique<group>(rank, size, std::move(engine));
+}
+
+}  // namespace hydrogen::comm

@@ -1,0 +1,91 @@
+#pragma once
+// Where the ranks of a gang attempt meet and get their links: one per process; in-process executors of one embedded
+// cluster share one.
+//
+// Ranks of one process find each other in memory. Between processes rank i dials the ranks below it; a socket that
+// arrives before its rank is parked, for a bounded time and in bounded number. `join` returns when all ranks of the
+// attempt have joined, or fails naming the missing ones. What carries an older token than the newest one seen for its
+// gang, or one that has been forgotten, is closed and counted. `accepted`, `join` and `forget` may be called by any
+// thread; `join` blocks.
+
+#include <hydrogen/base/abort.hpp>
+#include <hydrogen/base/unique_fd.hpp>
+#include <hydrogen/comm/group.hpp>
+#include <hydrogen/comm/hello.hpp>
+#include <hydrogen/comm/mesh.hpp>
+#include <hydrogen/comm/secret.hpp>
+#include <hydrogen/comm/token.hpp>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+
+namespace hydrogen::comm {
+
+struct rendezvous_options {
+  std::size_t max_parked = 256;  // sockets whose rank has not come; the oldest makes room
+  duration park_time = 30s;      // then a parked socket is closed, when the next one comes
+};
+
+class rendezvous {
+ public:
+  /// Without a secret only gangs that live in this process can meet.
+  explicit rendezvous(std::optional<secret> key, rendezvous_options options = {});
+  ~rendezvous();
+  rendezvous(const rendezvous&) = delete;
+
+  /// A proven socket of purpose gang, from the acceptor; its token is an encoded `link_token`. Does not block.
+  void accepted(unique_fd socket, hello from);
+
+  /// For the slot thread of `rank`. `members` is the whole table, by rank, the same for all. `abort` must outlive the
+  /// group. errc::timed_out: names the ranks that have not joined; mismatch: other tables; disconnected: a process is
+  /// gone; refused: an old attempt, or a rank that has already joined; aborted (the abort word's reason); bad_input.
+  expected<std::unique_ptr<group>> join(const gang_token& token, std::uint32_t rank,
+                                        std::span<const gang_member> members, abort_word& abort, time_point deadline);
+
+  /// The attempt is over: its parked sockets are closed and nobody joins it any more. Groups that exist go on.
+  void forget(const gang_token& token);
+
+  const link_counters& counters() const { return *counters_; }
+  /// Sockets that wait for their rank.
+  std::size_t parked() const;
+
+ private:
+  struct meeting;
+  struct pair {
+    std::uint32_t from = 0;
+    std::uint32_t to = 0;
+    auto operator<=>(const pair&) const = default;
+  };
+  struct seen {
+    attempt_id newest;     // named by a join or a handshake
+    attempt_id forgotten;  // over, like all before it
+  };
+
+  expected<std::shared_ptr<meeting>> enter(const gang_token&, std::uint32_t rank, std::size_t size, std::size_t local);
+  void leave(const gang_token&, meeting&);
+  expected<std::unique_ptr<group>> join_linked(const gang_token&, std::uint32_t rank, std::span<const gang_member>,
+                                               const std::vector<bool>& local, meeting&, abort_word&,
+                                               time_point deadline);
+  expected<std::unique_ptr<link>> dial_rank(const gang_token&, const gang_member& self, const gang_member& peer,
+                                            abort_word&, time_point deadline);
+  /// A socket of any higher rank that has no link yet, and which rank; `rank` itself at the deadline.
+  expected<std::uint32_t> wait_for(meeting&, std::span<const gang_member>, std::uint32_t rank,
+                                   const std::vector<std::unique_ptr<link>>& links, unique_fd& socket, abort_word&,
+                                   time_point deadline);
+  seen& history(const request_id&);
+  void expire(time_point at);
+
+  const std::optional<secret> key_;
+  const rendezvous_options options_;
+  const std::shared_ptr<link_counters> counters_;
+  mutable std::mutex mutex_;
+  std::map<gang_token, std::shared_ptr<meeting>> meetings_;
+  std::map<request_id, seen> history_;
+  std::deque<request_id> history_order_;  // the oldest gang is forgotten wholly when there are too many
+};
+
+}  // namespace hydrogen::comm

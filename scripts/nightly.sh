@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# What takes longer than a change should wait: the thread sanitizer below actors/, and many more seeds of the simulators.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/install-deps.sh
+scripts/build.sh tsan
+ctest --preset tsan --no-tests=error -L below_actors
+scripts/build.sh release
+HYDROGEN_SEEDS=1..50000 ctest --preset release --no-tests=error -R '^(gang|job)$' --timeout 3000

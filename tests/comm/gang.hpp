@@ -1,0 +1,95 @@
+#pragma once
+// A gang inside one test program: ranks are threads, placed in "processes" that each have a rendezvous of their own
+// and, if there is more than one, an acceptor on loopback. Ranks of one process share memory, others are linked by TCP.
+
+#include <hydrogen/comm/acceptor.hpp>
+#include <hydrogen/comm/rendezvous.hpp>
+
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace hydrogen::comm::testing {
+
+struct process {
+  boot_id boot = make_boot_id();
+  std::unique_ptr<rendezvous> meet;
+  std::unique_ptr<acceptor> listener;
+
+  explicit process(const std::optional<secret>& key) : meet(std::make_unique<rendezvous>(key)) {
+    if (!key) return;
+    auto l = acceptor::listen("127.0.0.1:0", *key, boot,
+                              [m = meet.get()](unique_fd fd, hello h) { m->accepted(std::move(fd), std::move(h)); });
+    if (!l) throw failure(l.error());
+    listener = std::move(*l);
+  }
+};
+
+class gang {
+ public:
+  /// `placement[r]` is the process of rank r.
+  explicit gang(std::vector<int> placement) : placement_(std::move(placement)) {
+    int count = 0;
+    for (int p : placement_) count = std::max(count, p + 1);
+    const auto key = count > 1 ? std::optional(secret::random()) : std::nullopt;
+    for (int p = 0; p < count; ++p) processes_.push_back(std::make_unique<process>(key));
+    for (std::uint32_t r = 0; r < placement_.size(); ++r) {
+      const auto& p = *processes_[placement_[r]];
+      members.push_back({r, p.boot, p.listener ? p.listener->endpoint() : "",
+                         std::string("n").append(std::to_string(placement_[r]))});
+      aborts.push_back(std::make_unique<abort_word>());
+    }
+    token.gang.run = make_run_id();
+    token.attempt = {{1}, 1};
+  }
+
+  std::uint32_t size() const { return static_cast<std::uint32_t>(placement_.size()); }
+  process& process_of(std::uint32_t rank) { return *processes_[placement_[rank]]; }
+
+  expected<std::unique_ptr<group>> join(std::uint32_t rank, duration timeout = 30s) {
+    return process_of(rank).meet->join(token, rank, members, *aborts[rank], now() + timeout);
+  }
+
+  /// A thread per rank: joins, then runs `f`. What `f` returns, or the error of the join, by rank.
+  std::vector<expected<void>> run(const std::function<expected<void>(group&)>& f, duration join_timeout = 30s) {
+    std::vector<expected<void>> results(size());
+    std::vector<std::thread> threads;
+    for (std::uint32_t r = 0; r < size(); ++r) {
+      threads.emplace_back([&, r] {
+        auto g = join(r, join_timeout);
+        results[r] = g ? f(**g) : expected<void>(unexpected(g.error()));
+      });
+    }
+    for (auto& t : threads) t.join();
+    return results;
+  }
+
+  gang_token token;
+  std::vector<gang_member> members;
+  std::vector<std::unique_ptr<abort_word>> aborts;
+
+ private:
+  std::vector<int> placement_;
+  std::vector<std::unique_ptr<process>> processes_;
+};
+
+/// Every kind of placement for P ranks: all together, all apart, pairs, and interleaved.
+inline std::vector<std::vector<int>> placements(int ranks) {
+  std::vector<int> together(ranks, 0), apart, pairs, mixed;
+  for (int r = 0; r < ranks; ++r) {
+    apart.push_back(r);
+    pairs.push_back(r / 2);
+    mixed.push_back(r % 2);
+  }
+  if (ranks == 1) return {together};
+  if (ranks == 2) return {together, apart};
+  return {together, apart, pairs, mixed};
+}
+
+inline std::string text_of(const std::vector<int>& placement) {
+  std::string out = "placement";
+  for (int p : placement) out.append(" ").append(std::to_string(p));
+  return out;
+}
+
+}  // namespace hydrogen::comm::testing

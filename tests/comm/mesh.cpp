@@ -1,0 +1,247 @@
+// One rank of two over a socket pair; the test speaks for the other rank, frame by frame.
+#include <hydrogen/comm/collective/linked.hpp>
+#include <hydrogen/comm/tcp/link.hpp>
+
+#include <doctest/doctest.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <thread>
+
+using namespace hydrogen;
+using namespace hydrogen::comm;
+
+namespace {
+
+const gang_token live{{{1, 2}, 3, 4, 5}, {{2}, 9}};
+
+/// The far end: writes frames as bytes.
+class far_end {
+ public:
+  explicit far_end(unique_fd fd) : fd_(std::move(fd)) {}
+
+  void write(byte_view bytes) {
+    REQUIRE(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
+  }
+  void write(frame_header h, byte_view payload) {
+    h.length = payload.size();
+    frame_prefix prefix;
+    encode_frame(h, prefix);
+    write(prefix.bytes);
+    byte_buffer padded(payload.begin(), payload.end());
+    padded.resize(payload.size() + frame_padding(payload.size()));
+    if (!padded.empty()) write(padded);
+  }
+  void close() { fd_.reset(); }
+
+ private:
+  unique_fd fd_;
+};
+
+struct fixture {
+  abort_word abort;
+  std::shared_ptr<link_counters> counters = std::make_shared<link_counters>();
+  std::unique_ptr<linked_engine> engine;
+  std::unique_ptr<far_end> far;
+  call_plan plan = make_plan(operation::barrier, std::source_location::current());
+
+  fixture() {
+    int fds[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+    far = std::make_unique<far_end>(unique_fd(fds[1]));
+    mesh::options options;
+    options.token = live;
+    options.nodes = {"a", "b"};
+    options.self = *waker::make();
+    options.counters = counters;
+    std::vector<std::unique_ptr<comm::link>> links(2);
+    links[1] = std::make_unique<tcp::link>(unique_fd(fds[0]));
+    engine = std::make_unique<linked_engine>(std::make_unique<mesh>(options, std::move(links), abort));
+  }
+
+  /// A piece of the first call with the right token.
+  frame_header piece(std::uint64_t plan_hash, std::uint64_t total) const {
+    frame_header h;
+    h.fence = fence_of(live);
+    h.plan = plan_hash;
+    h.total = total;
+    return h;
+  }
+  frame_header piece() const { return piece(plan.hash, 0); }
+};
+
+call_plan reduce_plan(std::uint64_t count) {
+  return make_plan(operation::all_reduce, std::source_location::current(), element::float32, count);
+}
+
+}  // namespace
+
+TEST_CASE("frames of an old attempt, and of another gang, are dropped and counted") {
+  fixture f;
+  byte_buffer junk(1000, std::byte{0xff});
+  auto old = f.piece();
+  old.fence.attempt.counter = 8;
+  f.far->write(old, junk);
+  auto foreign = f.piece();
+  foreign.fence.gang ^= 1;
+  foreign.kind = frame_kind::bye;
+  foreign.code = static_cast<std::uint8_t>(errc::internal);
+  f.far->write(foreign, junk);
+  f.far->write(f.piece(), {});
+  const auto result = f.engine->barrier(f.plan, 10s);
+  CHECK_MESSAGE(result, result.error().message());
+  CHECK(f.counters->strays == 2);
+}
+
+TEST_CASE("a reduction takes the other's contribution and ignores an old one") {
+  fixture f;
+  const auto plan = reduce_plan(4);
+  const std::vector<float> stale{100, 100, 100, 100};
+  const std::vector<float> fresh{1, 2, 3, 4};
+  auto old = f.piece(plan.hash, 16);
+  old.fence.attempt.term.value = 1;
+  f.far->write(old, std::as_bytes(std::span(stale)));
+  f.far->write(f.piece(plan.hash, 16), std::as_bytes(std::span(fresh)));
+  std::vector<float> mine{10, 20, 30, 40};
+  REQUIRE(f.engine->all_reduce(plan, reinterpret_cast<std::byte*>(mine.data()), 10s));
+  CHECK(mine == std::vector<float>{11, 22, 33, 44});
+}
+
+TEST_CASE("pieces that are not part of the plan are refused and counted") {
+  const auto plan = reduce_plan(1'000'000);
+  const auto good = [&](fixture& f) {
+    auto h = f.piece(plan.hash, 4'000'000);
+    h.code = static_cast<std::uint8_t>(element::float32);
+    return h;
+  };
+  const std::vector<std::pair<const char*, std::function<void(frame_header&, std::size_t&)>>> faults{
+      {"too short", [](frame_header&, std::size_t& size) { size = 1000; }},
+      {"too long", [](frame_header&, std::size_t& size) { size += 8; }},
+      {"elsewhere", [](frame_header& h, std::size_t&) { h.offset = 4; }},
+      {"beyond the end", [](frame_header& h, std::size_t&) { h.offset = ~std::uint64_t{0} - 7; }},
+      {"another total", [](frame_header& h, std::size_t&) { h.total -= 4; }},
+      {"unknown phase", [](frame_header& h, std::size_t&) { h.phase = 2; }},
+      {"another type", [](frame_header& h, std::size_t&) { h.code = static_cast<std::uint8_t>(element::float64); }},
+      {"call of the far future", [](frame_header& h, std::size_t&) { h.call = 7; }},
+  };
+  for (const auto& [name, fault] : faults) {
+    CAPTURE(name);
+    fixture f;
+    std::vector<float> mine(1'000'000, 1.0f);
+    auto h = good(f);
+    std::size_t size = 256 << 10;
+    fault(h, size);
+    const byte_buffer payload(size);
+    std::thread writer([&] {
+      // The other side may close at the header.
+      frame_prefix prefix;
+      h.length = size;
+      encode_frame(h, prefix);
+      f.far->write(prefix.bytes);
+    });
+    const auto result = f.engine->all_reduce(plan, reinterpret_cast<std::byte*>(mine.data()), 10s);
+    writer.join();
+    REQUIRE_FALSE(result);
+    INFO(result.error().message());
+    CHECK(result.error().code == errc::bad_input);
+    CHECK(result.error().what.find("rank 1 on node b") != std::string::npos);
+    CHECK(f.counters->refused == 1);
+  }
+}
+
+TEST_CASE("an announced size beyond the limit is refused before anything is allocated") {
+  fixture f;
+  const auto plan = make_plan(operation::all_gather, std::source_location::current());
+  auto h = f.piece(plan.hash, std::uint64_t{1} << 60);
+  const byte_buffer payload(16);
+  f.far->write(h, payload);
+  const auto result = f.engine->all_gather(plan, payload, 10s);
+  REQUIRE_FALSE(result);
+  CHECK(result.error().code == errc::bad_input);
+  CHECK(f.counters->refused == 1);
+}
+
+TEST_CASE("bytes that are no frame end the link") {
+  fixture f;
+  const byte_buffer junk(5000, std::byte{0x5a});
+  f.far->write(junk);
+  const auto result = f.engine->barrier(f.plan, 10s);
+  REQUIRE_FALSE(result);
+  CHECK(result.error().code == errc::bad_input);
+  CHECK(result.error().message().find("rank 1 on node b broke the link") != std::string::npos);
+  CHECK(f.counters->refused == 1);
+}
+
+TEST_CASE("a peer that dies is named with its node, in every kind of call") {
+  for (const std::size_t count : {0u, 10u, 1'000'000u}) {
+    fixture f;
+    const auto plan = reduce_plan(count);
+    std::vector<float> mine(count, 1.0f);
+    // It dies in the middle of a frame.
+    frame_prefix prefix;
+    auto h = f.piece(plan.hash, count * 4);
+    h.length = std::min<std::size_t>(count * 4, 256 << 10);
+    h.code = static_cast<std::uint8_t>(element::float32);
+    encode_frame(h, prefix);
+    f.far->write(byte_view(prefix.bytes).first(count == 0 ? 50 : frame_prefix_size));
+    f.far->close();
+    const auto result = f.engine->all_reduce(plan, reinterpret_cast<std::byte*>(mine.data()), 10s);
+    REQUIRE_FALSE(result);
+    INFO(result.error().message());
+    CHECK(result.error().code == errc::disconnected);
+    CHECK(result.error().what.find("rank 1 on node b is gone") != std::string::npos);
+  }
+}
+
+TEST_CASE("frames may arrive in any portions") {
+  fixture f;
+  const auto plan = reduce_plan(5000);
+  std::vector<float> theirs(5000);
+  std::vector<float> mine(5000);
+  for (std::size_t i = 0; i < 5000; ++i) theirs[i] = static_cast<float>(i), mine[i] = 0.5f;
+  auto h = f.piece(plan.hash, 20000);
+  h.length = 20000;
+  frame_prefix prefix;
+  encode_frame(h, prefix);
+  byte_buffer wire(frame_prefix_size + 20000);
+  std::memcpy(wire.data(), prefix.bytes.data(), frame_prefix_size);
+  std::memcpy(wire.data() + frame_prefix_size, theirs.data(), 20000);
+  std::thread writer([&] {
+    for (std::size_t at = 0, size = 1; at < wire.size(); at += size, size = size % 37 + 1) {
+      f.far->write(byte_view(wire).subspan(at, std::min(size, wire.size() - at)));
+    }
+  });
+  const auto result = f.engine->all_reduce(plan, reinterpret_cast<std::byte*>(mine.data()), 10s);
+  writer.join();
+  REQUIRE(result);
+  bool right = true;
+  for (std::size_t i = 0; i < 5000; ++i) right &= mine[i] == static_cast<float>(i) + 0.5f;
+  CHECK(right);
+}
+
+TEST_CASE("a frame of the next call waits until that call") {
+  fixture f;
+  const auto first = make_plan(operation::barrier, std::source_location::current());
+  const auto second = reduce_plan(1);
+  const std::vector<float> theirs{2};
+  auto later = f.piece(second.hash, 4);
+  later.call = 1;
+  f.far->write(f.piece(first.hash, 0), {});
+  f.far->write(later, std::as_bytes(std::span(theirs)));
+  REQUIRE(f.engine->barrier(first, 10s));
+  float mine = 3;
+  REQUIRE(f.engine->all_reduce(second, reinterpret_cast<std::byte*>(&mine), 10s));
+  CHECK(mine == 5);
+}
+
+TEST_CASE("the reason of a peer's failure is passed on as it was") {
+  fixture f;
+  const error why{errc::timed_out, "rank 7 has not arrived", "somewhere", "look there"};
+  auto bye = f.piece();
+  bye.kind = frame_kind::bye;
+  bye.code = static_cast<std::uint8_t>(why.code);
+  f.far->write(bye, encode(why));
+  const auto result = f.engine->barrier(f.plan, 10s);
+  REQUIRE_FALSE(result);
+  CHECK(result.error() == why);
+}
