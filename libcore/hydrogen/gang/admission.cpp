@@ -1,0 +1,294 @@
+#include <hydrogen/gang/admission.hpp>
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+
+namespace hydrogen::gang {
+
+admission::admission(admission_options options, const std::vector<record>& history, time_point now)
+    : options_(options), term_began_(now), now_(now) {
+  for (const auto& r : history) term_ = std::max(term_, r.term);
+  ++term_.value;
+  replay(history);
+}
+
+void admission::replay(const std::vector<record>& history) {
+  std::map<request_id, go_record> open;
+  std::vector<request_id> order;
+  for (const auto& r : history) {
+    const auto over = [&](const request_id& id, const error& why) {
+      open.erase(id);
+      if (const auto at = requests_.find(id); at != requests_.end()) {
+        auto& run = runs_[id.run];
+        run.requests.erase(id);
+        run.over.emplace(id, why);
+        requests_.erase(at);
+      }
+    };
+    if (const auto* s = std::get_if<submitted_record>(&r.body)) {
+      last_place_ = std::max(last_place_, s->place);
+      if (requests_.contains(s->request.id)) continue;
+      make_request(s->request, s->place).confirmed = false;
+      order.push_back(s->request.id);
+    } else if (const auto* g = std::get_if<go_record>(&r.body)) {
+      open[g->ref.request] = *g;
+      if (auto* q = find(g->ref.request)) q->last_attempt = g->ref.attempt;
+    } else if (const auto* c = std::get_if<closed_record>(&r.body)) {
+      if (c->reason == close_reason::again) {
+        open.erase(c->ref.request);
+      } else {
+        over(c->ref.request, c->why);
+      }
+    } else if (const auto* x = std::get_if<cancelled_record>(&r.body)) {
+      over(x->request, {errc::none, {}, {}, {}});
+    }
+  }
+  // A gang whose Go is open is revoked: keep() says no. Its members are debited from the journal; on a node that is
+  // not back within the grace they are dead.
+  for (auto& [id, run] : runs_) {
+    run.deadline = term_began_ + options_.driver_return;
+    wakes_.set({wake_kind::run, {id, 0, 0, 0}, {}, {}}, run.deadline);
+  }
+  for (const auto& id : order) {
+    const auto at = open.find(id);
+    auto* r = find(id);
+    if (r == nullptr) continue;
+    if (at == open.end()) continue;
+    auto& a = r->attempts[at->second.ref.attempt];
+    a.ref = at->second.ref;
+    a.phase = attempt_phase::ending;
+    a.go_written = true;
+    a.end_verb = entry_verb::revoke;
+    a.then = after_end::park;
+    a.cause = end_cause::restart;
+    a.detail = "the coordinator was restarted";
+    a.begun = term_began_;
+    a.next_repeat = term_began_ + options_.retry;
+    for (const auto& m : at->second.members) {
+      auto& node = ledger_.add(m.agent, m.node);
+      node.lost_at = term_began_;
+      ledger_.debit(m.agent, a.ref, m.slots);
+      node.executors[m.executor] = id.run;
+      a.slots += m.slots;
+      returning_ += m.slots;
+      a.members.push_back({m, member_progress::committed});
+      runs_[id.run].hosts.insert(m.agent);
+      wake_node(node);
+    }
+    wakes_.set({wake_kind::attempt, id, a.ref.attempt, {}}, a.next_repeat);
+  }
+}
+
+admission::effects admission::start(time_point now) {
+  now_ = now;
+  gates_.push_back({append(term_record{}), gate_kind::term, {}, {}, 0});
+  return take_effects();
+}
+
+admission::effects admission::on(const event& e, time_point now) {
+  now_ = now;
+  if (!ready_ && !std::holds_alternative<admission_event::synced>(e)) return {};
+  std::visit([this](const auto& x) { handle(x); }, e);
+  if (queue_changed_) schedule();
+  for (const auto& id : std::exchange(to_answer_, {})) {
+    if (auto* r = find(id)) tell_reason(*r, true);
+  }
+  return take_effects();
+}
+
+admission::effects admission::take_effects() {
+  return std::exchange(out_, {});
+}
+
+// ---- events --------------------------------------------------------------------------------------------------------
+
+void admission::handle(const admission_event::job_said& e) {
+  if (const auto* m = std::get_if<begin_run>(&e.message)) return said(e.run, *m);
+  if (const auto* m = std::get_if<end_run>(&e.message)) return said(e.run, *m);
+  auto* run = find_run(e.run);
+  if (ended_runs_.contains(e.run) || (run != nullptr && run->ending && !std::holds_alternative<noted>(e.message))) {
+    return tell_job(e.run, run_over{term_, e.run});
+  }
+  if (run == nullptr || !run->begun) return;  // begin_run is being repeated
+  std::visit(
+      [&](const auto& m) {
+        using message = std::decay_t<decltype(m)>;
+        if constexpr (!std::is_same_v<message, begin_run> && !std::is_same_v<message, end_run>) {
+          if constexpr (std::is_same_v<message, admit>) {
+            if (m.request.id.run != e.run) return;
+          } else {
+            if (m.request.run != e.run) return;
+          }
+          said(*run, m);
+        }
+      },
+      e.message);
+}
+
+void admission::handle(const admission_event::agent_said& e) {
+  const auto boot = std::visit([](const auto& m) { return m.agent; }, e.message);
+  if (is_dead_boot(boot)) return tell_agent(boot, expelled{term_, boot});
+  std::visit([this](const auto& m) { said(m); }, e.message);
+}
+
+void admission::handle(const admission_event::agent_lost& e) {
+  auto* node = ledger_.find(e.agent);
+  if (node == nullptr || !node->connected) return;
+  log(true, fmt::format("contact with node {} (boot {}) is lost", node->name, to_string(node->boot)));
+  ledger_.set(*node, node->slots, node->listed, false);
+  node->lost_at = now_;
+  wake_node(*node);
+  queue_changed_ = true;
+}
+
+void admission::handle(const admission_event::driver_lost& e) {
+  auto* run = find_run(e.run);
+  if (run == nullptr) return;
+  run->connected = false;
+  if (run->ending) return;
+  run->deadline = now_ + options_.driver_grace;
+  wakes_.set({wake_kind::run, {e.run, 0, 0, 0}, {}, {}}, run->deadline);
+}
+
+void admission::handle(const admission_event::synced& e) {
+  while (!gates_.empty() && gates_.front().n <= e.n) {
+    const auto g = gates_.front();
+    gates_.pop_front();
+    if (g.kind == gate_kind::term) {
+      ready_ = true;
+      term_began_ = now_;
+      wakes_.set({wake_kind::membership, {}, {}, {}}, now_ + options_.membership_grace);
+      log(false, "the coordinator begins term " + to_string(term_));
+      continue;
+    }
+    auto* r = find(g.request);
+    if (r == nullptr) continue;
+    if (g.decision != 0 && r->decision == g.decision) r->decision_answered = true;
+    if (g.decision != 0) tell_job(g.request.run, decided{term_, g.request, g.decision});
+    if (g.kind == gate_kind::verdict) {
+      carry_out_verdict(*r);
+    } else if (g.kind == gate_kind::requeue) {
+      if (!r->requeuing || r->last_attempt != g.attempt) continue;
+      r->requeuing = r->parked = r->last_had_go = false;
+      reindex(*r);
+    } else if (const auto a = r->attempts.find(g.attempt); a != r->attempts.end()) {
+      go_is_durable(*r, a->second);
+    }
+  }
+}
+
+void admission::handle(const admission_event::timer&) {
+  wake due{};
+  while (wakes_.take_due(now_, due)) wake_up(due);
+}
+
+void admission::wake_up(const wake& w) {
+  switch (w.kind) {
+    case wake_kind::attempt: {
+      auto* r = find(w.request);
+      if (r == nullptr) return;
+      if (const auto a = r->attempts.find(w.attempt); a != r->attempts.end()) repeat_attempt(*r, a->second);
+      return;
+    }
+    case wake_kind::request:
+      if (auto* r = find(w.request)) wake_request(*r);
+      return;
+    case wake_kind::node: {
+      auto* node = ledger_.find(w.boot);
+      if (node == nullptr) return;
+      const auto grace = node->listed ? options_.contact_grace : options_.membership_grace;
+      if (!node->connected && now_ >= node->lost_at + grace) {
+        return declare_dead(w.boot,
+                            node->listed ? "its connection was lost" : "it did not come back after the restart");
+      }
+      if (node->connected && !node->listed) tell_agent(w.boot, follow{term_, w.boot});
+      for (const auto& [ref, kind] : node->orphans) order(w.boot, ref, entry_verb::revoke);
+      return wake_node(*node);
+    }
+    case wake_kind::run: {
+      auto* run = find_run(w.request.run);
+      if (run == nullptr) return;
+      if (!run->ending && now_ >= run->deadline) {
+        if (!run->requests.empty())
+          log(true, fmt::format("the driver of {} is gone: its run {} ends", run->app.name, to_string(w.request.run)));
+        return give_up(w.request.run, *run);
+      }
+      if (run->requests_gone) return repeat_end_executors(w.request.run, *run);
+      if (run->begun && !run->ending) cancel_unclaimed(*run);
+      return;
+    }
+    case wake_kind::notices:
+      if (auto* run = find_run(w.request.run)) repeat_notices(w.request.run, *run);
+      return;
+    case wake_kind::reasons:
+      return tell_reasons();
+    case wake_kind::membership: {
+      std::erase_if(lost_nodes_, [this](const auto& n) { return n.second.until <= now_; });
+      for (const auto& [name, n] : lost_nodes_) wake_by(w, n.until);
+      queue_changed_ = true;
+      return judge_all();
+    }
+  }
+}
+
+// ---- what is sent --------------------------------------------------------------------------------------------------
+
+std::uint64_t admission::append(record_body body) {
+  out_.push_back(admission_effect::append{{term_, std::move(body)}});
+  return ++appended_;
+}
+
+void admission::tell_agent(boot_id agent, to_agent message) {
+  out_.push_back(admission_effect::tell_agent{agent, std::move(message)});
+}
+
+void admission::tell_job(run_id run, to_job message) {
+  out_.push_back(admission_effect::tell_job{run, std::move(message)});
+}
+
+void admission::order(boot_id agent, const attempt_ref& ref, entry_verb verb) {
+  tell_agent(agent, entry_order{term_, agent, ref, verb});
+}
+
+void admission::notify(run_id id, notice_key key, to_job message) {
+  auto* run = find_run(id);
+  if (run == nullptr || run->ending) return;
+  tell_job(id, message);
+  const auto next = now_ + options_.retry;
+  run->notices.insert_or_assign(key, notice{std::move(message), next, options_.retry});
+  // Only earlier than what is set: the wake-up looks at all of them.
+  if (run->notices.size() == 1) wakes_.set({wake_kind::notices, {id, 0, 0, 0}, {}, {}}, next);
+}
+
+void admission::forget_notice(run_id id, const notice_key& key) {
+  auto* run = find_run(id);
+  if (run == nullptr) return;
+  run->notices.erase(key);
+  if (run->notices.empty()) wakes_.clear({wake_kind::notices, {id, 0, 0, 0}, {}, {}});
+}
+
+void admission::repeat_notices(run_id id, run_state& run) {
+  auto next = never;
+  for (auto& [key, n] : run.notices) {
+    if (n.next <= now_) {
+      tell_job(id, n.message);
+      n.interval = std::min(2 * n.interval, options_.notice_retry_most);
+      n.next = now_ + n.interval;
+    }
+    next = std::min(next, n.next);
+  }
+  // New notices do not move the wake-up, so it comes at least once in each retry interval while there are any.
+  if (next != never) next = std::min(next, now_ + options_.retry);
+  wakes_.set({wake_kind::notices, {id, 0, 0, 0}, {}, {}}, next);
+}
+
+void admission::wake_by(const wake& w, time_point at) {
+  wakes_.set(w, std::min(at, wakes_.at(w)));
+}
+
+void admission::log(bool warning, std::string text) {
+  out_.push_back(admission_effect::log_line{warning, std::move(text)});
+}
+
+}  // namespace hydrogen::gang

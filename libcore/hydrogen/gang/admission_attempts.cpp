@@ -1,0 +1,291 @@
+// The life of an attempt: a gang's, or a lease.
+
+#include <hydrogen/gang/admission.hpp>
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+
+namespace hydrogen::gang {
+
+void admission::start_attempt(request_state& r, std::vector<member> members) {
+  const attempt_id id{term_, ++attempts_made_};
+  auto& a = r.attempts[id];
+  a.ref = {r.what.id, id};
+  a.begun = now_;
+  a.deadline = now_ + options_.reserve_timeout;
+  for (auto& m : members) {
+    a.slots += m.slots;
+    ledger_.debit(m.agent, a.ref, m.slots);
+    a.members.push_back({std::move(m), member_progress::asked});
+  }
+  r.held += a.slots;
+  if (r.is_gang()) {
+    r.last_attempt = id;
+    r.last_had_go = false;
+    forget_notice(r.what.id.run, {noted_kind::ended, r.what.id, id, {}});
+    tell_job(r.what.id.run, fence{term_, r.what.id, id});
+  }
+  reindex(r);
+  ask_all(r, a);
+}
+
+/// Says (again) what this member has to answer next.
+void admission::owe(const attempt_state& a, const attempt_member& m, const request_state& r) {
+  const auto agent = m.is.agent;
+  switch (a.phase) {
+    case attempt_phase::reserving:
+      if (m.progress < member_progress::reserved) {
+        tell_agent(agent, reserve{term_, agent, a.ref, r.what.kind, r.what.app, m.is.slots, m.is.ranks});
+      }
+      return;
+    case attempt_phase::committing:
+      if (m.progress < member_progress::committed) order(agent, a.ref, entry_verb::commit);
+      return;
+    case attempt_phase::deciding:
+      return;
+    case attempt_phase::joining:
+      if (m.progress < member_progress::joined) {
+        go message{term_, agent, a.ref, {}};
+        message.members.reserve(a.members.size());
+        for (const auto& x : a.members) message.members.push_back(x.is);
+        tell_agent(agent, std::move(message));
+      }
+      return;
+    case attempt_phase::running:
+      if (m.progress >= member_progress::entered) return;
+      if (r.is_gang()) return order(agent, a.ref, entry_verb::enter);
+      return tell_agent(agent, go{term_, agent, a.ref, {m.is}});
+    case attempt_phase::closing:
+      if (m.progress != member_progress::gone) order(agent, a.ref, entry_verb::close);
+      return;
+    case attempt_phase::ending:
+      if (m.progress != member_progress::gone) order(agent, a.ref, a.end_verb);
+      return;
+  }
+}
+
+void admission::ask_all(request_state& r, attempt_state& a) {
+  for (const auto& m : a.members) owe(a, m, r);
+  a.next_repeat = now_ + options_.retry;
+  wakes_.set({wake_kind::attempt, r.what.id, a.ref.attempt, {}}, a.next_repeat);
+}
+
+void admission::repeat_attempt(request_state& r, attempt_state& a) {
+  if (a.phase == attempt_phase::reserving && now_ >= a.deadline) {
+    return end_attempt(r, a, entry_verb::abort, after_end::queue, end_cause::expired, false,
+                       "not every node answered the reservation in time");
+  }
+  if (r.is_gang() && a.before_go() && !a.fenced) {
+    if (now_ >= a.begun + options_.fence_timeout) {
+      return end_attempt(r, a, entry_verb::abort, after_end::park, end_cause::expired, false,
+                         "the job did not acknowledge the fence of the attempt in time");
+    }
+    tell_job(r.what.id.run, fence{term_, r.what.id, a.ref.attempt});
+  }
+  if (a.phase == attempt_phase::joining) {
+    placed message{term_, r.what.id, a.ref.attempt, {}};
+    for (const auto& m : a.members) message.members.push_back(m.is);
+    tell_job(r.what.id.run, std::move(message));
+  }
+  const bool done = a.phase == attempt_phase::running && a.progressed == a.members.size();
+  if (done) {
+    a.next_repeat = never;
+    return;
+  }
+  ask_all(r, a);
+}
+
+void admission::progress(request_state& r, attempt_state& a, attempt_member& m, const entry_report_news& news) {
+  switch (news.news) {
+    case entry_news::reserved:
+      if (a.phase != attempt_phase::reserving || m.progress != member_progress::asked) return;
+      m.progress = member_progress::reserved;
+      break;
+    case entry_news::committed: {
+      if (a.phase != attempt_phase::committing || m.progress != member_progress::reserved) return;
+      m.progress = member_progress::committed;
+      m.is.executor = news.executor;
+      m.is.endpoint = news.endpoint;
+      ledger_.find(m.is.agent)->executors[news.executor] = r.what.id.run;
+      break;
+    }
+    case entry_news::joined:
+      if (a.phase != attempt_phase::joining || m.progress != member_progress::committed) return;
+      m.progress = member_progress::joined;
+      break;
+    case entry_news::entered:
+    case entry_news::finished:
+      if (a.phase != attempt_phase::running || m.progress >= member_progress::entered) return;
+      m.progress = member_progress::entered;
+      r.executor_failures = 0;
+      break;
+    default:
+      return;
+  }
+  if (++a.progressed == a.members.size()) step_done(r, a);
+}
+
+void admission::step_done(request_state& r, attempt_state& a) {
+  const auto& id = r.what.id;
+  switch (a.phase) {
+    case attempt_phase::reserving:
+      a.phase = attempt_phase::committing;
+      a.progressed = 0;
+      for (const auto& m : a.members) host_of(id.run, m.is.agent);
+      return ask_all(r, a);
+    case attempt_phase::committing:
+      if (r.is_gang()) {
+        if (a.fenced) decide(r, a);
+        return;
+      }
+      a.phase = attempt_phase::running;
+      a.progressed = 0;
+      a.told_job = true;
+      ask_all(r, a);
+      return notify(id.run, {noted_kind::leased, id, a.ref.attempt, {}},
+                    leased{term_, id, a.ref.attempt, a.members.front().is});
+    case attempt_phase::joining:
+      a.phase = attempt_phase::running;
+      a.progressed = 0;
+      ask_all(r, a);
+      return tell_job(id.run, granted{term_, id, a.ref.attempt});
+    default:
+      return;
+  }
+}
+
+void admission::decide(request_state& r, attempt_state& a) {
+  if (r.final) return;  // its attempt is about to be ended
+  a.phase = attempt_phase::deciding;
+  a.go_written = true;
+  go_record go{a.ref, {}};
+  for (const auto& m : a.members) go.members.push_back(m.is);
+  gates_.push_back({append(std::move(go)), gate_kind::go, r.what.id, a.ref.attempt, 0});
+}
+
+void admission::go_is_durable(request_state& r, attempt_state& a) {
+  if (a.phase != attempt_phase::deciding || r.final) return;
+  a.phase = attempt_phase::joining;
+  a.progressed = 0;
+  ask_all(r, a);
+  placed message{term_, r.what.id, a.ref.attempt, {}};
+  for (const auto& m : a.members) message.members.push_back(m.is);
+  tell_job(r.what.id.run, std::move(message));
+  log(false, fmt::format("{} ({}) attempt {}: go, {} ranks on {} nodes", r.what.label, to_string(r.what.id),
+                         to_string(a.ref.attempt), a.slots, a.members.size()));
+}
+
+// ---- the end of an attempt -----------------------------------------------------------------------------------------
+
+void admission::stop_using(request_state& r, attempt_state& a, attempt_phase phase) {
+  r.held -= a.slots;
+  a.phase = phase;
+  a.progressed = 0;
+  for (const auto& m : a.members) {
+    if (m.progress != member_progress::gone) returning_ += m.is.slots;
+  }
+  forget_notice(r.what.id.run, {noted_kind::leased, r.what.id, a.ref.attempt, {}});
+  reindex(r);
+  ask_all(r, a);
+  queue_changed_ = true;
+}
+
+void admission::end_attempt(request_state& r, attempt_state& a, entry_verb verb, after_end then, end_cause cause,
+                            bool burnt, std::string detail) {
+  if (a.phase == attempt_phase::closing) return;
+  if (a.phase == attempt_phase::ending) {
+    if (then == after_end::park && a.then == after_end::queue) {
+      a.then = then;
+      a.cause = cause;
+      a.burnt = burnt;
+      a.detail = std::move(detail);
+    }
+    return;
+  }
+  a.end_verb = verb;
+  a.then = then;
+  a.cause = cause;
+  a.burnt = burnt;
+  a.detail = std::move(detail);
+  if (!a.detail.empty()) {
+    log(true, fmt::format("{} ({}) attempt {} ends: {}", r.what.label, to_string(r.what.id), to_string(a.ref.attempt),
+                          a.detail));
+  }
+  stop_using(r, a, attempt_phase::ending);
+}
+
+void admission::close_attempt(request_state& r, attempt_state& a) {
+  if (a.over()) return;
+  stop_using(r, a, attempt_phase::closing);
+}
+
+void admission::member_gone(request_state& r, attempt_state& a, attempt_member& m, const entry_report_news& news) {
+  if (m.progress == member_progress::gone) return;
+  m.progress = member_progress::gone;
+  ++a.gone;
+  ledger_.credit(m.is.agent, a.ref);
+  queue_changed_ = true;
+  if (a.over()) {
+    returning_ -= m.is.slots;
+  } else {
+    auto detail = news.detail.code == errc::none || news.detail.what.empty()
+                      ? fmt::format("node {} does not hold its part any more", m.is.node)
+                      : news.detail.message();
+    const auto cause =
+        news.cause == end_cause::none || news.cause == end_cause::cancelled ? end_cause::lost : news.cause;
+    const bool before_go = a.before_go();
+    if (cause == end_cause::lost || news.refusal == refusal_kind::executor) r.avoid.insert(m.is.node);
+    if (before_go) {
+      const bool deciding = a.go_written;  // its Go may be durable: only the job can decide to try again
+      r.not_before = now_ + options_.retry;
+      end_attempt(r, a, entry_verb::abort, deciding ? after_end::park : after_end::queue, cause, false, detail);
+      if (news.refusal == refusal_kind::application && !r.final) {
+        pronounce(r, close_reason::failed, news.detail);
+      } else if (news.refusal == refusal_kind::executor && !r.final &&
+                 ++r.executor_failures >= options_.executor_failures) {
+        auto why = news.detail;
+        why.what = fmt::format("executors failed to start {} times, the last: {}", r.executor_failures, why.what);
+        pronounce(r, close_reason::failed, std::move(why));
+      }
+    } else {
+      const bool lease_before_go = !r.is_gang() && !a.told_job;
+      end_attempt(r, a, entry_verb::revoke, lease_before_go ? after_end::queue : after_end::park, cause, r.is_gang(),
+                  detail);
+    }
+  }
+  attempt_may_be_over(r, a);
+}
+
+bool admission::attempt_may_be_over(request_state& r, attempt_state& a) {
+  if (a.gone < a.members.size()) return false;
+  const auto id = a.ref.attempt;
+  const auto a_was = std::move(a);
+  wakes_.clear({wake_kind::attempt, r.what.id, id, {}});
+  r.attempts.erase(id);
+  const auto& run = r.what.id.run;
+  if (!r.is_gang()) {
+    if (a_was.phase == attempt_phase::closing) {
+      tell_job(run, ended{term_, r.what.id, id, end_cause::none, false, {}});
+    } else if (a_was.told_job && !r.final) {
+      notify(run, {noted_kind::ended, r.what.id, id, {}},
+             ended{term_, r.what.id, id, a_was.cause, a_was.burnt, a_was.detail});
+    }
+  } else {
+    r.last_had_go = a_was.go_written;
+    if (!r.final && a_was.then == after_end::park) park(r, id, a_was.cause, a_was.burnt, a_was.detail);
+  }
+  reindex(r);
+  if (r.final && r.final->durable && r.attempts.empty()) request_over(r);
+  return true;
+}
+
+void admission::park(request_state& r, attempt_id attempt, end_cause cause, bool burnt, const std::string& detail) {
+  r.parked = true;
+  r.requeuing = false;
+  reindex(r);
+  notify(r.what.id.run, {noted_kind::ended, r.what.id, attempt, {}},
+         ended{term_, r.what.id, attempt, cause, burnt, detail});
+}
+
+}  // namespace hydrogen::gang

@@ -1,0 +1,178 @@
+// Words for people: why a request waits, and the snapshot of `hydrogen status`.
+
+#include <hydrogen/gang/admission.hpp>
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+
+namespace hydrogen::gang {
+namespace {
+
+std::string name_of(const slot_request& r) {
+  return r.label.empty() ? to_string(r.id) : fmt::format("{} ({})", r.label, to_string(r.id));
+}
+
+std::string nodes_that(const attempt_state& a, bool (*owes)(const attempt_member&)) {
+  std::string names;
+  for (const auto& m : a.members) {
+    if (!owes(m)) continue;
+    if (!names.empty()) names += ", ";
+    names += m.is.node;
+  }
+  return names;
+}
+
+}  // namespace
+
+/// What takes slots away that a person may not think of.
+std::string admission::why_few() const {
+  std::string text;
+  for (const auto& [boot, node] : ledger_.nodes()) {
+    if (node.usable()) continue;
+    text += fmt::format("; node {} {}", node.name, node.listed ? "has lost contact" : "is not back yet");
+  }
+  if (returning_ > 0) text += fmt::format("; {} {} being given back", returning_, returning_ == 1 ? "is" : "are");
+  std::uint32_t recalled = 0;
+  for (const auto& id : recalled_) {
+    const auto& r = requests_.at(id);
+    if (r.held > r.keep) recalled += r.held - r.keep;
+  }
+  if (recalled > 0) text += fmt::format("; {} asked back from parallel stages", recalled);
+  return text;
+}
+
+std::string admission::reason(const request_state& r) const {
+  if (!r.confirmed) return "waits for its driver to come back";
+  if (r.final) {
+    return r.attempts.empty() ? "its end is being recorded" : "waits until its nodes confirm that it is over";
+  }
+  if (r.requeuing) return "its next try is being recorded";
+  if (r.parked) return "parked: waits for its job to run what is missing";
+  if (r.is_gang() && !r.attempts.empty()) {
+    const auto& a = r.attempts.begin()->second;
+    switch (a.phase) {
+      case attempt_phase::reserving:
+        return "waits for " +
+               nodes_that(a, [](const attempt_member& m) { return m.progress < member_progress::reserved; }) +
+               " to reserve";
+      case attempt_phase::committing:
+        if (a.progressed == a.members.size()) return "waits for its job to fence the attempt";
+        return "waits for executors on " +
+               nodes_that(a, [](const attempt_member& m) { return m.progress < member_progress::committed; });
+      case attempt_phase::deciding:
+        return "its go is being recorded";
+      case attempt_phase::joining:
+        return "waits for the ranks on " +
+               nodes_that(a, [](const attempt_member& m) { return m.progress < member_progress::joined; }) + " to join";
+      case attempt_phase::running:
+        return {};
+      case attempt_phase::closing:
+      case attempt_phase::ending:
+        return "waits for " +
+               nodes_that(a, [](const attempt_member& m) { return m.progress != member_progress::gone; }) +
+               " to confirm the end of attempt " + to_string(a.ref.attempt);
+    }
+  }
+  const auto wanted = need(r);
+  if (wanted == 0) return r.held == 0 ? "its job wants no slots now" : std::string();
+  auto text = fmt::format("needs {} slot{}, {} free", wanted, wanted == 1 ? "" : "s", ledger_.total_free());
+  if (!may_judge() && possible_slots() < wanted) {
+    return fmt::format("{} of {} slots known so far", possible_slots(), wanted);
+  }
+  if (now_ < r.not_before) text += "; was refused, tries again soon";
+  if (!unserved_.empty() && unserved_.begin()->second != r.what.id) {
+    text += "; behind " + name_of(requests_.at(unserved_.begin()->second).what);
+  }
+  return text + why_few();
+}
+
+std::string admission::state_name(const request_state& r) const {
+  if (r.final && !r.attempts.empty()) return r.final->reason == close_reason::released ? "closing" : "ending";
+  if (r.final) return "over";
+  if (!r.is_gang()) return r.held > 0 ? "running" : need(r) > 0 ? "queued" : "idle";
+  if (r.parked || r.requeuing) return "parked";
+  if (r.attempts.empty()) return "queued";
+  switch (r.attempts.begin()->second.phase) {
+    case attempt_phase::reserving:
+      return "reserving";
+    case attempt_phase::committing:
+      return "committing";
+    case attempt_phase::deciding:
+    case attempt_phase::joining:
+      return "joining";
+    case attempt_phase::running:
+      return "running";
+    case attempt_phase::closing:
+      return "closing";
+    case attempt_phase::ending:
+      break;
+  }
+  return r.attempts.begin()->second.end_verb == entry_verb::abort ? "aborting" : "revoking";
+}
+
+void admission::tell_reason(request_state& r, bool always) {
+  auto text = reason(r);
+  if (!always && text == r.told_reason) return;
+  r.told_reason = text;
+  tell_job(r.what.id.run, admitted{term_, r.what.id, std::move(text)});
+}
+
+/// Twice a second while somebody waits, so that no event pays for it.
+void admission::tell_reasons() {
+  for (const auto& [at, id] : unserved_) tell_reason(requests_.at(id), false);
+  if (!unserved_.empty()) wakes_.set({wake_kind::reasons, {}, {}, {}}, now_ + options_.retry);
+}
+
+cluster_status admission::status() const {
+  cluster_status all;
+  all.term = term_;
+  for (const auto& [boot, node] : ledger_.nodes()) {
+    node_status n;
+    n.name = node.name;
+    n.boot = boot;
+    n.state = node.usable()    ? "ready"
+              : node.listed    ? "lost contact"
+              : node.connected ? "joining"
+                               : "awaited since the restart";
+    n.slots = node.slots;
+    n.free = node.free();
+    n.executors = static_cast<std::uint32_t>(node.executors.size());
+    for (const auto& [ref, slots] : node.held) {
+      const auto r = requests_.find(ref.request);
+      n.held.push_back(
+          {r == requests_.end() ? to_string(ref.request) : name_of(r->second.what), to_string(ref.attempt), slots});
+    }
+    std::sort(n.held.begin(), n.held.end(), [](const auto& a, const auto& b) { return a.request < b.request; });
+    all.nodes.push_back(std::move(n));
+  }
+  std::sort(all.nodes.begin(), all.nodes.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  for (const auto& [id, run] : runs_) {
+    all.runs.push_back({id, run.app.name, run.app.endpoint,
+                        run.ending      ? "ending"
+                        : run.connected ? "connected"
+                                        : "driver away",
+                        static_cast<std::uint32_t>(run.requests.size())});
+  }
+  std::sort(all.runs.begin(), all.runs.end(), [](const auto& a, const auto& b) { return a.run < b.run; });
+  std::vector<const request_state*> order;
+  for (const auto& [id, r] : requests_) order.push_back(&r);
+  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->at < b->at; });
+  for (const auto* r : order) {
+    request_status s;
+    s.id = r->what.id;
+    s.label = r->what.label;
+    s.kind = r->is_gang() ? "gang" : "parallel";
+    s.state = state_name(*r);
+    s.least = r->what.least;
+    s.most = r->what.most;
+    s.held = r->held;
+    s.place = r->submitted;
+    if (r->last_attempt) s.attempt = to_string(r->last_attempt);
+    s.reason = reason(*r);
+    all.requests.push_back(std::move(s));
+  }
+  return all;
+}
+
+}  // namespace hydrogen::gang

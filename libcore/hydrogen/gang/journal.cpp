@@ -1,0 +1,232 @@
+#include <hydrogen/base/unique_fd.hpp>
+#include <hydrogen/gang/journal.hpp>
+#include <hydrogen/gang/journal_format.hpp>
+
+#include <fcntl.h>
+#include <spdlog/fmt/fmt.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+namespace hydrogen::gang {
+namespace {
+
+namespace format = journal_format;
+
+/// A good record that starts at `at`, or nothing.
+struct found_record {
+  format::header header;
+  byte_view bytes;
+};
+std::optional<found_record> record_at(byte_view file, std::size_t at) {
+  if (file.size() - at < format::header_size) return std::nullopt;
+  const auto header = decode<format::header>(file.subspan(at, format::header_size));
+  if (!header || header->check != header->expected_check(at)) return std::nullopt;
+  if (header->length > format::max_record || header->length > file.size() - at - format::header_size)
+    return std::nullopt;
+  const auto bytes = file.subspan(at + format::header_size, header->length);
+  if (hash_bytes(bytes) != header->hash) return std::nullopt;
+  return found_record{*header, bytes};
+}
+
+/// The place of the first good record behind `bad` that a later sync wrote, or 0.
+std::size_t later_sync(byte_view file, std::size_t bad) {
+  for (auto at = bad + 1; at < file.size(); ++at) {
+    if (const auto found = record_at(file, at); found && found->header.batch > bad) return at;
+  }
+  return 0;
+}
+
+expected<byte_buffer> read_whole(int fd, const std::string& path) {
+  byte_buffer all;
+  for (;;) {
+    const auto size = all.size();
+    all.resize(size + (1 << 16));
+    const auto n = ::read(fd, all.data() + size, all.size() - size);
+    if (n < 0 && errno == EINTR) {
+      all.resize(size);
+      continue;
+    }
+    if (n < 0) return fail_errno("read", path);
+    all.resize(size + static_cast<std::size_t>(n));
+    if (n == 0) return all;
+  }
+}
+
+expected<void> write_all(int fd, byte_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const auto n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("write", path);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+expected<unique_fd> lock_directory(const std::string& directory) {
+  const auto path = directory + "/" + std::string(format::lock_name);
+  unique_fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd) return fail_errno("open", path);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail_errno("flock", path);
+    char holder[32] = {};
+    const auto n = ::pread(fd.get(), holder, sizeof holder - 1, 0);
+    const auto pid = n > 0 ? std::string(holder, static_cast<std::size_t>(n)) : std::string("unknown");
+    return fail(errc::refused, "another coordinator, process " + pid + ", uses this directory", directory,
+                "stop it first, or give this one a directory of its own");
+  }
+  const auto pid = std::to_string(::getpid());
+  if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), pid.data(), pid.size(), 0) < 0) {
+    return fail_errno("write", path);
+  }
+  return fd;
+}
+
+class file_journal final : public journal {
+ public:
+  static expected<std::unique_ptr<journal>> open(const std::string& directory) {
+    std::error_code failed;
+    std::filesystem::create_directories(directory, failed);
+    if (failed) return fail(errc::io, "cannot make the directory: " + failed.message(), directory);
+    auto lock = lock_directory(directory);
+    if (!lock) return tl::make_unexpected(lock.error());
+    auto j = std::unique_ptr<file_journal>(new file_journal);
+    j->lock_ = std::move(*lock);
+    j->path_ = directory + "/" + std::string(format::file_name);
+    j->file_.reset(::open(j->path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!j->file_) return fail_errno("open", j->path_);
+    if (auto ok = j->load(directory); !ok) return tl::make_unexpected(ok.error());
+    return j;
+  }
+
+  const std::vector<record>& history() const override { return history_; }
+
+  void append(const record& r) override {
+    const auto bytes = encode_record(r);
+    invariant(bytes.size() <= format::max_record, "a journal record above 64 MiB");
+    format::header h;
+    h.length = static_cast<std::uint32_t>(bytes.size());
+    h.batch = size_;
+    h.hash = hash_bytes(bytes);
+    h.check = h.expected_check(size_ + pending_.size());
+    encoder(pending_).put(h);
+    pending_.insert(pending_.end(), bytes.begin(), bytes.end());
+    ++appended_;
+  }
+
+  expected<std::uint64_t> sync() override {
+    if (broken_) return fail(errc::io, "a write of the journal failed before", path_, "restart the coordinator");
+    if (pending_.empty()) return appended_;
+    broken_ = true;
+    if (auto ok = write_all(file_.get(), pending_, path_); !ok) return tl::make_unexpected(ok.error());
+    if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
+    broken_ = false;
+    size_ += pending_.size();
+    pending_.clear();
+    return appended_;
+  }
+
+ private:
+  expected<void> load(const std::string& directory) {
+    const auto file = read_whole(file_.get(), path_);
+    if (!file) return tl::make_unexpected(file.error());
+    const byte_view bytes = *file;
+    const auto magic = as_byte_view(format::magic);
+    if (bytes.size() < magic.size()) return begin(directory);
+    if (as_text(bytes.first(magic.size())) != format::magic) {
+      return fail(errc::bad_input, "this is no journal of Hydrogen, or of another version of its format", path_,
+                  "point the coordinator to another directory");
+    }
+    std::size_t at = magic.size();
+    std::vector<record> all;
+    while (at < bytes.size()) {
+      const auto found = record_at(bytes, at);
+      if (!found) break;
+      auto r = decode_record(found->bytes);
+      if (!r) {
+        r.error().where = fmt::format("{}, offset {}", path_, at);
+        r.error().hint = "was it written by another build?";
+        return tl::make_unexpected(r.error());
+      }
+      all.push_back(std::move(*r));
+      at += format::header_size + found->bytes.size();
+    }
+    if (at < bytes.size()) {
+      if (const auto next = later_sync(bytes, at); next != 0) {
+        return fail(errc::bad_input, fmt::format("the record is damaged; the next good one is at offset {}", next),
+                    fmt::format("{}, offset {}", path_, at),
+                    "restore the file from a copy, or move it away and lose what the coordinator knew");
+      }
+      if (::ftruncate(file_.get(), static_cast<off_t>(at)) != 0) return fail_errno("ftruncate", path_);
+      if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
+    }
+    if (::lseek(file_.get(), static_cast<off_t>(at), SEEK_SET) < 0) return fail_errno("lseek", path_);
+    size_ = at;
+    history_ = replayable(std::move(all));
+    return {};
+  }
+
+  /// A new file, or one whose first write was torn: nothing was durable yet.
+  expected<void> begin(const std::string& directory) {
+    if (::ftruncate(file_.get(), 0) != 0) return fail_errno("ftruncate", path_);
+    if (::lseek(file_.get(), 0, SEEK_SET) < 0) return fail_errno("lseek", path_);
+    if (auto ok = write_all(file_.get(), as_byte_view(format::magic), path_); !ok) return ok;
+    if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
+    unique_fd dir(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!dir || ::fsync(dir.get()) != 0) return fail_errno("fsync", directory);
+    size_ = format::magic.size();
+    return {};
+  }
+
+  unique_fd lock_;
+  unique_fd file_;
+  std::string path_;
+  std::vector<record> history_;
+  byte_buffer pending_;
+  std::uint64_t size_ = 0;  // durable bytes
+  std::uint64_t appended_ = 0;
+  bool broken_ = false;
+};
+
+class memory_journal final : public journal {
+ public:
+  explicit memory_journal(memory_records store) : store_(std::move(store)), history_(replayable(*store_)) {}
+  const std::vector<record>& history() const override { return history_; }
+  void append(const record& r) override { pending_.push_back(r); }
+  expected<std::uint64_t> sync() override {
+    synced_ += pending_.size();
+    for (auto& r : pending_) store_->push_back(std::move(r));
+    pending_.clear();
+    return synced_;
+  }
+
+ private:
+  memory_records store_;
+  std::vector<record> history_;
+  std::vector<record> pending_;
+  std::uint64_t synced_ = 0;
+};
+
+}  // namespace
+
+expected<std::unique_ptr<journal>> open_file_journal(const std::string& directory) {
+  return file_journal::open(directory);
+}
+
+std::unique_ptr<journal> open_memory_journal(memory_records store) {
+  return std::make_unique<memory_journal>(std::move(store));
+}
+
+std::vector<record> replayable(std::vector<record> all) {
+  term_id last;
+  std::erase_if(all, [&](const record& r) {
+    if (std::holds_alternative<term_record>(r.body) && r.term > last) last = r.term;
+    return r.term < last;
+  });
+  return all;
+}
+
+}  // namespace hydrogen::gang

@@ -1,0 +1,57 @@
+#pragma once
+// What the coordinator must not forget: the records of its journal. `go` is the only decision point: no `go` record
+// means that the attempt never ran. Written as Cap'n Proto (schema/journal.capnp). Plain values.
+
+#include <hydrogen/gang/messages.hpp>
+
+namespace hydrogen::gang {
+
+/// A coordinator began. Synced before it says anything.
+struct term_record {
+  bool operator==(const term_record&) const = default;
+};
+/// A request and its place in the queue. The driver's endpoint is request.app.endpoint.
+struct submitted_record {
+  slot_request request;
+  std::uint64_t place = 0;
+  bool operator==(const submitted_record&) const = default;
+};
+/// The full member table of a gang attempt. Synced before the first `go`.
+struct go_record {
+  attempt_ref ref;
+  std::vector<member> members;
+  bool operator==(const go_record&) const = default;
+};
+enum class close_reason : std::uint8_t {
+  again,     // leads back to the queue
+  released,  // final, as the next two
+  cancelled,
+  failed
+};
+/// An attempt is over ({0,0}: the request never had one). Synced before the first close or requeue.
+struct closed_record {
+  attempt_ref ref;
+  close_reason reason = close_reason::released;
+  error why{errc::none, {}, {}, {}};  // failed: what the job is told
+  bool operator==(const closed_record&) const = default;
+};
+/// Synced before the first abort, revoke or `ended(cancelled)`.
+struct cancelled_record {
+  request_id request;
+  bool operator==(const cancelled_record&) const = default;
+};
+
+using record_body = std::variant<term_record, submitted_record, go_record, closed_record, cancelled_record>;
+
+/// A record and the term that wrote it.
+struct record {
+  term_id term;
+  record_body body;
+  bool operator==(const record&) const = default;
+};
+
+byte_buffer encode_record(const record&);
+/// Errors: bad_input when the bytes are no record.
+expected<record> decode_record(byte_view);
+
+}  // namespace hydrogen::gang

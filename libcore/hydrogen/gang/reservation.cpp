@@ -1,0 +1,399 @@
+#include <hydrogen/gang/reservation.hpp>
+
+#include <algorithm>
+
+namespace hydrogen::gang {
+namespace {
+
+std::string name_of(const attempt_ref& ref) {
+  return to_string(ref.request) + " " + to_string(ref.attempt);
+}
+
+term_id term_of(const to_agent& message) {
+  return std::visit([](const auto& m) { return m.term; }, message);
+}
+boot_id addressee(const to_agent& message) {
+  return std::visit([](const auto& m) { return m.agent; }, message);
+}
+
+}  // namespace
+
+reservation::reservation(reservation_options options, boot_id boot)
+    : options_(std::move(options)), boot_(boot), free_(options_.slots) {}
+
+reservation::effects reservation::on(const event& e, time_point now) {
+  now_ = now;
+  out_.clear();
+  std::visit([this](const auto& x) { handle(x); }, e);
+  return std::exchange(out_, {});
+}
+
+time_point reservation::next_wakeup() const {
+  auto next = connected_ && !enlisted_ && !expelled_ ? next_list_ : never;
+  bool committed = false;
+  for (const auto& [ref, e] : entries_) {
+    next = std::min(next, e.deadline);
+    committed |= e.state == entry_state::committed;
+  }
+  for (const auto& [run, x] : executors_) next = std::min(next, x.deadline);
+  if (connected_) {
+    for (const auto& [ref, u] : gone_) next = std::min(next, u.next);
+    for (const auto& [boot, u] : lost_) next = std::min(next, u.next);
+  }
+  if (contact_lost_ != never) {
+    if (committed) next = std::min(next, contact_lost_ + options_.contact_committed);
+    if (!entries_.empty() || !executors_.empty()) {
+      // What has ended for it already, and only waits for confirmation, needs no second wake-up.
+      const auto last = contact_lost_ + options_.contact_running;
+      if (last > now_) next = std::min(next, last);
+    }
+  }
+  return next;
+}
+
+std::vector<entry_report> reservation::entries() const {
+  std::vector<entry_report> all;
+  for (const auto& [ref, e] : entries_) {
+    const auto x = executors_.find(ref.request.run);
+    all.push_back({ref, e.kind, e.state, e.slots, e.joined, e.executor,
+                   x != executors_.end() && x->second.boot == e.executor ? x->second.endpoint : std::string()});
+  }
+  return all;
+}
+
+// ---- the coordinator -----------------------------------------------------------------------------------------------
+
+void reservation::handle(const reservation_event::coordinator_connected&) {
+  connected_ = true;
+  first_list_ = lists_ + 1;
+  enlisted_ = false;
+  contact_lost_ = never;
+  if (!expelled_) send_list();
+  // What was said into a broken connection is said again at once.
+  for (auto& [ref, u] : gone_) u.next = now_;
+  for (auto& [boot, u] : lost_) u.next = now_;
+}
+
+void reservation::handle(const reservation_event::coordinator_lost&) {
+  connected_ = false;
+  enlisted_ = false;
+  if (contact_lost_ == never) contact_lost_ = now_;
+  std::vector<attempt_ref> starting;
+  for (const auto& [ref, e] : entries_) {
+    if (e.state == entry_state::starting) starting.push_back(ref);
+  }
+  for (const auto& ref : starting) {
+    end(*find(ref), true, end_cause::expired, refusal_kind::busy,
+        {errc::disconnected, "contact with the coordinator was lost while the executor started", options_.node, {}});
+  }
+}
+
+void reservation::handle(const reservation_event::coordinator_said& e) {
+  if (addressee(e.message) != boot_) return;
+  const auto term = term_of(e.message);
+  if (term < term_) {
+    log(false, "a message of the old term " + to_string(term) + " was refused");
+    return;
+  }
+  if (term > term_) adopt(term);
+  if (expelled_) return;
+  std::visit([this](const auto& m) { order(m); }, e.message);
+}
+
+void reservation::adopt(term_id term) {
+  term_ = term;
+  tombstones_.clear();  // what they guard against carries a lower term, which is refused
+  enlisted_ = false;
+  next_list_ = now_ + options_.retry;
+}
+
+void reservation::send_list() {
+  enlist list{boot_, options_.node, options_.slots, ++lists_, term_, entries(), {}};
+  for (const auto& [run, x] : executors_) list.executors.push_back({run, x.was_ready ? x.boot : boot_id{}});
+  next_list_ = now_ + options_.retry;
+  send(std::move(list));
+}
+
+void reservation::order(const follow&) {
+  if (!enlisted_) send_list();
+}
+
+void reservation::order(const enlisted& m) {
+  if (m.list >= first_list_) enlisted_ = true;  // an answer to an older connection says nothing about this one
+  for (const auto& ref : m.disown) {
+    if (auto* e = find(ref)) {
+      end(*e, false, end_cause::restart);
+    } else {
+      answer_absent(ref, entry_news::absent, refusal_kind::dead);
+    }
+  }
+}
+
+void reservation::order(const expelled&) {
+  log(true, "the coordinator has declared this agent dead: ending its executors, then joining under a new boot");
+  expelled_ = true;
+  for (auto& [run, x] : executors_) {
+    if (x.state != executor_state::ending) end_executor(x);
+  }
+  // What never reached an executor goes at once; the rest goes with the executors.
+  std::vector<attempt_ref> all;
+  for (const auto& [ref, e] : entries_) {
+    if (!e.told_executor) all.push_back(ref);
+  }
+  for (const auto& ref : all) bury(ref);
+  expulsion_may_be_over();
+}
+
+void reservation::expulsion_may_be_over() {
+  if (!expelled_ || !executors_.empty()) return;
+  invariant(entries_.empty(), "an entry outlived its executor");
+  boot_ = {hash_mix(boot_.value, 0x626f6f74) | 1};
+  executors_started_ = 0;
+  tombstones_.clear();
+  gone_.clear();
+  lost_.clear();
+  ending_runs_.clear();
+  expelled_ = false;
+  enlisted_ = false;
+  out_.push_back(reservation_effect::new_boot{boot_});
+}
+
+// ---- entries -------------------------------------------------------------------------------------------------------
+
+reservation::entry* reservation::find(const attempt_ref& ref) {
+  const auto at = entries_.find(ref);
+  return at == entries_.end() ? nullptr : &at->second;
+}
+
+bool reservation::is_dead(const attempt_ref& ref) const {
+  const auto at = tombstones_.find(ref.request);
+  return at != tombstones_.end() && ref.attempt <= at->second;
+}
+
+void reservation::answer_absent(const attempt_ref& ref, entry_news news, refusal_kind kind) {
+  auto& dead = tombstones_[ref.request];
+  dead = std::max(dead, ref.attempt);
+  entry_report_news m;
+  m.term = term_;
+  m.agent = boot_;
+  m.ref = ref;
+  m.news = news;
+  m.refusal = kind;
+  // Why it is gone, if this agent ended it by itself and the coordinator has not heard of it.
+  if (const auto at = gone_.find(ref); at != gone_.end()) {
+    m = std::get<entry_report_news>(at->second.message);
+    m.term = term_;
+  }
+  send(std::move(m));
+}
+
+void reservation::tell_news(const entry& e, entry_news news) {
+  entry_report_news m;
+  m.term = term_;
+  m.agent = boot_;
+  m.ref = e.ref;
+  m.news = news;
+  m.cause = e.cause;
+  m.refusal = e.refusal;
+  m.detail = e.detail;
+  m.executor = e.executor;
+  if (const auto x = executors_.find(e.app.run); x != executors_.end() && x->second.boot == e.executor) {
+    m.endpoint = x->second.endpoint;
+  }
+  send(std::move(m));
+}
+
+void reservation::order(const reserve& m) {
+  if (auto* e = find(m.ref)) {  // a live entry before the tombstone
+    if (e->state != entry_state::draining) tell_news(*e, entry_news::reserved);
+    return;
+  }
+  if (is_dead(m.ref)) return answer_absent(m.ref, entry_news::refused, refusal_kind::dead);
+  if (m.slots > free_ || m.slots == 0) return answer_absent(m.ref, entry_news::refused, refusal_kind::busy);
+  entry e;
+  e.ref = m.ref;
+  e.kind = m.kind;
+  e.app = m.app;
+  e.app.run = m.ref.request.run;
+  e.slots = m.slots;
+  e.ranks = m.ranks;
+  e.deadline = now_ + options_.expiry;
+  free_ -= m.slots;
+  tell_news(entries_.emplace(m.ref, std::move(e)).first->second, entry_news::reserved);
+}
+
+void reservation::order(const entry_order& m) {
+  if (m.verb == entry_verb::acknowledge_gone) {
+    gone_.erase(m.ref);
+    return;
+  }
+  auto* e = find(m.ref);
+  if (e == nullptr) return answer_absent(m.ref, entry_news::absent, refusal_kind::dead);
+  switch (m.verb) {
+    case entry_verb::commit:
+      if (e->state == entry_state::reserved) return commit_entry(*e);
+      if (e->state != entry_state::starting && e->state != entry_state::draining) tell_news(*e, entry_news::committed);
+      return;
+    case entry_verb::enter:
+      if (e->state == entry_state::joining && e->joined) {
+        e->state = entry_state::running;
+        e->deadline = never;
+        out_.push_back(reservation_effect::tell_executor{e->executor, enter_ranks{e->ref}});
+      }
+      if (e->state == entry_state::running || e->state == entry_state::finished) tell_news(*e, entry_news::entered);
+      return;
+    case entry_verb::close:
+      return end(*e, false, end_cause::none);
+    case entry_verb::abort:
+    case entry_verb::revoke:
+      return end(*e, false, end_cause::cancelled);
+    case entry_verb::acknowledge_gone:
+      return;
+  }
+}
+
+void reservation::order(const go& m) {
+  auto* e = find(m.ref);
+  if (e == nullptr) return answer_absent(m.ref, entry_news::absent, refusal_kind::dead);
+  if (e->state == entry_state::committed) {
+    if (e->kind == request_kind::parallel) {
+      e->state = entry_state::running;
+      e->deadline = never;
+    } else {
+      e->state = entry_state::joining;
+      e->deadline = now_ + options_.join_timeout;
+      out_.push_back(reservation_effect::tell_executor{e->executor, start_joining{e->ref, m.members}});
+    }
+  }
+  if (e->kind == request_kind::parallel) {
+    if (e->state == entry_state::running) tell_news(*e, entry_news::entered);
+  } else if (e->joined && e->state != entry_state::draining) {
+    tell_news(*e, entry_news::joined);
+  }
+}
+
+void reservation::commit_entry(entry& e) {
+  e.state = entry_state::starting;
+  e.deadline = never;  // the executor's start has one
+  const auto x = executors_.find(e.app.run);
+  if (x == executors_.end()) {
+    start(e.app);
+  } else if (x->second.state == executor_state::ready) {
+    accept(e, x->second);
+  }  // else it waits: for the start, or for the death of one that ends and the start of the next
+}
+
+void reservation::accept(entry& e, const executor& x) {
+  e.state = entry_state::committed;
+  e.executor = x.boot;
+  e.told_executor = true;
+  out_.push_back(reservation_effect::tell_executor{x.boot, accept_attempt{e.ref, e.kind, e.slots, e.ranks}});
+  tell_news(e, entry_news::committed);
+}
+
+void reservation::end(entry& e, bool by_itself, end_cause cause, refusal_kind refusal, error detail) {
+  if (e.state == entry_state::draining) return;  // the first reason counts; the news come when it is confirmed
+  e.by_itself = by_itself;
+  e.cause = cause;
+  e.refusal = refusal;
+  e.detail = std::move(detail);
+  if (!e.told_executor) return bury(e.ref);
+  e.state = entry_state::draining;
+  e.deadline = now_ + options_.drain_grace;
+  auto why = e.detail;
+  if (why.code == errc::none) {
+    why = {errc::aborted,
+           cause == end_cause::none ? "the attempt is over" : "the attempt was ended by the coordinator",
+           options_.node,
+           {}};
+  }
+  out_.push_back(reservation_effect::tell_executor{e.executor, stop_attempt{e.ref, std::move(why)}});
+}
+
+void reservation::bury(const attempt_ref& ref) {
+  const auto at = entries_.find(ref);
+  invariant(at != entries_.end(), "the entry to bury is not there");
+  const entry e = std::move(at->second);
+  entries_.erase(at);
+  free_ += e.slots;
+  auto& dead = tombstones_[ref.request];
+  dead = std::max(dead, ref.attempt);
+  if (expelled_) return;
+  tell_news(e, entry_news::gone);
+  if (e.by_itself) {
+    gone_[ref] = {std::get<reservation_effect::tell_coordinator>(out_.back()).message, now_ + options_.retry};
+    log(true,
+        name_of(ref) + " ended here: " + (e.detail.code == errc::none ? "its executor is gone" : e.detail.message()));
+  }
+  run_may_be_over(ref.request.run);
+}
+
+// ---- time ----------------------------------------------------------------------------------------------------------
+
+void reservation::handle(const reservation_event::timer&) {
+  std::vector<attempt_ref> due;
+  const bool drop_committed = contact_lost_ != never && now_ >= contact_lost_ + options_.contact_committed;
+  const bool drop_all = contact_lost_ != never && now_ >= contact_lost_ + options_.contact_running;
+  for (const auto& [ref, e] : entries_) {
+    if (e.deadline <= now_ || (drop_committed && e.state == entry_state::committed) || drop_all) due.push_back(ref);
+  }
+  for (const auto& ref : due) {
+    auto* e = find(ref);
+    if (e == nullptr) continue;
+    const error away{errc::timed_out, "there was no coordinator for too long", options_.node, {}};
+    switch (e->state) {
+      case entry_state::reserved:
+        end(*e, true, end_cause::expired, refusal_kind::busy,
+            {errc::timed_out, "the reservation was not committed in time", options_.node, {}});
+        break;
+      case entry_state::joining:
+        if (e->deadline <= now_) {
+          end(*e, true, end_cause::expired, refusal_kind::none,
+              {errc::timed_out,
+               e->joined ? "the ranks of other nodes did not join in time" : "the ranks here did not join in time",
+               options_.node,
+               "see the log of the ranks; a task that does not arrive or a peer that cannot be reached"});
+        } else {
+          end(*e, true, end_cause::expired, refusal_kind::none, away);
+        }
+        break;
+      case entry_state::draining: {
+        e->deadline = never;
+        const auto x = executors_.find(ref.request.run);
+        if (x != executors_.end() && x->second.boot == e->executor && x->second.state == executor_state::ready) {
+          log(true, name_of(ref) + " does not stop: ending its executor");
+          end_executor(x->second);
+        }
+        break;
+      }
+      default:
+        end(*e, true, end_cause::expired, refusal_kind::busy, away);
+    }
+  }
+  for (auto& [run, x] : executors_) {
+    const bool too_slow = x.deadline <= now_;
+    if (too_slow) {
+      x.too_slow = error{errc::timed_out, "the executor did not start in time", options_.node,
+                         "raise executor.start_timeout if its library loads slowly"};
+    }
+    const bool idle = std::none_of(entries_.begin(), entries_.end(),
+                                   [&, r = run](const auto& e) { return e.first.request.run == r; });
+    if (too_slow || (drop_all && idle && x.state != executor_state::ending)) end_executor(x);
+  }
+  if (!connected_ || expelled_) return;
+  for (auto& [ref, u] : gone_) {
+    if (u.next > now_) continue;
+    std::get<entry_report_news>(u.message).term = term_;
+    u.next = now_ + options_.retry;
+    send(u.message);
+  }
+  for (auto& [boot, u] : lost_) {
+    if (u.next > now_) continue;
+    std::get<executor_lost>(u.message).term = term_;
+    u.next = now_ + options_.retry;
+    send(u.message);
+  }
+  if (!enlisted_ && next_list_ <= now_) send_list();
+}
+
+}  // namespace hydrogen::gang

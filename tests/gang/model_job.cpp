@@ -1,0 +1,364 @@
+#include "model_job.hpp"
+
+#include <algorithm>
+
+namespace hydrogen::gang::testing {
+
+void model_job::connect() {
+  if (!alive || ended) return;
+  connected = true;
+  begun = false;
+  for (auto& [id, g] : gangs) g.admitted = false;
+  for (auto& [id, s] : stages) s.admitted = false;
+  if (!ending) send(begin_run{app});
+}
+
+bool model_job::settled() const {
+  if (!alive || gave_up) return true;
+  for (const auto& [id, g] : gangs) {
+    if (g.end == outcome::open || g.pending) return false;
+  }
+  for (const auto& [id, s] : stages) {
+    if (s.end == outcome::open) return false;
+  }
+  return true;
+}
+
+std::string model_job::open_requests() const {
+  std::string text;
+  for (const auto& [id, g] : gangs) {
+    if (g.end == outcome::open || g.pending) {
+      text += " gang " + to_string(id) + " fence " + to_string(g.fence) + (g.fence_open ? " open" : " closed") +
+              (g.pending ? " decision " + std::to_string(static_cast<int>(g.pending->kind)) : "") +
+              (g.cancelling ? " cancelling" : "");
+    }
+  }
+  for (const auto& [id, s] : stages) {
+    if (s.end == outcome::open) {
+      text += " stage " + to_string(id) + " to do " + std::to_string(s.to_do) + " running " +
+              std::to_string(s.running) + " leases " + std::to_string(s.leases.size());
+    }
+  }
+  return text;
+}
+
+/// Everything unanswered, once in each retry interval.
+void model_job::tick() {
+  if (!alive || ended) return;
+  if (connected) {
+    if (ending) {
+      send(end_run{app.run});
+    } else if (!begun) {
+      send(begin_run{app});
+    } else {
+      for (auto& [id, g] : gangs) {
+        if (g.end != outcome::open && !g.pending) continue;
+        if (g.cancelling) {
+          send(cancel{id});
+        } else {
+          if (!g.admitted && !g.released) send(admit{g.what});
+          if (g.pending) send(*g.pending);
+          if (g.fence_open) send_tasks(g);
+        }
+      }
+      for (auto& [id, s] : stages) {
+        if (s.end != outcome::open) continue;
+        if (s.cancelling) {
+          send(cancel{id});
+          continue;
+        }
+        if (!s.admitted) {
+          send(admit{s.what});
+        } else if (!s.want_answered) {
+          send(want{id, s.what.most, s.want_number});
+        }
+        for (auto& [attempt, lease] : s.leases) {
+          if (lease.releasing) send(release_lease{id, attempt});
+        }
+      }
+    }
+  }
+  for (auto& [id, s] : stages) {
+    if (s.end == outcome::open && !s.cancelling) use(s);
+  }
+  sim.after(500ms, [this] { tick(); });
+}
+
+void model_job::decide(model_gang& g, decision_kind kind, attempt_id attempt) {
+  sim.trace("    job " + app.name + " decides " + std::to_string(static_cast<int>(kind)) + " on " + to_string(attempt));
+  g.pending = decision{g.what.id, attempt, ++g.decisions, kind, "decided by the job"};
+  if (kind == decision_kind::release) g.released = true;
+  if (kind == decision_kind::again) {
+    g.fence_open = false;  // rule 10
+    g.wants_parked = false;
+  }
+  if (begun) send(*g.pending);
+}
+
+void model_job::send_tasks(const model_gang& g) {
+  for (const auto& m : g.placed) {
+    for (const auto rank : m.ranks) {
+      if (g.results.contains(rank)) continue;
+      sim.job_to_executor(m.executor, [this, ref = attempt_ref{g.what.id, g.fence}, rank](model_executor& x) {
+        const auto at = x.attempts.find(ref);
+        if (at == x.attempts.end() || at->second.stopping) return;  // refused: said again
+        at->second.tasks.insert(rank);
+        sim.try_join(ref);
+      });
+    }
+  }
+}
+
+void model_job::rank_returned(const attempt_ref& ref, std::uint32_t rank, boot_id executor, bool good) {
+  if (!alive) return;
+  auto& g = gangs.at(ref.request);
+  if (g.end != outcome::open || ref.attempt != g.fence || !g.fence_open) return;  // an old attempt
+  if (sim.newest_entered[ref.request] > ref.attempt) sim.broken("a result of an old attempt was accepted");
+  if (!sim.entered[ref].contains(rank)) sim.broken("a rank returned that was never entered");
+  if (!good) {
+    const bool decided_it = g.pending && g.pending->kind != decision_kind::again;
+    if (!decided_it && !g.cancelling) decide(g, decision_kind::fail, ref.attempt);
+    return;
+  }
+  g.results[rank] = executor;
+  if (g.results.size() == g.what.least && !g.cancelling) decide(g, decision_kind::release, ref.attempt);
+}
+
+void model_job::after_end(request_id id, attempt_id attempt) {
+  if (!alive) return;
+  auto& g = gangs.at(id);
+  if (g.end != outcome::open || g.cancelling || g.released || g.last_ended != attempt || g.fence_open) return;
+  decide(g, decision_kind::again, attempt);
+}
+
+void model_job::cancel_something() {
+  if (!alive) return;
+  for (auto& [id, g] : gangs) {
+    if (g.end == outcome::open && !g.released && !g.cancelling && sim.rng.chance(0.5)) {
+      g.cancelling = true;
+      g.pending.reset();
+      if (begun) send(cancel{id});
+      return;
+    }
+  }
+  for (auto& [id, s] : stages) {
+    if (s.end == outcome::open && !s.cancelling) {
+      s.cancelling = true;
+      if (begun) send(cancel{id});
+      return;
+    }
+  }
+}
+
+void model_job::park_something() {
+  if (!alive) return;
+  for (auto& [id, g] : gangs) {
+    if (g.end != outcome::open || g.released || g.cancelling || g.wants_parked || g.pending || !g.admitted) continue;
+    if (g.last_ended && g.last_ended == g.fence) continue;  // it is parked
+    g.wants_parked = true;
+    decide(g, decision_kind::park, g.fence);
+    return;
+  }
+}
+
+// ---- parallel stages -----------------------------------------------------------------------------------------------
+
+void model_job::use(model_stage& s) {
+  const auto id = s.what.id;
+  std::uint32_t held = 0;
+  for (const auto& [a, lease] : s.leases) held += lease.releasing ? 0 : lease.where.slots;
+  for (auto& [a, lease] : s.leases) {
+    if (lease.releasing) continue;
+    const bool recalled = held > s.keep;
+    if ((s.to_do == 0 || recalled) && lease.running == 0) {
+      lease.releasing = true;
+      held -= lease.where.slots;
+      if (begun) send(release_lease{id, a});
+      continue;
+    }
+    while (!recalled && s.to_do > 0 && lease.running < lease.where.slots) {
+      --s.to_do;
+      ++s.running;
+      ++lease.running;
+      sim.job_to_executor(lease.where.executor, [this, ref = attempt_ref{id, a}](model_executor& x) {
+        const auto run = sim.random(10ms, 3s);
+        sim.after(run, [this, ref, boot = x.boot] {
+          auto* y = sim.executor(boot);
+          if (y == nullptr || !y->attempts.contains(ref)) return;  // its job hears that the lease ended
+          sim.after(sim.some_delay(), [this, ref] { lease_task_done(ref); });
+        });
+      });
+    }
+  }
+  const auto wanted = s.to_do + s.running;
+  if (wanted != s.what.most) {
+    s.what.most = wanted;
+    s.want_number++;
+    s.want_answered = false;
+    if (begun && s.admitted) send(want{id, wanted, s.want_number});
+  }
+  if (s.to_do == 0 && s.running == 0 && !s.cancelling) {
+    s.cancelling = true;
+    if (begun) send(cancel{id});
+  }
+}
+
+void model_job::lease_task_done(const attempt_ref& ref) {
+  if (!alive) return;
+  auto& s = stages.at(ref.request);
+  const auto at = s.leases.find(ref.attempt);
+  if (at == s.leases.end() || at->second.running == 0) return;
+  --at->second.running;
+  --s.running;
+  if (!s.cancelling) use(s);
+}
+
+/// The first word of a new term ends the leases of the old ones.
+void model_job::follow_term(model_stage& s, term_id term) {
+  if (term <= s.term) return;
+  s.term = term;
+  s.recall_number = 0;
+  s.keep = UINT32_MAX;
+  s.want_answered = false;
+  std::vector<attempt_id> old;
+  for (const auto& [a, lease] : s.leases) {
+    if (a.term < term) old.push_back(a);
+  }
+  for (const auto& a : old) drop_lease(s, a);
+}
+
+void model_job::drop_lease(model_stage& s, attempt_id attempt) {
+  const auto at = s.leases.find(attempt);
+  if (at == s.leases.end()) return;
+  s.to_do += at->second.running;
+  s.running -= at->second.running;
+  s.leases.erase(at);
+}
+
+// ---- what the coordinator says -------------------------------------------------------------------------------------
+
+void model_job::said(const to_job& message) {
+  if (!alive || ended) return;
+  sim.trace("    job " + app.name + " gets message " + std::to_string(message.index()));
+  const auto gang_of = [&](const request_id& id) {
+    const auto at = gangs.find(id);
+    return at == gangs.end() ? nullptr : &at->second;
+  };
+  const auto stage_of = [&](const request_id& id) {
+    const auto at = stages.find(id);
+    return at == stages.end() ? nullptr : &at->second;
+  };
+  if (std::holds_alternative<gang::begun>(message)) {
+    begun = true;
+  } else if (std::holds_alternative<run_over>(message)) {
+    if (ending) {
+      ended = true;
+    } else {
+      gave_up = ended = true;
+    }
+  } else if (const auto* m = std::get_if<gang::admitted>(&message)) {
+    if (auto* g = gang_of(m->request)) g->admitted = true;
+    if (auto* s = stage_of(m->request)) {
+      s->admitted = true;
+      follow_term(*s, m->term);
+    }
+  } else if (const auto* m = std::get_if<gang::denied>(&message)) {
+    send(noted{noted_kind::denied, m->request, {}, {}, 0});
+    if (!sim.denied_rightly.contains(m->request) && m->why.code != errc::refused &&
+        m->why.what.find("executors failed to start") == std::string::npos && m->why.what != "no entry") {
+      sim.broken("denied without a cause: " + m->why.message());
+    }
+    if (auto* g = gang_of(m->request); g && g->end == outcome::open) {
+      g->end = outcome::failed;
+      g->pending.reset();
+    }
+    if (auto* s = stage_of(m->request); s && s->end == outcome::open) s->end = outcome::failed;
+  } else if (const auto* m = std::get_if<gang::fence>(&message)) {
+    auto* g = gang_of(m->request);
+    if (g == nullptr || m->attempt < g->fence) return;
+    if (g->end != outcome::open || g->cancelling) return;
+    if (g->released || g->wants_parked) {  // rule 12
+      if (!g->pending) decide(*g, g->released ? decision_kind::release : decision_kind::park, g->fence);
+      return;
+    }
+    if (m->attempt > g->fence) {
+      g->fence = m->attempt;
+      g->fence_open = true;
+      g->results.clear();
+      g->placed.clear();
+    }
+    if (g->fence_open) send(fenced{m->request, m->attempt});
+  } else if (const auto* m = std::get_if<gang::placed>(&message)) {
+    auto* g = gang_of(m->request);
+    if (g == nullptr || m->attempt != g->fence || !g->fence_open) return;
+    g->placed = m->members;
+    send_tasks(*g);
+  } else if (const auto* m = std::get_if<gang::leased>(&message)) {
+    send(noted{noted_kind::leased, m->request, m->attempt, {}, 0});
+    auto* s = stage_of(m->request);
+    if (s != nullptr) follow_term(*s, m->term);
+    if (s == nullptr || s->end != outcome::open || s->cancelling || m->attempt.term < s->term) {
+      send(release_lease{m->request, m->attempt});
+      return;
+    }
+    if (!ended_leases.contains({m->request, m->attempt}))
+      s->leases.try_emplace(m->attempt, model_lease{m->where, 0, false});
+    use(*s);
+  } else if (const auto* m = std::get_if<gang::recall>(&message)) {
+    auto* s = stage_of(m->request);
+    send(noted{noted_kind::recall, m->request, {}, {}, m->number});
+    if (s == nullptr || m->term < s->term) return;
+    follow_term(*s, m->term);
+    if (m->number <= s->recall_number) return;
+    s->recall_number = m->number;
+    s->keep = m->count == 0 ? UINT32_MAX : m->keep;
+    if (!s->cancelling && s->end == outcome::open) use(*s);
+  } else if (const auto* m = std::get_if<gang::ended>(&message)) {
+    send(noted{noted_kind::ended, m->request, m->attempt, {}, 0});
+    if (auto* s = stage_of(m->request)) {
+      if (m->cause == end_cause::cancelled) {
+        if (s->end == outcome::open) {
+          if (!s->cancelling && !was_away) sim.broken("a stage was cancelled that nobody cancelled");
+          s->end = s->to_do == 0 ? outcome::done : outcome::cancelled;
+        }
+        return;
+      }
+      ended_leases.insert({m->request, m->attempt});
+      drop_lease(*s, m->attempt);
+      if (!s->cancelling && s->end == outcome::open) use(*s);
+    }
+    if (auto* g = gang_of(m->request)) {
+      if (g->end != outcome::open) return;
+      if (m->cause == end_cause::cancelled) {
+        if (!g->cancelling && !g->released && !was_away) sim.broken("a gang was cancelled that nobody cancelled");
+        g->end = g->released ? outcome::done : outcome::cancelled;
+        g->pending.reset();
+        return;
+      }
+      if (g->cancelling || g->released) return;
+      if (m->attempt < g->fence || (m->attempt == g->last_ended && !g->wants_parked)) return;
+      if (g->results.size() == g->what.least && m->attempt == g->fence) return;  // release is on its way
+      const bool again_pending =
+          g->pending && g->pending->kind == decision_kind::again && g->pending->attempt == m->attempt;
+      if (again_pending) return;
+      g->last_ended = m->attempt;
+      g->fence = std::max(g->fence, m->attempt);
+      g->fence_open = false;
+      g->pending.reset();
+      if (m->burnt && ++g->retries > 20) sim.broken("a gang was retried more than 20 times");
+      sim.after(sim.random(0ms, 400ms), [this, id = m->request, a = m->attempt] { after_end(id, a); });
+    }
+  } else if (const auto* m = std::get_if<gang::decided>(&message)) {
+    auto* g = gang_of(m->request);
+    if (g == nullptr || !g->pending || g->pending->number != m->number) return;
+    const auto kind = g->pending->kind;
+    g->pending.reset();
+    if (kind == decision_kind::release && g->end == outcome::open) g->end = outcome::done;
+  } else if (const auto* m = std::get_if<gang::wanted>(&message)) {
+    if (auto* s = stage_of(m->request); s && m->number == s->want_number) s->want_answered = true;
+  } else if (const auto* m = std::get_if<executor_gone>(&message)) {
+    send(noted{noted_kind::executor_gone, {m->run, 0, 0, 0}, {}, m->executor, 0});
+  }
+}
+
+}  // namespace hydrogen::gang::testing

@@ -1,0 +1,86 @@
+#pragma once
+// A driver with a few requests, by the protocol's rules for jobs.
+
+#include "simulation.hpp"
+
+namespace hydrogen::gang::testing {
+
+enum class outcome : std::uint8_t { open, done, failed, cancelled };
+
+struct model_gang {
+  slot_request what;
+  bool admitted = false;  // answered in this connection
+  outcome end = outcome::open;
+  attempt_id fence;
+  bool fence_open = false;  // results of `fence` are accepted
+  std::map<std::uint32_t, boot_id> results;
+  std::set<std::uint32_t> failed_ranks;
+  std::vector<member> placed;
+  std::optional<decision> pending;
+  std::uint64_t decisions = 0;
+  attempt_id last_ended;
+  bool wants_parked = false;
+  bool cancelling = false;
+  bool released = false;
+  std::uint32_t retries = 0;
+};
+
+struct model_lease {
+  member where;
+  std::uint32_t running = 0;
+  bool releasing = false;
+};
+
+struct model_stage {
+  slot_request what;
+  bool admitted = false;
+  outcome end = outcome::open;
+  std::uint32_t to_do = 0;
+  std::uint32_t running = 0;
+  bool cancelling = false;
+  term_id term;
+  std::uint32_t keep = UINT32_MAX;
+  std::uint64_t recall_number = 0;
+  std::uint64_t want_number = 0;
+  bool want_answered = true;
+  std::map<attempt_id, model_lease> leases;
+};
+
+struct model_job {
+  simulation& sim;
+  application_ref app;
+  bool alive = true;
+  bool connected = false;
+  bool begun = false;
+  bool was_away = false;  // long enough, perhaps, for the cluster to cancel what it had
+  bool gave_up = false;   // the cluster gave the run up
+  bool ending = false;    // end_run is repeated
+  bool ended = false;
+  std::map<request_id, model_gang> gangs;
+  std::map<request_id, model_stage> stages;
+  std::set<attempt_ref> ended_leases;
+
+  model_job(simulation& s, application_ref a) : sim(s), app(std::move(a)) {}
+
+  void tick();
+  void connect();
+  void said(const to_job&);
+  void cancel_something();
+  void park_something();
+  bool settled() const;
+  std::string open_requests() const;
+
+  void rank_returned(const attempt_ref&, std::uint32_t rank, boot_id executor, bool good);
+  void lease_task_done(const attempt_ref&);
+
+ private:
+  void send(from_job m) { sim.job_to_coordinator(app.run, std::move(m)); }
+  void decide(model_gang&, decision_kind, attempt_id);
+  void send_tasks(const model_gang&);
+  void after_end(request_id, attempt_id);
+  void use(model_stage&);
+  void follow_term(model_stage&, term_id);
+  void drop_lease(model_stage&, attempt_id);
+};
+
+}  // namespace hydrogen::gang::testing

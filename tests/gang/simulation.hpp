@@ -1,0 +1,164 @@
+#pragma once
+// A whole cluster in one thread, for the simulator: one coordinator with its journal, agents with their executors, a
+// few drivers with model jobs, and a network that drops, repeats, delays and reorders. The admission and reservation
+// machines are the real ones; executors and jobs are small models that keep the rules of the protocol. Everything
+// random comes from one seed. After every step the invariants are checked; the first that is broken is kept.
+
+#include <hydrogen/base/random.hpp>
+#include <hydrogen/gang/admission.hpp>
+#include <hydrogen/gang/journal.hpp>
+#include <hydrogen/gang/reservation.hpp>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace hydrogen::gang::testing {
+
+struct model_job;
+
+/// What an executor knows of an attempt.
+struct executor_attempt {
+  accept_attempt what;
+  std::vector<member> members;
+  bool joining = false;
+  bool joined = false;
+  bool entered = false;
+  bool stopping = false;
+  std::set<std::uint32_t> tasks;  // ranks whose task is there
+  std::set<std::uint32_t> returned;
+};
+
+struct model_executor {
+  boot_id boot;
+  run_id run;
+  std::size_t node = 0;
+  std::uint64_t life = 0;  // of the node
+  bool ready = false;
+  bool alive = true;
+  time_point last_delivery{};  // messages from the agent stay in order
+  std::map<attempt_ref, executor_attempt> attempts;
+};
+
+struct model_node {
+  std::string name;
+  std::uint32_t slots = 0;
+  std::optional<reservation> agent;
+  std::uint64_t life = 0;
+  std::uint64_t timer = 0;
+  bool connected = false;          // as the agent sees it,
+  std::uint64_t connected_to = 0;  // and to which life of the coordinator
+  bool cut = false;                // a partition between it and the coordinator
+  term_id seen;
+  std::set<attempt_ref> ended;  // final news were sent under this boot
+  std::map<attempt_ref, std::pair<entry_state, time_point>> since;
+};
+
+struct fault_rates {
+  double drop = 0, repeat = 0, slow = 0;
+  double executor_start_fails = 0, library_fails = 0, slow_start = 0;
+  double rank_fails = 0, stop_hangs = 0;
+};
+
+class simulation {
+ public:
+  explicit simulation(std::uint64_t seed);
+  ~simulation();
+
+  /// Runs faults, then calm, then the end. Returns what was broken, or nothing.
+  std::string run();
+
+  // ---- what model jobs use
+  void after(duration, std::function<void()>);
+  void job_to_coordinator(run_id, from_job);
+  model_executor* executor(boot_id);
+  /// Over the direct connection between a job and an executor: in any order, lost only with one of them.
+  void job_to_executor(boot_id, std::function<void(model_executor&)>);
+  void try_join(const attempt_ref&);
+  void broken(const std::string& what);
+  void trace(const std::string& text);
+  duration some_delay();
+  duration random(duration least, duration most);
+
+  random_source rng;
+  time_point now{};
+  fault_rates faults;
+  bool quiet = false;  // faults are over
+  std::set<request_id> denied_rightly;
+  std::map<attempt_ref, std::set<std::uint32_t>> entered;  // ranks whose user code began, ever
+  std::map<request_id, attempt_id> newest_entered;
+  std::uint32_t total_slots = 0;
+
+ private:
+  friend struct model_job;
+  struct queued {
+    time_point at;
+    std::uint64_t order;
+    std::function<void()> what;
+    bool operator<(const queued& o) const { return at != o.at ? at > o.at : order > o.order; }
+  };
+  void step_until(time_point end, const std::function<bool()>& done = {});
+  void check();
+  void deliver(std::function<void()>);  // through the bad network
+
+  void start_coordinator();
+  void crash_coordinator();
+  void tell_coordinator(const admission::event&);
+  void carry_out(const admission::effects&);
+  void coordinator_timer();
+  void sync_soon();
+  void on_durable(const record&);
+
+  void start_node(std::size_t);
+  void crash_node(std::size_t);
+  void lose_agent(boot_id);
+  void cut_node(std::size_t, duration);
+  void connect_node(std::size_t);
+  void tell_agent(std::size_t, const reservation::event&);
+  void carry_out(std::size_t, const reservation::effects&);
+  void agent_timer(std::size_t);
+
+  void begin_executor(std::size_t, const application_ref&, boot_id);
+  void end_executor(boot_id, const std::string& why);
+  void executor_dies(boot_id, const std::string& why);
+  void executor_gets(boot_id, const to_executor&);
+  void executor_says(model_executor&, from_executor);
+  void enter(model_executor&, executor_attempt&);
+
+  void fault();
+  void crash_driver(std::size_t);
+  void lose_driver(run_id);
+  bool all_jobs_settled() const;
+  std::string run_all();
+  void final_checks();
+
+  std::priority_queue<queued> queue_;
+  std::uint64_t order_ = 0;
+  std::string broken_;
+  bool tracing_ = false;
+
+  admission_options admission_options_;
+  reservation_options reservation_options_;
+  memory_records disk_ = std::make_shared<std::vector<record>>();
+  std::unique_ptr<journal> journal_;
+  std::optional<admission> coordinator_;
+  std::uint64_t coordinator_life_ = 0;
+  std::uint64_t coordinator_timer_ = 0;
+  bool gone_for_good_ = false;
+  bool sync_planned_ = false;
+  std::size_t durable_seen_ = 0;
+  std::map<attempt_ref, go_record> gos_;  // durable
+
+  std::vector<model_node> nodes_;
+  std::map<boot_id, model_executor> executors_;
+  std::set<boot_id> loaded_;  // executors that were ready once
+  std::set<std::pair<attempt_ref, boot_id>> joined_;
+  std::vector<std::unique_ptr<model_job>> jobs_;
+};
+
+}  // namespace hydrogen::gang::testing
