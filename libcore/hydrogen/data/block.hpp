@@ -37,7 +37,10 @@ struct block_id {
   std::uint32_t index() const { return piece & 0xfffff; }
 
   auto operator<=>(const block_id&) const = default;
-  template <class I> friend auto inspect(I& f, block_id& x) { return f(x.run, x.job, x.stage, x.partition, x.piece); }
+  template <class I>
+  friend auto inspect(I& f, block_id& x) {
+    return f(x.run, x.job, x.stage, x.partition, x.piece);
+  }
 };
 static_assert(sizeof(block_id) == 32);
 
@@ -52,8 +55,9 @@ struct block_info {
   std::uint64_t bytes = 0;
   std::uint64_t type_code = 0;  // of the row type; the same in every process with the same build
   layout rows_are = layout::flat;
-  std::uint32_t bucket = 0;     // target partition, in the output of a shuffle
-  template <class I> friend auto inspect(I& f, block_info& x) {
+  std::uint32_t bucket = 0;  // target partition, in the output of a shuffle
+  template <class I>
+  friend auto inspect(I& f, block_info& x) {
     return f(x.id, x.rows, x.bytes, x.type_code, x.rows_are, x.bucket);
   }
   bool operator==(const block_info&) const = default;
@@ -73,7 +77,10 @@ using block_ptr = std::shared_ptr<const block>;
 struct process_ref {
   boot_id boot;
   std::string endpoint;
-  template <class I> friend auto inspect(I& f, process_ref& x) { return f(x.boot, x.endpoint); }
+  template <class I>
+  friend auto inspect(I& f, process_ref& x) {
+    return f(x.boot, x.endpoint);
+  }
   bool operator==(const process_ref&) const = default;
 };
 
@@ -81,13 +88,17 @@ struct process_ref {
 struct block_ref {
   block_info info;
   process_ref at;
-  template <class I> friend auto inspect(I& f, block_ref& x) { return f(x.info, x.at); }
+  template <class I>
+  friend auto inspect(I& f, block_ref& x) {
+    return f(x.info, x.at);
+  }
   bool operator==(const block_ref&) const = default;
 };
 
 }  // namespace hydrogen::data
 
-template <> struct std::hash<hydrogen::data::block_id> {
+template <>
+struct std::hash<hydrogen::data::block_id> {
   std::size_t operator()(const hydrogen::data::block_id& x) const {
     auto h = hydrogen::hash_mix(x.run.high, x.run.low);
     h = hydrogen::hash_mix(h, std::uint64_t{x.job} << 32 | x.stage);

@@ -1,13 +1,17 @@
 #pragma once
 // A task as plain data: what runs (operators and their parameters), on what (blocks), as which attempt. It travels from
-// the job to an executor and can be run again anywhere; that is what makes recovery possible. Messages between a job and
-// the executors that its leases name. Plain values with `inspect`.
+// the job to an executor and can be run again anywhere; that is what makes recovery possible. Messages between a job
+// and the executors that its leases name. Plain values with `inspect`.
 
 #include <hydrogen/base/clock.hpp>
 #include <hydrogen/data/block.hpp>
 
+#include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -19,14 +23,20 @@ struct operator_id {
   hash128 library;
   std::uint64_t offset = 0;
   auto operator<=>(const operator_id&) const = default;
-  template <class I> friend auto inspect(I& f, operator_id& x) { return f(x.library, x.offset); }
+  template <class I>
+  friend auto inspect(I& f, operator_id& x) {
+    return f(x.library, x.offset);
+  }
 };
 
 /// Bytes given to a task: inline up to 16 KiB, above that a block named by content, fetched once per executor.
 struct argument {
   byte_buffer bytes;
   std::optional<data::block_ref> block;
-  template <class I> friend auto inspect(I& f, argument& x) { return f(x.bytes, x.block); }
+  template <class I>
+  friend auto inspect(I& f, argument& x) {
+    return f(x.bytes, x.block);
+  }
 };
 inline constexpr std::size_t inline_argument_limit = 16 * 1024;
 
@@ -34,7 +44,53 @@ inline constexpr std::size_t inline_argument_limit = 16 * 1024;
 struct operator_call {
   operator_id op;
   argument parameters;
-  template <class I> friend auto inspect(I& f, operator_call& x) { return f(x.op, x.parameters); }
+  template <class I>
+  friend auto inspect(I& f, operator_call& x) {
+    return f(x.op, x.parameters);
+  }
+};
+
+/// The chain of a stage, shared by all of its tasks: a copy of a task copies no parameters. Reads like a const vector.
+class operator_chain {
+ public:
+  operator_chain() = default;
+  operator_chain(std::vector<operator_call> calls)
+      : calls_(std::make_shared<const std::vector<operator_call>>(std::move(calls))) {}
+  operator_chain(std::initializer_list<operator_call> calls) : operator_chain(std::vector<operator_call>(calls)) {}
+
+  const std::vector<operator_call>& calls() const {
+    static const std::vector<operator_call> none;
+    return calls_ ? *calls_ : none;
+  }
+  operator const std::vector<operator_call>&() const { return calls(); }
+  auto begin() const { return calls().begin(); }
+  auto end() const { return calls().end(); }
+  std::size_t size() const { return calls().size(); }
+  bool empty() const { return calls().empty(); }
+  const operator_call& operator[](std::size_t i) const { return calls()[i]; }
+  const operator_call& front() const { return calls().front(); }
+  const operator_call& back() const { return calls().back(); }
+  /// Copies what is there: for tests and small chains.
+  void push_back(operator_call call) {
+    auto all = calls();
+    all.push_back(std::move(call));
+    *this = operator_chain(std::move(all));
+  }
+
+  template <class I>
+  friend auto inspect(I& f, operator_chain& x) {
+    if constexpr (std::is_same_v<I, encoder>) {
+      return f(const_cast<std::vector<operator_call>&>(x.calls()));  // saving only reads
+    } else {
+      auto all = x.calls();
+      const auto done = f(all);
+      x = operator_chain(std::move(all));
+      return done;
+    }
+  }
+
+ private:
+  std::shared_ptr<const std::vector<operator_call>> calls_;
 };
 
 struct task_id {
@@ -44,7 +100,10 @@ struct task_id {
   std::uint32_t partition = 0;  // the rank, in a barrier stage
   std::uint32_t attempt = 0;    // from 0
   auto operator<=>(const task_id&) const = default;
-  template <class I> friend auto inspect(I& f, task_id& x) { return f(x.run, x.job, x.stage, x.partition, x.attempt); }
+  template <class I>
+  friend auto inspect(I& f, task_id& x) {
+    return f(x.run, x.job, x.stage, x.partition, x.attempt);
+  }
 };
 std::string to_string(const task_id&);
 
@@ -52,34 +111,42 @@ std::string to_string(const task_id&);
 struct restore_point {
   std::uint64_t step = 0;
   attempt_id written_by;
-  bool replicated = false;  // one piece, by rank 0
+  bool replicated = false;      // one piece, by rank 0
   std::vector<hash128> pieces;  // content hash of each rank's piece (one if replicated)
-  template <class I> friend auto inspect(I& f, restore_point& x) { return f(x.step, x.written_by, x.replicated, x.pieces); }
+  template <class I>
+  friend auto inspect(I& f, restore_point& x) {
+    return f(x.step, x.written_by, x.replicated, x.pieces);
+  }
   bool operator==(const restore_point&) const = default;
 };
 
 /// What a rank knows of its gang beyond the task.
 struct rank_part {
-  std::uint32_t size = 0;       // world size
-  std::uint32_t gang_try = 0;   // earlier Go's of this gang, from 0: barrier_context::attempt()
+  std::uint32_t size = 0;      // world size
+  std::uint32_t gang_try = 0;  // earlier Go's of this gang, from 0: barrier_context::attempt()
   std::optional<restore_point> restore;
   duration call_timeout = std::chrono::seconds(60);  // of each collective
-  template <class I> friend auto inspect(I& f, rank_part& x) { return f(x.size, x.gang_try, x.restore, x.call_timeout); }
+  template <class I>
+  friend auto inspect(I& f, rank_part& x) {
+    return f(x.size, x.gang_try, x.restore, x.call_timeout);
+  }
 };
 
 struct task {
   task_id id;
-  request_id request;   // the lease or gang attempt under which it runs: the fencing token
+  request_id request;  // the lease or gang attempt under which it runs: the fencing token
   attempt_id attempt;
-  std::string label;    // for people: "digits: stage 2, train"
-  std::vector<operator_call> chain;
-  argument partition_argument;                        // of a source: which part to read
-  std::vector<std::vector<data::block_ref>> inputs;   // by stage input, in (producer partition, index) order
-  std::uint32_t buckets = 1;                          // partitions of the shuffle that it writes; 1: plain output
-  std::optional<rank_part> rank;                      // set in a barrier stage
-  std::string storage_dir;                            // for checkpoints: one path that every node can read and write
-  template <class I> friend auto inspect(I& f, task& x) {
-    return f(x.id, x.request, x.attempt, x.label, x.chain, x.partition_argument, x.inputs, x.buckets, x.rank, x.storage_dir);
+  std::string label;  // for people: "digits: stage 2, train"
+  operator_chain chain;
+  argument partition_argument;                       // of a source: which part to read
+  std::vector<std::vector<data::block_ref>> inputs;  // by stage input, in (producer partition, index) order
+  std::uint32_t buckets = 1;                         // partitions of the shuffle that it writes; 1: plain output
+  std::optional<rank_part> rank;                     // set in a barrier stage
+  std::string storage_dir;                           // for checkpoints: one path that every node can read and write
+  template <class I>
+  friend auto inspect(I& f, task& x) {
+    return f(x.id, x.request, x.attempt, x.label, x.chain, x.partition_argument, x.inputs, x.buckets, x.rank,
+             x.storage_dir);
   }
 };
 
@@ -87,29 +154,41 @@ struct task {
 
 struct run_task {
   task what;
-  template <class I> friend auto inspect(I& f, run_task& x) { return f(x.what); }
+  template <class I>
+  friend auto inspect(I& f, run_task& x) {
+    return f(x.what);
+  }
 };
 struct cancel_task {
   task_id id;
   std::string why;
-  template <class I> friend auto inspect(I& f, cancel_task& x) { return f(x.id, x.why); }
+  template <class I>
+  friend auto inspect(I& f, cancel_task& x) {
+    return f(x.id, x.why);
+  }
 };
 /// Outputs nobody needs any more. A block that is not there is no error.
 struct drop_blocks {
   std::vector<data::block_id> blocks;
-  template <class I> friend auto inspect(I& f, drop_blocks& x) { return f(x.blocks); }
+  template <class I>
+  friend auto inspect(I& f, drop_blocks& x) {
+    return f(x.blocks);
+  }
 };
 
 // ---- executor -> job -----------------------------------------------------------------------------------------------
 
-/// The executor does not know this attempt (yet, or any more): the job repeats the task until it is taken or the attempt
-/// is over.
+/// The executor does not know this attempt (yet, or any more): the job repeats the task until it is taken or the
+/// attempt is over.
 struct task_refused {
   task_id id;
   request_id request;
   attempt_id attempt;
   std::string why;
-  template <class I> friend auto inspect(I& f, task_refused& x) { return f(x.id, x.request, x.attempt, x.why); }
+  template <class I>
+  friend auto inspect(I& f, task_refused& x) {
+    return f(x.id, x.request, x.attempt, x.why);
+  }
 };
 struct task_done {
   task_id id;
@@ -118,7 +197,10 @@ struct task_done {
   data::process_ref at;
   std::vector<data::block_info> outputs;
   duration ran = duration::zero();
-  template <class I> friend auto inspect(I& f, task_done& x) { return f(x.id, x.request, x.attempt, x.at, x.outputs, x.ran); }
+  template <class I>
+  friend auto inspect(I& f, task_done& x) {
+    return f(x.id, x.request, x.attempt, x.at, x.outputs, x.ran);
+  }
 };
 struct task_failed {
   task_id id;
@@ -128,7 +210,8 @@ struct task_failed {
   task_failure why;
   /// Inputs that could not be fetched: they count as lost, and the failure not against the task.
   std::vector<data::block_ref> missing;
-  template <class I> friend auto inspect(I& f, task_failed& x) {
+  template <class I>
+  friend auto inspect(I& f, task_failed& x) {
     return f(x.id, x.request, x.attempt, x.executor, x.why, x.missing);
   }
 };
@@ -140,7 +223,8 @@ struct checkpointed {
   std::uint64_t step = 0;
   bool replicated = false;
   hash128 piece;
-  template <class I> friend auto inspect(I& f, checkpointed& x) {
+  template <class I>
+  friend auto inspect(I& f, checkpointed& x) {
     return f(x.id, x.request, x.attempt, x.step, x.replicated, x.piece);
   }
 };

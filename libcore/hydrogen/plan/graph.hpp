@@ -1,6 +1,6 @@
 #pragma once
-// The graph of one job as plain data: stages in topological order, cut at shuffles and barriers. Made by the dataset API,
-// read by the job machine. No types of rows appear here.
+// The graph of one job as plain data: stages in topological order, cut at shuffles and barriers. Made by the dataset
+// API, read by the job machine. No types of rows appear here.
 
 #include <hydrogen/exec/task.hpp>
 
@@ -28,18 +28,18 @@ struct stage_input {
 
 struct barrier_options {
   std::uint32_t ranks = 1;
-  std::uint32_t retries = 3;                        // attempts that user code or a lost process may burn after the first
+  std::uint32_t retries = 3;  // attempts that user code or a lost process may burn after the first
   duration call_timeout = std::chrono::seconds(60);  // of each collective call
 };
 
 struct stage {
-  std::string label;                  // for people: "train", "read_csv > map > split"
+  std::string label;  // for people: "train", "read_csv > map > split"
   stage_kind kind = stage_kind::parallel;
-  std::uint32_t partitions = 1;       // tasks; ranks in a barrier stage
+  std::uint32_t partitions = 1;  // tasks; ranks in a barrier stage
   std::vector<stage_input> inputs;
   std::vector<exec::operator_call> chain;
   std::vector<exec::argument> partition_arguments;  // per partition, or empty
-  std::uint32_t buckets = 1;          // above 1: its output is cut for a shuffle
+  std::uint32_t buckets = 1;                        // above 1: its output is cut for a shuffle
   barrier_options barrier;
   /// Identity of what it computes across jobs of a run; 0: none. The outputs of a barrier stage and of a stage that the
   /// user caches are kept under it while a handle lives, so that a later job does not compute them again.
@@ -47,8 +47,8 @@ struct stage {
 };
 
 struct job_graph {
-  std::string label;           // the action and where it was called: "mean at digits.cpp:41"
-  std::vector<stage> stages;   // producers before consumers; the last one is the result
+  std::string label;          // the action and where it was called: "mean at digits.cpp:41"
+  std::vector<stage> stages;  // producers before consumers; the last one is the result
   std::uint32_t task_retries = 3;
 };
 
@@ -58,7 +58,8 @@ struct partition_range {
   std::uint32_t last = 0;  // exclusive
 };
 constexpr partition_range range_of(std::uint32_t i, std::uint32_t P, std::uint32_t p) {
-  return {static_cast<std::uint32_t>(std::uint64_t{i} * p / P), static_cast<std::uint32_t>((std::uint64_t{i} + 1) * p / P)};
+  return {static_cast<std::uint32_t>(std::uint64_t{i} * p / P),
+          static_cast<std::uint32_t>((std::uint64_t{i} + 1) * p / P)};
 }
 
 }  // namespace hydrogen::plan

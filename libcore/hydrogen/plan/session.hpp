@@ -1,6 +1,6 @@
 #pragma once
-// What the dataset API needs of an engine: run a graph, hand its result to the driver, keep bytes by content. The actors
-// implement it; tests use one that runs tasks in the calling thread.
+// What the dataset API needs of an engine: run a graph, hand its result to the driver, keep bytes by content. The
+// actors implement it; tests use one that runs tasks in the calling thread.
 
 #include <hydrogen/base/error.hpp>
 #include <hydrogen/plan/graph.hpp>
@@ -19,8 +19,8 @@ class session {
   virtual hash128 library() const = 0;
 
   /// Runs the job and hands the result stage's blocks to `sink`, partition by partition in order. A sink that returns
-  /// false has enough: the rest of the job is cancelled. Blocks until the end; driver thread only. The error of a failed
-  /// task is thrown as `failure` with its cause.
+  /// false has enough: the rest of the job is cancelled. Blocks until the end; driver thread only. The error of a
+  /// failed task is thrown as `failure` with its cause.
   using sink = std::function<bool(std::uint32_t partition, const std::vector<data::block_ptr>& blocks)>;
   virtual void execute(const job_graph&, const sink&) = 0;
 
