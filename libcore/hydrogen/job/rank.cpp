@@ -1,0 +1,155 @@
+// Ranks of a barrier stage: their tasks, results, and the copies that make results durable.
+#include <hydrogen/job/core.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace hydrogen::job {
+namespace {
+
+/// Ranks that were stopped because of another rank explain nothing.
+bool explains_less(errc a, errc b) {
+  const auto weight = [](errc c) {
+    return c == errc::aborted || c == errc::cancelled ? 0 : c == errc::disconnected || c == errc::timed_out ? 1 : 2;
+  };
+  return weight(a) < weight(b);
+}
+
+}  // namespace
+
+void core::send_rank(stage_record& s, std::uint32_t rank) {
+  auto& r = s.gang.ranks[rank];
+  r.resend_at = now_ + (s.gang.granted ? set_.opt.task_repeat : set_.opt.retry_interval);
+  out_->push_back(to_executor{processes_[r.process].ref, exec::run_task{make_task(s, rank, s.gang.tries - 1)}});
+}
+
+bool core::live(const stage_record& s, const exec::task_id& id, const request_id& request, attempt_id attempt) const {
+  const auto& g = s.gang;
+  return g.open && g.placed && id.partition < g.ranks.size() && request == g.id && attempt == g.attempt &&
+         id.attempt == g.tries - 1;
+}
+
+void core::rank_done(stage_record& s, exec::task_done& m) {
+  auto& g = s.gang;
+  const auto rank = m.id.partition;
+  const auto at = process_of(m.at, no_index);
+  if (phase_ != phase::running || !live(s, m.id, m.request, m.attempt) || g.failing || g.ended) {
+    const auto repeated = s.parts[rank].attempt == m.id.attempt &&
+                          (s.parts[rank].status == task_status::done || (g.ended && g.ranks[rank].done));
+    if (!repeated) drop(at, m.outputs);
+    return;
+  }
+  auto& r = g.ranks[rank];
+  if (r.done) return;  // repeated
+  r.done = true;
+  r.process = at;
+  r.outputs = std::move(m.outputs);
+  std::stable_sort(r.outputs.begin(), r.outputs.end(),
+                   [](const auto& a, const auto& b) { return a.bucket < b.bucket; });
+  if (r.outputs.empty()) {
+    r.durable = true;
+    return gang_complete(s);
+  }
+  r.copying = true;
+  copy_blocks copy{s.index, rank, m.id.attempt, {}, false};
+  for (const auto& b : r.outputs) {
+    copy.refs.push_back({b, processes_[at].ref});
+    g.copied_bytes += b.bytes;
+  }
+  copy.beyond_limit = g.copied_bytes > set_.opt.copy_limit;
+  out_->push_back(std::move(copy));
+}
+
+void core::rank_failed(stage_record& s, exec::task_failed& m) {
+  auto& g = s.gang;
+  if (phase_ != phase::running || !live(s, m.id, m.request, m.attempt) || g.ended) return;
+  if (g.ranks[m.id.partition].done) return;
+  bool recoverable = !m.missing.empty();
+  for (const auto& ref : m.missing) {
+    recoverable = lose_block(ref, "it could not be fetched: " + m.why.cause.what) && recoverable;
+    if (phase_ != phase::running) return;
+  }
+  const auto node = g.ranks[m.id.partition].node;
+  auto why = describe(s, std::move(m.why), m.id.partition, g.tries - 1, node);
+  if (!g.failure || explains_less(g.failure->cause.code, why.cause.code)) g.failure = why;
+  if (recoverable) {
+    fail_attempt(s, "an input of rank " + std::to_string(m.id.partition) + " is missing", true);
+    replan();
+    return;
+  }
+  if (g.failing && g.spared && explains_less(errc::timed_out, why.cause.code)) g.spared = false;
+  fail_attempt(s, "rank " + std::to_string(m.id.partition) + ": " + why.cause.what, false);
+}
+
+void core::handle(blocks_copied& m) {
+  if (m.stage < stages_.size() && stages_[m.stage].is_gang() && m.partition < stages_[m.stage].parts.size()) {
+    rank_copied(stages_[m.stage], m);
+  }
+}
+
+void core::rank_copied(stage_record& s, blocks_copied& m) {
+  auto& g = s.gang;
+  const auto expected_here =
+      phase_ == phase::running && g.open && g.placed && m.attempt == g.tries - 1 && g.ranks[m.partition].copying;
+  if (!expected_here) {
+    // Repeated, or of an attempt that is over: then the copies are nobody's.
+    const auto& part = s.parts[m.partition];
+    const auto used =
+        part.attempt == m.attempt && (part.status == task_status::done || (g.placed && g.ranks[m.partition].durable));
+    if (m.copies && !used) {
+      for (const auto& ref : *m.copies) out_->push_back(drop_copies{{ref.info.id}});
+    }
+    return;
+  }
+  auto& r = g.ranks[m.partition];
+  r.copying = false;
+  if (!m.copies) return copy_failed(s, m.partition, m.copies.error().what);
+  if (m.copies->size() != r.outputs.size()) return copy_failed(s, m.partition, "blocks are missing among its copies");
+  for (const auto& ref : *m.copies) {
+    r.copies.push_back(ref.info);
+    r.copies_at = process_of(ref.at, no_index);
+  }
+  r.durable = true;
+  gang_complete(s);
+}
+
+void core::copy_failed(stage_record& s, std::uint32_t rank, const std::string& why) {
+  auto& g = s.gang;
+  auto& r = g.ranks[rank];
+  r.done = false;
+  r.outputs.clear();
+  task_failure f;
+  f.cause = {errc::io, "its output could not be copied to the driver: " + why, {}, {}};
+  f = describe(s, std::move(f), rank, g.tries - 1, r.node);
+  if (!g.failure || explains_less(g.failure->cause.code, f.cause.code)) g.failure = f;
+  if (g.ended) return attempt_over(s, gang::ended(g.end));
+  fail_attempt(s, "the output of rank " + std::to_string(rank) + " could not be copied: " + why, false);
+}
+
+void core::gang_complete(stage_record& s) {
+  auto& g = s.gang;
+  if (!std::all_of(g.ranks.begin(), g.ranks.end(), [](const auto& r) { return r.durable; })) return;
+  for (std::uint32_t rank = 0; rank < s.parts.size(); ++rank) {
+    auto& part = s.parts[rank];
+    auto& r = g.ranks[rank];
+    drop(r.process, r.outputs);  // the driver has them now
+    part.outputs = std::move(r.copies);
+    part.home = r.copies_at;
+    part.status = task_status::done;
+  }
+  s.sent = 0;
+  s.absent = 0;
+  releases_.push_back({{g.id, g.attempt, ++g.number, gang::decision_kind::release, {}}, now_});
+  say(releases_.back().what);
+  g.decision.reset();
+  g.open = g.wanted = g.placed = g.granted = g.failing = g.spared = g.ended = false;
+  g.floor = g.attempt;
+  g.attempt = {};
+  g.ranks.clear();
+  g.checkpoints.clear();
+  log(log_level::info,
+      s.label + ": complete and durable after " + std::to_string(g.tries) + (g.tries == 1 ? " attempt" : " attempts"));
+  for (std::uint32_t rank = 0; rank < s.parts.size(); ++rank) completed(s, rank);
+}
+
+}  // namespace hydrogen::job
