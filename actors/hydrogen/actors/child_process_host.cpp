@@ -1,0 +1,256 @@
+#include <hydrogen/actors/executor_host.hpp>
+#include <hydrogen/base/unique_fd.hpp>
+
+#include <condition_variable>
+#include <csignal>
+#include <filesystem>
+#include <mutex>
+#include <optional>
+#include <spawn.h>
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <thread>
+#include <unordered_map>
+
+extern char** environ;
+
+namespace hydrogen::actors {
+namespace {
+
+struct child {
+  pid_t pid = 0;
+  comm::connection_ptr control;
+  bool assigned = false;
+  gang::application_ref app;
+  boot_id boot;
+  bool ready = false;
+  std::optional<executor_cannot_start> cannot_start;  // it said so itself
+  bool ending = false;
+  std::string last_words;
+};
+using child_ptr = std::shared_ptr<child>;
+
+std::string end_of_process(int status) {
+  if (WIFSIGNALED(status)) return fmt::format("ended by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  return fmt::format("exited with code {}", WEXITSTATUS(status));
+}
+
+/// State shared with the reactor's callbacks and the reaper thread, which may outlive a call but not the host.
+class child_process_host final : public executor_host {
+ public:
+  child_process_host(process& home, host_options options, caf::actor agent)
+      : home_(home), options_(std::move(options)), agent_(std::move(agent)) {
+    sweep();
+    std::lock_guard lock(mutex_);
+    prepare_spare();
+  }
+
+  ~child_process_host() override { shut_down(5s); }
+
+  void start(const gang::application_ref& app, boot_id boot) override {
+    std::lock_guard lock(mutex_);
+    if (!spare_) prepare_spare();
+    if (!spare_) {
+      caf::anon_send(agent_, executor_failed_mail{app.run, boot, gang::refusal_kind::executor,
+                                                  {errc::io, "an executor process cannot be started", options_.node, spawn_error_}});
+      return;
+    }
+    auto chosen = std::exchange(spare_, nullptr);
+    chosen->assigned = true;
+    chosen->app = app;
+    chosen->boot = boot;
+    children_[boot] = chosen;
+    assign_executor order;
+    order.app = app;
+    order.boot = boot;
+    order.node = options_.node;
+    order.secret = home_.secret()->bytes();
+    order.slots = options_.slots;
+    order.block_budget = options_.block_budget;
+    order.scratch_dir = scratch_of(*chosen);
+    order.cache_dir = options_.data_dir + "/libraries";
+    order.storage_dir = options_.storage_dir;
+    order.log_level = options_.log_level;
+    chosen->control->send(make_frame(frame_kind::executor_order, executor_order(order)));
+    prepare_spare();
+  }
+
+  void send(boot_id to, const gang::to_executor& message) override {
+    comm::connection_ptr control;
+    {
+      std::lock_guard lock(mutex_);
+      const auto at = children_.find(to);
+      if (at == children_.end()) return;
+      control = at->second->control;
+    }
+    control->send(make_frame(frame_kind::to_executor, message));
+  }
+
+  void end(boot_id which) override {
+    std::lock_guard lock(mutex_);
+    const auto at = children_.find(which);
+    if (at == children_.end()) return;
+    at->second->ending = true;
+    kill(at->second->pid, SIGKILL);
+  }
+
+  void shut_down(duration limit) override {
+    {
+      std::unique_lock lock(mutex_);
+      stopping_ = true;
+      for (auto& [boot, c] : children_) {
+        c->ending = true;
+        kill(c->pid, SIGKILL);
+      }
+      if (spare_) kill(spare_->pid, SIGKILL);
+      gone_.wait_for(lock, limit, [this] { return living_ == 0; });
+    }
+    std::vector<std::thread> reapers;
+    {
+      std::lock_guard lock(mutex_);
+      reapers.swap(reapers_);
+    }
+    for (auto& reaper : reapers) reaper.join();
+    std::error_code ignored;
+    std::filesystem::remove_all(options_.data_dir + "/scratch", ignored);
+  }
+
+ private:
+  std::string scratch_of(const child& c) const { return fmt::format("{}/scratch/{}", options_.data_dir, c.pid); }
+
+  /// What executors of an earlier boot left behind.
+  void sweep() {
+    std::error_code ignored;
+    std::filesystem::remove_all(options_.data_dir + "/scratch", ignored);
+    std::filesystem::create_directories(options_.data_dir + "/scratch", ignored);
+    std::filesystem::create_directories(options_.data_dir + "/libraries", ignored);
+  }
+
+  void prepare_spare() {
+    if (stopping_ || spare_) return;
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+      spawn_error_ = fail_errno("socketpair").value().message();
+      return;
+    }
+    unique_fd ours(pair[0]), theirs(pair[1]);
+    const std::string program = options_.program.empty() ? "/proc/self/exe" : options_.program;
+    std::string command = "executor";
+    // The child inherits exactly one descriptor besides the standard three, under a number of its own.
+    constexpr int child_fd = 3;
+    std::string fd_text = std::to_string(child_fd);
+    std::string name = "hydrogen-executor";
+    char* argv[] = {name.data(), command.data(), fd_text.data(), nullptr};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    // dup2 onto itself clears close-on-exec, too.
+    posix_spawn_file_actions_adddup2(&actions, theirs.get(), child_fd);
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    // A process group of its own: Ctrl-C in a terminal is for the driver, which ends executors in order.
+    posix_spawnattr_setpgroup(&attributes, 0);
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+    auto c = std::make_shared<child>();
+    const int rc = posix_spawn(&c->pid, program.c_str(), &actions, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (rc != 0) {
+      errno = rc;
+      spawn_error_ = fail_errno("posix_spawn " + program).value().message();
+      return;
+    }
+    theirs.reset();
+    ++living_;
+    comm::connection_handlers handlers;
+    handlers.on_frame = [this, c](const comm::connection_ptr&, byte_buffer frame) { on_frame(c, frame); };
+    handlers.on_closed = [this, c](const comm::connection_ptr&, const error& why) {
+      // A process that is alive but silent, or that closed its socket, is of no use any more.
+      std::lock_guard lock(mutex_);
+      if (!c->ending) spdlog::warn("executor process {} lost its agent connection: {}", c->pid, why.message());
+      if (c->pid != 0) kill(c->pid, SIGKILL);
+    };
+    comm::hello peer{comm::link_purpose::control, {}, {}, fmt::format("executor process {}", c->pid), {}, {}};
+    c->control = home_.adopt(std::move(ours), std::move(peer), std::move(handlers));
+    reapers_.emplace_back([this, c] { reap(c); });
+    spare_ = std::move(c);
+  }
+
+  void on_frame(const child_ptr& c, byte_view frame) {
+    if (kind_of(frame) == frame_kind::from_executor) {
+      if (auto message = read_frame<gang::from_executor>(frame)) {
+        caf::anon_send(agent_, executor_news_mail{c->boot, std::move(*message)});
+      }
+      return;
+    }
+    if (kind_of(frame) != frame_kind::executor_word) return;
+    auto word = read_frame<executor_word>(frame);
+    if (!word) return;
+    std::lock_guard lock(mutex_);
+    if (const auto* listening = std::get_if<executor_listening>(&*word)) {
+      c->ready = true;
+      caf::anon_send(agent_, executor_ready_mail{c->app.run, c->boot, listening->endpoint});
+    } else if (const auto* cannot = std::get_if<executor_cannot_start>(&*word)) {
+      // Reported when the process is gone.
+      c->cannot_start = *cannot;
+      kill(c->pid, SIGKILL);
+    } else if (const auto* words = std::get_if<executor_last_words>(&*word)) {
+      c->last_words = words->what;
+    }
+  }
+
+  /// One thread per child, asleep in waitpid: it notices every death, also of a child whose socket somebody else holds.
+  void reap(const child_ptr& c) {
+    int status = 0;
+    while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    std::lock_guard lock(mutex_);
+    std::error_code ignored;
+    std::filesystem::remove_all(scratch_of(*c), ignored);
+    c->pid = 0;
+    --living_;
+    if (spare_ == c) {
+      spare_.reset();
+      if (!stopping_) spdlog::warn("the spare executor process of {} {}", options_.node, end_of_process(status));
+    }
+    if (c->assigned) {
+      children_.erase(c->boot);
+      auto cause = c->ending ? std::string("ended by its agent") : "the executor process " + end_of_process(status);
+      if (!c->last_words.empty()) cause = c->last_words;
+      if (!c->ending && !c->cannot_start) spdlog::warn("executor {} of run {}: {}", to_string(c->boot), to_string(c->app.run), cause);
+      if (c->ready) {
+        caf::anon_send(agent_, executor_died_mail{c->app.run, c->boot, cause});
+      } else if (c->cannot_start) {
+        caf::anon_send(agent_, executor_failed_mail{c->app.run, c->boot, c->cannot_start->kind, c->cannot_start->why});
+      } else {
+        caf::anon_send(agent_, executor_failed_mail{c->app.run, c->boot, gang::refusal_kind::executor,
+                                                    {errc::task_failed, cause + " while it started", options_.node, {}}});
+      }
+    }
+    gone_.notify_all();
+  }
+
+  process& home_;
+  const host_options options_;
+  const caf::actor agent_;
+  std::mutex mutex_;
+  std::condition_variable gone_;
+  std::unordered_map<boot_id, child_ptr> children_;
+  child_ptr spare_;
+  std::string spawn_error_;
+  std::vector<std::thread> reapers_;
+  std::uint32_t living_ = 0;
+  bool stopping_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<executor_host> make_child_process_host(process& home, host_options options, caf::actor agent) {
+  return std::make_unique<child_process_host>(home, std::move(options), std::move(agent));
+}
+
+}  // namespace hydrogen::actors

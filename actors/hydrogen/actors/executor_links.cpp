@@ -1,0 +1,97 @@
+#include <hydrogen/actors/executor_links.hpp>
+
+namespace hydrogen::actors {
+namespace {
+
+constexpr duration dial_timeout = 3s;
+
+}  // namespace
+
+executor_links::executor_links(process& home, answer_handler answer, unreachable_handler unreachable)
+    : home_(home), answer_(std::move(answer)), unreachable_(std::move(unreachable)) {}
+
+void executor_links::send(const data::process_ref& to, exec::to_task_host message) {
+  if (const auto executor = home_.find_executor(to.boot)) {
+    caf::anon_send(executor, task_mail{through_codec(message), [self = weak_from_this(), from = to.boot](exec::from_task_host&& m) {
+                                         if (auto links = self.lock()) links->answer_(from, through_codec(m));
+                                       }});
+    return;
+  }
+  if (to.endpoint.empty()) {
+    unreachable_(to.boot, {errc::disconnected, "the executor is gone", {}, {}});
+    return;
+  }
+  auto frame = make_frame(frame_kind::to_task_host, message);
+  comm::connection_ptr connection;
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return;
+    const auto [at, fresh] = remotes_.try_emplace(to.boot);
+    if (fresh) dial(to);
+    connection = at->second.connection;
+    if (!connection) {
+      at->second.waiting.push_back(std::move(frame));
+      return;
+    }
+  }
+  connection->send(frame);
+}
+
+void executor_links::dial(const data::process_ref& to) {
+  comm::connection_handlers handlers;
+  const auto self = weak_from_this();
+  handlers.on_frame = [self, boot = to.boot](const comm::connection_ptr& from, byte_buffer frame) {
+    auto links = self.lock();
+    if (!links) return;
+    auto message = read_frame<exec::from_task_host>(frame);
+    if (kind_of(frame) != frame_kind::from_task_host || !message) {
+      from->close({errc::bad_input, "a frame that a driver does not understand", from->peer().who, {}});
+      return;
+    }
+    links->answer_(boot, std::move(*message));
+  };
+  handlers.on_closed = [self, boot = to.boot](const comm::connection_ptr&, const error& why) {
+    if (auto links = self.lock()) links->lost(boot, why);
+  };
+  home_.connect(to.endpoint, to.boot, dial_timeout, std::move(handlers), [self, boot = to.boot](expected<comm::connection_ptr> made) {
+    auto links = self.lock();
+    if (!links) {
+      if (made) (*made)->close({errc::cancelled, "the driver ends", {}, {}});
+      return;
+    }
+    if (!made) return links->lost(boot, made.error());
+    std::lock_guard lock(links->mutex_);
+    const auto at = links->remotes_.find(boot);
+    if (links->closed_ || at == links->remotes_.end()) {
+      (*made)->close({errc::cancelled, "the driver ends", {}, {}});
+      return;
+    }
+    // Under the lock, so that what waited leaves before what comes now.
+    for (auto& frame : at->second.waiting) (*made)->send(frame);
+    at->second.waiting.clear();
+    at->second.connection = *made;
+  });
+}
+
+void executor_links::lost(boot_id boot, const error& why) {
+  {
+    std::lock_guard lock(mutex_);
+    remotes_.erase(boot);
+    if (closed_) return;
+  }
+  unreachable_(boot, why);
+}
+
+void executor_links::close() {
+  std::unordered_map<boot_id, remote> remotes;
+  {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    remotes.swap(remotes_);
+  }
+  for (auto& [boot, r] : remotes) {
+    if (r.connection) r.connection->close({errc::cancelled, "the driver ends", {}, {}});
+  }
+}
+
+}  // namespace hydrogen::actors

@@ -1,0 +1,43 @@
+#pragma once
+// How a driver talks to executors: by mail inside its process, over one direct control connection per executor otherwise.
+// Thread-safe; nothing blocks. A message to an executor that cannot be reached is dropped, and `unreachable` says so: the
+// job machine repeats or gives the task to another executor.
+
+#include <hydrogen/actors/process.hpp>
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+namespace hydrogen::actors {
+
+class executor_links : public std::enable_shared_from_this<executor_links> {
+ public:
+  using answer_handler = std::function<void(boot_id from, exec::from_task_host&&)>;
+  using unreachable_handler = std::function<void(boot_id, const error&)>;
+
+  executor_links(process& home, answer_handler, unreachable_handler);
+
+  void send(const data::process_ref& to, exec::to_task_host message);
+  /// Closes all connections; later messages are dropped.
+  void close();
+
+ private:
+  struct remote {
+    comm::connection_ptr connection;       // null while dialling
+    std::deque<byte_buffer> waiting;
+  };
+  void dial(const data::process_ref&);
+  void lost(boot_id, const error&);
+
+  process& home_;
+  const answer_handler answer_;
+  const unreachable_handler unreachable_;
+  std::mutex mutex_;
+  std::unordered_map<boot_id, remote> remotes_;
+  bool closed_ = false;
+};
+
+}  // namespace hydrogen::actors

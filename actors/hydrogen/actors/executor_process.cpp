@@ -1,0 +1,137 @@
+#include <hydrogen/actors/executor_process.hpp>
+
+#include <hydrogen/actors/executor.hpp>
+#include <hydrogen/actors/library_cache.hpp>
+#include <hydrogen/actors/process.hpp>
+#include <hydrogen/base/log.hpp>
+#include <hydrogen/exec/application.hpp>
+
+#include <csignal>
+#include <cstdlib>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+namespace hydrogen::actors {
+namespace {
+
+/// What the reactor thread hands to the main thread.
+struct executor_process {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::optional<assign_executor> order;
+  std::optional<error> end;
+  caf::actor executor;
+  std::vector<gang::to_executor> early;
+};
+
+/// User code that calls exit() runs this: the agent learns the cause before the socket closes.
+comm::connection_ptr last_words_to;
+void say_last_words() {
+  if (last_words_to) {
+    last_words_to->send(make_frame(frame_kind::executor_word,
+                                   executor_word(executor_last_words{"user code called exit(), which ends its executor"})));
+  }
+  _exit(1);  // static destructors of the application must not run while slot threads do
+}
+
+}  // namespace
+
+int run_executor(int control_fd) {
+  signal(SIGINT, SIG_IGN);  // the terminal's Ctrl-C is for the driver
+  start_logging("executor", "info");
+  auto reactor = std::make_unique<comm::reactor>();
+  auto state = std::make_shared<executor_process>();
+  comm::connection_handlers handlers;
+  handlers.on_frame = [state](const comm::connection_ptr&, byte_buffer frame) {
+    if (kind_of(frame) == frame_kind::to_executor) {
+      auto message = read_frame<gang::to_executor>(frame);
+      if (!message) return;
+      std::lock_guard lock(state->mutex);
+      if (state->executor) caf::anon_send(state->executor, attempt_mail{std::move(*message)});
+      else state->early.push_back(std::move(*message));
+      return;
+    }
+    if (kind_of(frame) != frame_kind::executor_order) return;
+    auto order = read_frame<executor_order>(frame);
+    if (!order) return;
+    if (std::holds_alternative<end_executor_now>(*order)) _exit(0);
+    std::lock_guard lock(state->mutex);
+    if (auto* assign = std::get_if<assign_executor>(&*order)) state->order = std::move(*assign);
+    state->changed.notify_all();
+  };
+  // The agent is gone or silent: nobody can end this process any more, so it ends itself, whatever its threads do.
+  handlers.on_closed = [](const comm::connection_ptr&, const error&) { _exit(0); };
+  auto control = reactor->adopt(unique_fd(control_fd), comm::hello{comm::link_purpose::control, {}, {}, "the agent", {}, {}},
+                                std::move(handlers));
+
+  assign_executor order;
+  {
+    std::unique_lock lock(state->mutex);
+    state->changed.wait(lock, [&] { return state->order.has_value(); });
+    order = *state->order;
+  }
+  start_logging(order.node + "/executor", order.log_level);
+  const auto cannot = [&](gang::refusal_kind kind, error why) {
+    spdlog::error("executor of {} cannot start: {}", order.app.name, why.message());
+    control->send(make_frame(frame_kind::executor_word, executor_word(executor_cannot_start{order.boot, kind, std::move(why)})));
+    std::unique_lock lock(state->mutex);
+    state->changed.wait_for(lock, 10s, [] { return false; });  // the agent ends this process
+    return 1;
+  };
+
+  const auto secret = comm::secret::from_key(order.secret);
+  auto library = library_in_cache(order.app, order.cache_dir, secret, order.boot);
+  if (!library) {
+    const auto kind = library.error().code == errc::disconnected || library.error().code == errc::timed_out
+                          ? gang::refusal_kind::executor
+                          : gang::refusal_kind::application;
+    return cannot(kind, library.error());
+  }
+  auto application = exec::load_application(*library);
+  if (!application) return cannot(gang::refusal_kind::application, application.error());
+
+  process_options options;
+  options.who = "executor of " + order.app.name + " on " + order.node;
+  options.boot = order.boot;
+  options.secret = secret;
+  auto home = process::start(std::move(options));
+  if (!home) return cannot(gang::refusal_kind::executor, home.error());
+
+  executor_options work;
+  work.app = order.app;
+  work.boot = order.boot;
+  work.node = order.node;
+  work.slots = order.slots;
+  work.block_budget = order.block_budget;
+  work.storage_dir = order.storage_dir;
+  work.to_agent = [control](const gang::from_executor& m) { control->send(make_frame(frame_kind::from_executor, m)); };
+  auto executor = spawn_executor(**home, std::move(work));
+  (*home)->serve_control([executor](const comm::hello&) {
+    comm::connection_handlers from_driver;
+    from_driver.on_frame = [executor](const comm::connection_ptr& from, byte_buffer frame) {
+      auto message = read_frame<exec::to_task_host>(frame);
+      if (kind_of(frame) != frame_kind::to_task_host || !message) {
+        from->close({errc::bad_input, "a frame that an executor does not understand", from->peer().who, {}});
+        return;
+      }
+      caf::anon_send(executor, task_mail{std::move(*message), [from](exec::from_task_host&& answer) {
+                                           from->send(make_frame(frame_kind::from_task_host, answer));
+                                         }});
+    };
+    return std::pair(std::move(from_driver), process::open_handler());
+  });
+  {
+    std::lock_guard lock(state->mutex);
+    for (auto& message : state->early) caf::anon_send(executor, attempt_mail{std::move(message)});
+    state->early.clear();
+    state->executor = executor;
+  }
+  last_words_to = control;
+  std::atexit(say_last_words);
+  control->send(make_frame(frame_kind::executor_word, executor_word(executor_listening{order.boot, (*home)->endpoint()})));
+  // From here on the reactor, the actors and the slot threads do everything; the process ends by its agent.
+  std::unique_lock lock(state->mutex);
+  for (;;) state->changed.wait(lock);
+}
+
+}  // namespace hydrogen::actors

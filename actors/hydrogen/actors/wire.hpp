@@ -1,0 +1,98 @@
+#pragma once
+// Frames on control connections: one byte that says which set the message belongs to, then the message in the codec of
+// base/bytes.hpp. Both sides are of one build's protocol version (the handshake checks it).
+
+#include <hydrogen/base/bytes.hpp>
+#include <hydrogen/comm/secret.hpp>
+#include <hydrogen/exec/task.hpp>
+#include <hydrogen/gang/messages.hpp>
+
+#include <cstdint>
+
+namespace hydrogen::actors {
+
+enum class frame_kind : std::uint8_t {
+  from_job = 1,
+  to_job,
+  from_agent,
+  to_agent,
+  from_executor,
+  to_executor,
+  from_task_host,
+  to_task_host,
+  status_request,
+  status_reply,
+  executor_order,  // agent process -> executor process: executor_order
+  executor_word    // executor process -> agent process: executor_word
+};
+
+/// What an agent tells an executor process besides gang::to_executor.
+struct assign_executor {
+  gang::application_ref app;
+  boot_id boot;
+  std::string node;
+  comm::secret::key secret{};  // never logged
+  std::uint32_t slots = 1;
+  std::uint64_t block_budget = 0;
+  std::string scratch_dir;
+  std::string cache_dir;
+  std::string storage_dir;
+  std::string log_level;
+  template <class I> friend auto inspect(I& f, assign_executor& x) {
+    return f(x.app, x.boot, x.node, x.secret, x.slots, x.block_budget, x.scratch_dir, x.cache_dir, x.storage_dir, x.log_level);
+  }
+};
+struct end_executor_now {
+  template <class I> friend auto inspect(I& f, end_executor_now&) { return f(); }
+};
+using executor_order = std::variant<assign_executor, end_executor_now>;
+
+struct executor_listening {
+  boot_id boot;
+  std::string endpoint;
+  template <class I> friend auto inspect(I& f, executor_listening& x) { return f(x.boot, x.endpoint); }
+};
+struct executor_cannot_start {
+  boot_id boot;
+  gang::refusal_kind kind = gang::refusal_kind::executor;
+  error why;
+  template <class I> friend auto inspect(I& f, executor_cannot_start& x) { return f(x.boot, x.kind, x.why); }
+};
+/// User code did what no thread can survive and the process could still say so ("rank 2 called exit(3)").
+struct executor_last_words {
+  std::string what;
+  template <class I> friend auto inspect(I& f, executor_last_words& x) { return f(x.what); }
+};
+using executor_word = std::variant<executor_listening, executor_cannot_start, executor_last_words>;
+
+template <class Message>
+byte_buffer make_frame(frame_kind kind, const Message& message) {
+  byte_buffer out;
+  out.push_back(static_cast<std::byte>(kind));
+  encoder(out).put(message);
+  return out;
+}
+
+inline frame_kind kind_of(byte_view frame) {
+  return frame.empty() ? frame_kind{} : static_cast<frame_kind>(frame[0]);
+}
+
+template <class Message>
+expected<Message> read_frame(byte_view frame) {
+  return decode<Message>(frame.subspan(1), "control message");
+}
+
+/// What both ends of a message in one process do in debug builds: encode, decode, hand on. So that every message type is
+/// known to survive the wire.
+template <class Message>
+Message through_codec(const Message& message) {
+#ifdef NDEBUG
+  return message;
+#else
+  auto back = decode<Message>(encode(message));
+  invariant(back.has_value(), "a control message does not survive its own codec");
+  return std::move(*back);
+#endif
+}
+
+}  // namespace hydrogen::actors
