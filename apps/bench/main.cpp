@@ -1,0 +1,97 @@
+// hydrogen-bench: the menu.
+
+#include <hydrogen/base/log.hpp>
+#include <hydrogen/base/nearest.hpp>
+
+#include "bench.hpp"
+#include <cli/command_line.hpp>
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace {
+
+using namespace hydrogen;
+using namespace hydrogen::bench;
+
+int run(const std::vector<benchmark>& chosen, bool quick, const std::string& json) {
+  const auto machine = this_machine();
+  fmt::print("{}, {} cores, {:.1f} GiB, {}, {}, load {:.2f}{}\n\n", machine.cpu, machine.cores, machine.memory_gib,
+             machine.kernel, machine.compiler, machine.load,
+#ifdef NDEBUG
+             ""
+#else
+             "; NOT AN OPTIMISED BUILD"
+#endif
+  );
+  if (quick) fmt::print("quick: a hundredth of the work; the figures mean nothing\n\n");
+  session s(quick);
+  int code = 0;
+  for (const auto& b : chosen) {
+    s.start(b.name);
+    try {
+      b.run(s);
+    } catch (const std::exception& e) {
+      fmt::print(stderr, "hydrogen-bench: {}: {}\n", b.name, e.what());
+      code = 1;
+    }
+  }
+  if (!json.empty()) {
+    if (const auto written = write_json(json, machine, s); !written) {
+      fmt::print(stderr, "hydrogen-bench: {}\n", written.error().message());
+      return 1;
+    }
+  }
+  return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  start_logging("bench", "warning");
+  auto known = benchmarks();
+  std::sort(known.begin(), known.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+
+  cli::command_line line("hydrogen-bench",
+                         "Measure Hydrogen beside the limits of this machine and its peers, in the same run",
+                         "hydrogen-bench [OPTIONS] [NAME...]");
+  std::vector<std::string> names;
+  std::string json;
+  bool list = false, quick = false;
+  line.arguments_left("NAME", names, "Benchmarks to run, in this order; none: all", false);
+  line.text("--json", json, "FILE", "Write the figures and the machine to FILE, too");
+  line.toggle("--list", list, "Print the menu and end");
+  line.toggle("--quick", quick, "A hundredth of the work, to see that everything runs");
+  line.footer(
+      "Ratios above 1 are better than what stands beside. Polars and DuckDB are measured if python3 can import them.\n"
+      "Exit codes: 0 done, 1 a benchmark failed, 2 bad input.");
+  const auto outcome = line.read(cli::arguments(argv + 1, argv + argc));
+  if (outcome.wants_help) {
+    fmt::print("{}", line.help());
+    return 0;
+  }
+  if (!outcome.problem.empty()) {
+    fmt::print(stderr, "hydrogen-bench: {}\nTry 'hydrogen-bench --help'.\n", outcome.problem);
+    return 2;
+  }
+  if (list) {
+    for (const auto& b : known) fmt::print("{:<10} {}\n", b.name, b.summary);
+    return 0;
+  }
+  std::vector<benchmark> chosen;
+  std::vector<std::string> known_names;
+  for (const auto& b : known) known_names.push_back(b.name);
+  for (const auto& name : names) {
+    const auto at = std::find(known_names.begin(), known_names.end(), name);
+    if (at == known_names.end()) {
+      const auto near = nearest_name(name, known_names);
+      fmt::print(stderr, "hydrogen-bench: no benchmark '{}'{}\n", name,
+                 near ? fmt::format(", did you mean '{}'?", *near)
+                      : fmt::format("; there are: {}", fmt::join(known_names, ", ")));
+      return 2;
+    }
+    chosen.push_back(known[static_cast<std::size_t>(at - known_names.begin())]);
+  }
+  return run(names.empty() ? known : chosen, quick, json);
+}

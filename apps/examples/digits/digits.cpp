@@ -1,0 +1,178 @@
+// digits: prepare in parallel, train in a gang, score in parallel. See README.md beside this file.
+
+#include <hydrogen/hydrogen.hpp>
+
+#include "../application_options.hpp"
+#include "softmax_regression.hpp"
+#include <spdlog/fmt/fmt.h>
+
+#include <chrono>
+#include <numeric>
+
+namespace examples {
+namespace {
+
+struct settings {
+  std::string data = shipped_file("digits.csv");
+  std::uint64_t steps = 300;
+  std::uint32_t ranks = 4;
+  std::uint64_t seed = 7;
+  std::uint32_t rows_repeat = 1;
+  std::uint64_t checkpoint_every = 50;
+  std::uint32_t retries = 3;
+};
+
+/// What the ranks get.
+struct training_options {
+  std::uint64_t steps;
+  std::uint64_t checkpoint_every;
+  descent_options descent;
+  template <class I>
+  friend auto inspect(I& f, training_options& x) {
+    return f(x.steps, x.checkpoint_every, x.descent);
+  }
+};
+
+/// What a rank returns; all ranks hold the same model.
+struct trained {
+  parameters model;
+  std::uint64_t steps = 0;
+  std::uint64_t restored = 0;  // the step at which the attempt that ended well began
+  double loss = 0;             // mean over the training rows, before the last step
+  double seconds = 0;          // of that attempt
+};
+
+class stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+digit scale(digit d) {
+  if (d.label >= class_count) {
+    throw hydrogen::failure({hydrogen::errc::bad_input, fmt::format("a row has the label {}", d.label), "digits",
+                             "the last column is the digit, 0 to 9"});
+  }
+  for (auto& p : d.pixels) p /= 16.0F;
+  return d;
+}
+
+trained train(hydrogen::barrier_context& gang, hydrogen::rows<digit> rows, const training_options& options) {
+  const stopwatch watch;
+  training_part part;
+  for (const auto& d : rows) part.add(d);
+  const auto row_count = gang.all_reduce(static_cast<std::int64_t>(part.size()));
+  if (row_count == 0)
+    throw hydrogen::failure({hydrogen::errc::bad_input, "there are no rows to train on", "digits", {}});
+
+  auto [first, state] = gang.restore_or(std::uint64_t{0}, training_state{});
+  if (gang.rank() == 0) {
+    spdlog::info("digits: trains steps {} to {} in attempt {} with {} ranks", first, options.steps, gang.attempt(),
+                 gang.size());
+  }
+  struct {
+    parameters gradient;
+    float loss = 0;
+  } sum;
+  for (auto step_number = first; step_number < options.steps; ++step_number) {
+    sum.loss = static_cast<float>(part.gradient(state.model, sum.gradient));
+    gang.all_reduce(sum);
+    step(state, sum.gradient, row_count, options.descent);
+    const auto done = step_number + 1;
+    if (done % options.checkpoint_every == 0 && done < options.steps) {
+      gang.checkpoint(done, state, {.replicated = true});
+      if (gang.rank() == 0) spdlog::info("digits: step {} is checkpointed", done);
+    }
+  }
+  return {state.model, options.steps, first, static_cast<double>(sum.loss) / static_cast<double>(row_count),
+          watch.seconds()};
+}
+
+void print_confusion(hydrogen::context& ctx, const std::array<std::int64_t, class_count * class_count>& counts) {
+  ctx.print("\nconfusion (row: the digit, column: what the model says)");
+  std::string head = "    ";
+  for (std::size_t c = 0; c < class_count; ++c) head += fmt::format("{:>5}", c);
+  ctx.print(head);
+  for (std::size_t r = 0; r < class_count; ++r) {
+    auto line = fmt::format("{:>4}", r);
+    for (std::size_t c = 0; c < class_count; ++c) {
+      const auto n = counts[r * class_count + c];
+      line += n == 0 ? "    ." : fmt::format("{:>5}", n);
+    }
+    ctx.print(line);
+  }
+}
+
+void digits(hydrogen::context& ctx) {
+  settings s;
+  hydrogen::cli::command_line line("digits", "Train softmax regression on images of handwritten digits",
+                                   "hydrogen run digits -- [OPTIONS]");
+  line.text("--data", s.data, "FILE", "CSV: 64 pixels from 0 to 16, then the digit [the file that is shipped]");
+  line.number("--steps", s.steps, 1, 1'000'000'000, "N", "Steps of gradient descent [300]");
+  line.number("--ranks", s.ranks, 1, 1024, "N", "Ranks of the gang [4]");
+  line.number("--seed", s.seed, 0, ~std::uint64_t{0}, "N", "Decides which rows are for the test [7]");
+  line.number("--rows-repeat", s.rows_repeat, 1, 1'000'000, "K", "Train on each row K times over: more work [1]");
+  line.number("--checkpoint-every", s.checkpoint_every, 1, 1'000'000'000, "N", "Steps between checkpoints [50]");
+  line.number("--retries", s.retries, 0, 1000, "N", "Attempts of the gang after the first [3]");
+  if (!read_arguments(line, ctx)) return;
+
+  // Partitions are counted from the arguments alone, so that the model does not depend on the machine.
+  const auto partitions = std::max(8U, 2 * s.ranks);
+  const stopwatch preparing;
+  const auto [train_part, test_part] =
+      ctx.read_csv<digit>(s.data, {.multiline = false, .partitions = partitions}).split({0.8, 0.2}, s.seed);
+  const hydrogen::dataset<digit> train_rows =
+      train_part.map(hydrogen::fn<scale>)
+          .flat_map(
+              [](const digit& d, hydrogen::emitter<digit>& out, std::uint32_t times) {
+                for (std::uint32_t i = 0; i < times; ++i) out(d);
+              },
+              s.rows_repeat)
+          .cache();
+  const hydrogen::dataset<digit> test_rows = test_part.map(hydrogen::fn<scale>).cache();
+  const auto train_count = train_rows.count(), test_count = test_rows.count();
+  const auto prepare_seconds = preparing.seconds();
+
+  const stopwatch training;
+  const auto result = train_rows.barrier({.ranks = s.ranks, .retries = s.retries})
+                          .map_partitions(hydrogen::fn<train>, training_options{s.steps, s.checkpoint_every, {}})
+                          .first();
+  const auto train_seconds = training.seconds();
+
+  const stopwatch scoring;
+  const auto cells =
+      test_rows
+          .map(
+              [](const digit& d, const parameters& model) {
+                return std::pair(d.label * static_cast<std::uint32_t>(class_count) + predict(model, d.pixels),
+                                 std::int64_t{1});
+              },
+              result.model)
+          .reduce_by_key([](std::int64_t a, std::int64_t b) { return a + b; })
+          .collect();
+  const auto score_seconds = scoring.seconds();
+
+  std::array<std::int64_t, class_count * class_count> confusion{};
+  for (const auto& [cell, n] : cells) confusion[cell] = n;
+  std::int64_t right = 0;
+  for (std::size_t c = 0; c < class_count; ++c) right += confusion[c * class_count + c];
+  const auto scored = std::accumulate(confusion.begin(), confusion.end(), std::int64_t{0});
+  const auto model = hydrogen::content_hash(std::as_bytes(std::span(&result.model, 1)));
+
+  ctx.print(fmt::format("rows: {} to train, {} to test, seed {}", train_count, test_count, s.seed));
+  ctx.print(fmt::format("steps: {} by {} ranks, loss {:.4f}{}", result.steps, s.ranks, result.loss,
+                        result.restored == 0 ? "" : fmt::format(", the last attempt from step {}", result.restored)));
+  ctx.print(scored == 0 ? std::string("accuracy: none, there are no rows to test")
+                        : fmt::format("accuracy: {:.4f}", static_cast<double>(right) / static_cast<double>(scored)));
+  ctx.print(fmt::format("model: {}", to_string(model)));
+  ctx.print(fmt::format("time: prepare {:.1f} ms, train {:.1f} ms ({:.1f} ms of it in the ranks), score {:.1f} ms",
+                        prepare_seconds * 1e3, train_seconds * 1e3, result.seconds * 1e3, score_seconds * 1e3));
+  print_confusion(ctx, confusion);
+}
+
+}  // namespace
+}  // namespace examples
+
+HYDROGEN_APPLICATION(examples::digits)

@@ -1,0 +1,37 @@
+"""hydrogen-bench: the menu, and every benchmark runs (on a hundredth of its work; nothing is said about speed)."""
+import json
+import os
+import unittest
+
+from support import BIN, Case, run
+
+BENCH = os.path.join(BIN, "hydrogen-bench")
+NAMES = ["barrier", "fused", "gang", "launch", "reduce", "start", "tasks", "words"]
+
+
+class Bench(Case):
+    def test_the_menu(self):
+        listed = self.good(run("--list", program=BENCH)).out.decode().splitlines()
+        self.assertEqual([line.split()[0] for line in listed], NAMES)
+
+    def test_an_unknown_benchmark_is_refused(self):
+        self.refused(run("fusd", program=BENCH), 2, "no benchmark 'fusd'", "did you mean 'fused'?")
+        self.refused(run("--jsn", program=BENCH), 2, "'--jsn'", "'--json'")
+
+    def test_every_benchmark_runs(self):
+        file = self.path("figures.json")
+        # No peers: their figures are not what is tested.
+        env = {"PATH": self.folder}
+        self.good(run("--quick", "--json", file, program=BENCH, env=env))
+        with open(file) as f:
+            figures = json.load(f)
+        self.assertTrue(figures["quick"])
+        self.assertGreater(figures["machine"]["cores"], 0)
+        self.assertEqual(sorted({r["benchmark"] for r in figures["results"]}), NAMES)
+        for r in figures["results"]:
+            self.assertGreater(r["median"], 0, r)
+            self.assertGreater(r["samples"], 0, r)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,196 @@
+"""Clusters of node processes from the files in config/: the same results, also when processes are killed."""
+import json
+import os
+import re
+import signal
+import unittest
+
+from support import DEADLINE, SOURCE, Case, Program, alive, free_port, processes_below, run, wait_until
+
+# Long enough to be killed in the middle, with a checkpoint every 20 steps.
+LONG = ["--", "--steps", "200", "--rows-repeat", "40", "--checkpoint-every", "20"]
+
+
+class Cluster(Case):
+    """A coordinator and workers, each started from the file that is shipped, with another port."""
+
+    def start(self, workers=2, slots=4, expected=None):
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.secret = self.path("cluster.secret")
+        self.good(run("secret", "new", self.secret))
+        self.config("coordinator", expected_nodes=expected or workers)
+        self.config("worker", slots=slots)
+        self.nodes = {}
+        self.addCleanup(self.stop)
+        self.node("coordinator")
+        for i in range(workers):
+            self.node(f"worker-{i + 1}")
+        self.wait_for_nodes(workers)
+
+    def config(self, name, expected_nodes=1, slots=4):
+        with open(os.path.join(SOURCE, "config", name + ".toml")) as f:
+            text = f.read()
+        text = text.replace("127.0.0.1:7410", self.address)
+        text = re.sub(r"^expected_nodes = \d+", f"expected_nodes = {expected_nodes}", text, flags=re.MULTILINE)
+        text = re.sub(r"^slots = \d+", f"slots = {slots}", text, flags=re.MULTILINE)
+        self.write(name + ".toml", text)
+
+    def node(self, name):
+        file = "coordinator" if name == "coordinator" else "worker"
+        self.nodes[name] = Program("node", "--config", self.path(file + ".toml"), "--name", name)
+
+    def stop(self):
+        for node in self.nodes.values():
+            node.kill(signal.SIGTERM)
+        for node in self.nodes.values():
+            try:
+                node.process.wait(timeout=20)
+            except Exception:
+                node.kill()
+                node.process.wait()
+
+    def status(self):
+        result = run("status", "--json", "--cluster", self.address, "--secret", self.secret)
+        return json.loads(result.out) if result.code == 0 else None
+
+    def wait_for_nodes(self, n):
+        def there():
+            status = self.status()
+            return status and sum(node["state"] == "ready" for node in status["nodes"]) == n
+
+        wait_until(f"{n} nodes are ready", there, 60)
+
+    def submit_args(self, application, *args):
+        return ["submit", application, "--cluster", self.address, "--secret", self.secret, *args]
+
+    def submit(self, application, *args):
+        return run(*self.submit_args(application, *args))
+
+    def executors(self):
+        """(node name, pid) of executor processes that are at work or spare."""
+        return [(name, pid) for name, node in self.nodes.items() for pid, command in processes_below(node.pid) if " executor " in command]
+
+    def all_slots_free(self):
+        status = self.status()
+        return status and not status["requests"] and all(n["slots"] == n["free"] for n in status["nodes"])
+
+    def trained_steps(self):
+        """(from, to, attempt) of each start of the gang, and the steps that were checkpointed, in the logs of all nodes."""
+        text = "\n".join(node.log() for node in self.nodes.values())
+        starts = [tuple(map(int, m)) for m in re.findall(r"digits: trains steps (\d+) to (\d+) in attempt (\d+)", text)]
+        done = [int(n) for n in re.findall(r"digits: step (\d+) is checkpointed", text)]
+        return sorted(starts, key=lambda s: s[2]), done
+
+
+class Whole(Cluster):
+    def test_one_node_that_is_everything(self):
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.secret = self.path("cluster.secret")
+        self.nodes = {}
+        self.addCleanup(self.stop)
+        self.good(run("secret", "new", self.secret))
+        self.config("all-in-one", slots=4)
+        self.nodes["one"] = Program("node", "--config", self.path("all-in-one.toml"))
+        self.wait_for_nodes(1)
+        model = self.good(run("run", "digits")).value("model")
+        self.assertEqual(self.good(self.submit("digits")).value("model"), model)
+
+    def test_three_nodes_give_the_embedded_model_and_free_everything(self):
+        self.start(workers=3, slots=2)
+        model = self.good(run("run", "digits")).value("model")
+        for _ in range(2):
+            self.assertEqual(self.good(self.submit("digits")).value("model"), model)
+        wait_until("all slots are free", self.all_slots_free, 10)
+        text = self.good(run("status", "--cluster", self.address, "--secret", self.secret)).out.decode()
+        self.assertIn("3 nodes, 6 slots, 6 free", text)
+        pids = [node.pid for node in self.nodes.values()] + [pid for _, pid in self.executors()]
+        self.stop()
+        self.assertEqual([node.process.returncode for node in self.nodes.values()], [0, 0, 0, 0])
+        wait_until("no process is left", lambda: not any(alive(pid) for pid in pids), 5)
+
+    def test_a_wrong_secret_is_refused(self):
+        self.start(workers=1)
+        self.good(run("secret", "new", self.path("wrong")))
+        self.refused(run("status", "--cluster", self.address, "--secret", self.path("wrong")), 2, "secret")
+        self.refused(run("submit", "pi", "--cluster", self.address, "--secret", self.path("wrong")), 2, "secret")
+
+    def test_a_gang_larger_than_the_cluster_is_refused_at_once(self):
+        self.start(workers=1, slots=3)
+        self.refused(self.submit("digits"), 1, "4", "3")
+        self.good(self.submit("digits", "--", "--ranks", "3"))
+
+
+class Kills(Cluster):
+    def long_run(self):
+        """The model without a failure, and a driver whose gang trains, has a checkpoint, and is not at its end."""
+        self.start(workers=2, slots=4)
+        model = self.good(run("run", "digits", *LONG)).value("model")
+        driver = Program(*self.submit_args("digits", *LONG))
+        trainer = self.wait_for_log(r"digits: step 60 is checkpointed")
+        return model, driver, trainer
+
+    def wait_for_log(self, pattern):
+        """The name of the node in whose log the pattern comes first."""
+        found = []
+
+        def there():
+            found.extend(name for name, node in self.nodes.items() if re.search(pattern, node.log()))
+            return bool(found)
+
+        wait_until(pattern, there)
+        return found[0]
+
+    def check_end(self, model, driver):
+        result = self.good(driver.wait())
+        self.assertEqual(result.value("model"), model)
+        starts, checkpointed = self.trained_steps()
+        self.assertEqual(len(starts), 2, starts)
+        self.assertEqual(starts[1][2], 1)
+        # No step that was checkpointed is run twice: the second attempt begins at the last checkpoint of the first.
+        self.assertGreaterEqual(starts[1][0], 60)
+        self.assertEqual(len(checkpointed), len(set(checkpointed)), checkpointed)
+        wait_until("all slots are free", self.all_slots_free, 15)
+
+    def test_an_executor_that_is_killed_changes_nothing(self):
+        model, driver, trainer = self.long_run()
+        victims = [pid for name, pid in self.executors() if name == trainer]
+        self.assertTrue(victims)
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        self.check_end(model, driver)
+        self.assertRegex(self.nodes[trainer].log(), r"signal 9|SIGKILL|[Kk]illed")
+
+    def test_a_worker_node_that_is_killed_changes_nothing(self):
+        model, driver, trainer = self.long_run()
+        orphans = [pid for name, pid in self.executors() if name == trainer]
+        self.nodes[trainer].kill()
+        wait_until("the executors of the killed node are gone", lambda: not any(alive(pid) for pid in orphans), 5)
+        self.check_end(model, driver)
+
+    def test_a_coordinator_that_is_killed_and_comes_back_changes_nothing(self):
+        model, driver, _ = self.long_run()
+        self.nodes["coordinator"].kill()
+        self.nodes["coordinator"].process.wait()
+        self.node("coordinator")
+        result = self.good(driver.wait())
+        self.assertEqual(result.value("model"), model)
+        wait_until("all slots are free", self.all_slots_free, 15)
+
+    def test_a_driver_that_is_killed_frees_everything(self):
+        _, driver, _ = self.long_run()
+        driver.kill()
+        driver.process.wait()
+        wait_until("all slots are free", self.all_slots_free, 10)
+
+    def test_ctrl_c_cancels_and_frees_everything(self):
+        _, driver, _ = self.long_run()
+        driver.kill(signal.SIGINT)
+        result = driver.wait()
+        self.assertEqual(result.code, 130, result.err)
+        wait_until("all slots are free", self.all_slots_free, 10)
+
+
+if __name__ == "__main__":
+    unittest.main()
