@@ -170,6 +170,17 @@ TEST_CASE("a gang is placed, entered, released and closed") {
   CHECK(std::get<closed_record>(d.records.back().body).reason == close_reason::released);
 }
 
+TEST_CASE("nothing is said before the term is durable, and what came early is heard then") {
+  admission machine({.expected_nodes = 1}, {}, {});
+  CHECK(std::holds_alternative<effect::append>(machine.start({}).at(0)));
+  CHECK(machine.on(event::job_said{run, begin_run{app}}, {}).empty());
+  const auto effects = machine.on(event::synced{1}, {});
+  CHECK(std::any_of(effects.begin(), effects.end(), [](const auto& e) {
+    const auto* m = std::get_if<effect::tell_job>(&e);
+    return m != nullptr && std::holds_alternative<begun>(m->message);
+  }));
+}
+
 TEST_CASE("no go leaves before its record is durable, and none before the fence is raised") {
   desk d({4});
   d.fences = false;

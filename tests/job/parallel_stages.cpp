@@ -443,7 +443,7 @@ TEST_CASE("enough ends the job well and cancels the rest; cancel ends it as canc
   s.done(tasks[1]);  // was on its way
   CHECK(s.sent<exec::drop_blocks>().size() == 1);
   s.say(gang::leased{{1}, script::request(0), script::attempt(2), script::where(12, 1)});  // was on its way as well
-  CHECK(s.told<gang::release_lease>().size() == 1);
+  CHECK(s.told<gang::cancel>().size() == 1);
 
   script c({parallel("read", 8)});
   c.begin();

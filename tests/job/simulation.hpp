@@ -177,6 +177,8 @@ class simulation {
   data::process_ref driver_;
   content_map driver_blocks_;
   bool begun_ = false;
+  std::set<std::string> denied_;  // reasons
+  std::uint64_t killed_before_ = 0;  // by other seeds
   bool driver_connected_ = false;
   std::vector<job_state> jobs_;
 };

@@ -151,8 +151,11 @@ void simulation::apply(std::size_t n, gang::reservation::effects effects) {
   for (auto& e : effects) {
     if (auto* m = std::get_if<gang::reservation_effect::tell_coordinator>(&e)) {
       if (!node.connected) continue;
-      post([this, life = coordinator_life_, message = m->message] {
-        if (life == coordinator_life_) to_coordinator_machine(gang::admission_event::agent_said{message});
+      // A connection that closed delivers nothing more.
+      post([this, n, boot, life = coordinator_life_, message = m->message] {
+        if (life == coordinator_life_ && nodes_[n].boot == boot) {
+          to_coordinator_machine(gang::admission_event::agent_said{message});
+        }
       });
     } else if (auto* x = std::get_if<gang::reservation_effect::tell_executor>(&e)) {
       later(200us, [this, to = x->executor, message = x->message] { executor_told(to, message); });

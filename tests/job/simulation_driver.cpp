@@ -159,19 +159,14 @@ void simulation::driver_heard(const gang::to_job& m) {
     for (std::uint32_t j = 0; j < jobs_.size(); ++j) to_job(j, from_coordinator{m});
     return;
   }
+  if (const auto* d = std::get_if<gang::denied>(&m)) denied_.insert(d->why.what);
   if (std::holds_alternative<gang::recall>(m)) ++tally_.recalls;
   std::visit(
       [&](const auto& x) {
         if constexpr (requires { x.request; }) {
           const auto j = x.request.job;
           if (!jobs_[j].m || !jobs_[j].m->over()) return to_job(j, from_coordinator{m});
-          // Nobody is left to answer: the driver does.
-          using type = std::decay_t<decltype(x)>;
-          if constexpr (std::is_same_v<type, gang::ended>)
-            from_driver(gang::noted{gang::noted_kind::ended, x.request, x.attempt, {}});
-          if constexpr (std::is_same_v<type, gang::denied>)
-            from_driver(gang::noted{gang::noted_kind::denied, x.request, {}, {}});
-          if constexpr (std::is_same_v<type, gang::leased>) from_driver(gang::cancel{x.request});
+          for (auto& answer : answer_for_ended_job(m)) from_driver(answer);
         }
       },
       m);
@@ -292,6 +287,8 @@ void simulation::apply(std::uint32_t j, std::vector<effect>& effects) {
       ++tally_.failed;
       say("job " + std::to_string(j) + " failed: " + bad->why.message());
       if (job.cancelled && bad->why.code == errc::cancelled) continue;
+      // With nodes and executors being killed, the coordinator may judge that a request can never be served.
+      if (denied_.contains(bad->why.what) && tally_.executors_killed > killed_before_) continue;
       if (!job.fatal) fail("a job failed though nothing was beyond a limit: " + bad->why.message());
       if (!bad->cause || bad->cause->cause.what != "always fails" || bad->cause->host.empty())
         fail("a job failed with another cause: " + bad->why.message());

@@ -3,7 +3,9 @@
 
 #include <condition_variable>
 #include <csignal>
+#include <fcntl.h>
 #include <filesystem>
+#include <list>
 #include <mutex>
 #include <optional>
 #include <spawn.h>
@@ -28,9 +30,18 @@ struct child {
   bool ready = false;
   std::optional<executor_cannot_start> cannot_start;  // it said so itself
   bool ending = false;
-  std::string last_words;
+  unique_fd last_words;  // the reading end of a pipe
 };
 using child_ptr = std::shared_ptr<child>;
+
+std::string read_last_words(int fd) {
+  char text[512];
+  const auto n = read(fd, text, sizeof text);
+  if (n <= 0) return {};
+  std::string words(text, static_cast<std::size_t>(n));
+  while (words.ends_with('\n')) words.pop_back();
+  return words;
+}
 
 std::string end_of_process(int status) {
   if (WIFSIGNALED(status)) return fmt::format("ended by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -102,22 +113,26 @@ class child_process_host final : public executor_host {
       stopping_ = true;
       for (auto& [boot, c] : children_) {
         c->ending = true;
-        kill(c->pid, SIGKILL);
+        if (c->pid != 0) kill(c->pid, SIGKILL);
       }
       if (spare_) kill(spare_->pid, SIGKILL);
       gone_.wait_for(lock, limit, [this] { return living_ == 0; });
     }
-    std::vector<std::thread> reapers;
+    std::list<reaper> reapers;
     {
       std::lock_guard lock(mutex_);
       reapers.swap(reapers_);
     }
-    for (auto& reaper : reapers) reaper.join();
+    for (auto& one : reapers) one.thread.join();
     std::error_code ignored;
     std::filesystem::remove_all(options_.data_dir + "/scratch", ignored);
   }
 
  private:
+  struct reaper {
+    std::thread thread;
+    bool done = false;  // it leaves its lock as the last thing it does
+  };
   std::string scratch_of(const child& c) const { return fmt::format("{}/scratch/{}", options_.data_dir, c.pid); }
 
   /// What executors of an earlier boot left behind.
@@ -136,17 +151,26 @@ class child_process_host final : public executor_host {
       return;
     }
     unique_fd ours(pair[0]), theirs(pair[1]);
+    int words[2];
+    if (pipe2(words, O_CLOEXEC | O_NONBLOCK) != 0) {
+      spawn_error_ = fail_errno("pipe2").value().message();
+      return;
+    }
+    unique_fd words_out(words[0]), words_in(words[1]);
     const std::string program = options_.program.empty() ? "/proc/self/exe" : options_.program;
     std::string command = "executor";
-    // The child inherits exactly one descriptor besides the standard three, under a number of its own.
+    // The child inherits two descriptors besides the standard three, under numbers of their own. They are moved out of
+    // the way first: dup2 onto itself would keep close-on-exec.
     constexpr int child_fd = 3;
     std::string fd_text = std::to_string(child_fd);
     std::string name = "hydrogen-executor";
     char* argv[] = {name.data(), command.data(), fd_text.data(), nullptr};
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
-    // dup2 onto itself clears close-on-exec, too.
-    posix_spawn_file_actions_adddup2(&actions, theirs.get(), child_fd);
+    const unique_fd control_copy(fcntl(theirs.get(), F_DUPFD_CLOEXEC, child_fd + 2));
+    const unique_fd words_copy(fcntl(words_in.get(), F_DUPFD_CLOEXEC, child_fd + 2));
+    posix_spawn_file_actions_adddup2(&actions, control_copy.get(), child_fd);
+    posix_spawn_file_actions_adddup2(&actions, words_copy.get(), child_fd + 1);
     posix_spawnattr_t attributes;
     posix_spawnattr_init(&attributes);
     // A process group of its own: Ctrl-C in a terminal is for the driver, which ends executors in order.
@@ -164,19 +188,24 @@ class child_process_host final : public executor_host {
       spawn_error_ = fail_errno("posix_spawn " + program).value().message();
       return;
     }
-    theirs.reset();
+    c->last_words = std::move(words_out);
     ++living_;
     comm::connection_handlers handlers;
     handlers.on_frame = [this, c](const comm::connection_ptr&, byte_buffer frame) { on_frame(c, frame); };
     handlers.on_closed = [this, c](const comm::connection_ptr&, const error& why) {
       // A process that is alive but silent, or that closed its socket, is of no use any more.
       std::lock_guard lock(mutex_);
-      if (!c->ending) spdlog::warn("executor process {} lost its agent connection: {}", c->pid, why.message());
+      if (!c->ending && !stopping_) spdlog::debug("executor process {}: {}", c->pid, why.message());
       if (c->pid != 0) kill(c->pid, SIGKILL);
     };
     comm::hello peer{comm::link_purpose::control, {}, {}, fmt::format("executor process {}", c->pid), {}, {}};
     c->control = home_.adopt(std::move(ours), std::move(peer), std::move(handlers));
-    reapers_.emplace_back([this, c] { reap(c); });
+    std::erase_if(reapers_, [](reaper& one) {
+      if (one.done) one.thread.join();
+      return one.done;
+    });
+    auto& mine = reapers_.emplace_back();
+    mine.thread = std::thread([this, c, &mine] { reap(c, mine); });
     spare_ = std::move(c);
   }
 
@@ -197,14 +226,12 @@ class child_process_host final : public executor_host {
     } else if (const auto* cannot = std::get_if<executor_cannot_start>(&*word)) {
       // Reported when the process is gone.
       c->cannot_start = *cannot;
-      kill(c->pid, SIGKILL);
-    } else if (const auto* words = std::get_if<executor_last_words>(&*word)) {
-      c->last_words = words->what;
+      if (c->pid != 0) kill(c->pid, SIGKILL);
     }
   }
 
   /// One thread per child, asleep in waitpid: it notices every death, also of a child whose socket somebody else holds.
-  void reap(const child_ptr& c) {
+  void reap(const child_ptr& c, reaper& self) {
     int status = 0;
     while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR) {
     }
@@ -220,7 +247,7 @@ class child_process_host final : public executor_host {
     if (c->assigned) {
       children_.erase(c->boot);
       auto cause = c->ending ? std::string("ended by its agent") : "the executor process " + end_of_process(status);
-      if (!c->last_words.empty()) cause = c->last_words;
+      if (const auto words = read_last_words(c->last_words.get()); !c->ending && !words.empty()) cause = words + "; " + cause;
       if (!c->ending && !c->cannot_start) spdlog::warn("executor {} of run {}: {}", to_string(c->boot), to_string(c->app.run), cause);
       if (c->ready) {
         caf::anon_send(agent_, executor_died_mail{c->app.run, c->boot, cause});
@@ -231,6 +258,7 @@ class child_process_host final : public executor_host {
                                                     {errc::task_failed, cause + " while it started", options_.node, {}}});
       }
     }
+    self.done = true;
     gone_.notify_all();
   }
 
@@ -242,7 +270,7 @@ class child_process_host final : public executor_host {
   std::unordered_map<boot_id, child_ptr> children_;
   child_ptr spare_;
   std::string spawn_error_;
-  std::vector<std::thread> reapers_;
+  std::list<reaper> reapers_;
   std::uint32_t living_ = 0;
   bool stopping_ = false;
 };

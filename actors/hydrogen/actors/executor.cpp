@@ -3,6 +3,9 @@
 #include <hydrogen/actors/task.hpp>
 #include <hydrogen/base/log.hpp>
 
+#include <cstdio>
+#include <unistd.h>
+
 namespace hydrogen::actors {
 namespace {
 
@@ -36,6 +39,7 @@ class executor_actor : public caf::event_based_actor {
             [this](const rank_joined_mail& mail) { on(mail); },
             [this](const rank_returned_mail& mail) { on(mail); },
             [this](const lane_idle_mail& mail) { on(mail); },
+            [this](const wake_up&) { hung(); },
             [this](const stop_mail&) { stop(); }};
   }
 
@@ -162,7 +166,22 @@ class executor_actor : public caf::event_based_actor {
     auto refs = std::vector<gang::attempt_ref>();
     for (const auto& [ref, entry] : attempts_) refs.push_back(ref);
     for (const auto& ref : refs) on(gang::stop_attempt{ref, why});
-    if (attempts_.empty()) finish();
+    if (attempts_.empty()) return finish();
+    if (options_.hang_limit > duration::zero()) delayed_send(this, options_.hang_limit, wake_up{});
+  }
+
+  /// A thread cannot be ended, so the process is.
+  void hung() {
+    std::string who;
+    for (const auto& [ref, entry] : attempts_) {
+      for (const auto& task : pool_->running(entry.lane)) who += (who.empty() ? "" : ", ") + task;
+    }
+    std::fflush(stdout);
+    std::fprintf(stderr,
+                 "hydrogen: %s: user code was told to stop %lld s ago and does not return; a thread cannot be ended, so this "
+                 "process is (look at stop_requested(), or run on node processes)\n",
+                 who.c_str(), static_cast<long long>(options_.hang_limit / 1s));
+    _exit(1);
   }
 
   void finish() {

@@ -22,6 +22,8 @@ struct executor_options {
   std::string storage_dir;                              // for checkpoints; empty: as the task says
   duration join_timeout = 30s;                          // until all ranks of a gang have their links
   duration enter_timeout = 60s;                         // from joined to enter
+  duration hang_limit = duration::zero();               // in process: user code that does not return after `stop_mail`
+                                                        // ends the whole process; zero: a child process, which is killed
   channel<gang::from_executor> to_agent;
 };
 

@@ -1,6 +1,7 @@
 #include <hydrogen/actors/executor_process.hpp>
 
 #include <hydrogen/actors/executor.hpp>
+#include <hydrogen/actors/last_words.hpp>
 #include <hydrogen/actors/library_cache.hpp>
 #include <hydrogen/actors/process.hpp>
 #include <hydrogen/base/log.hpp>
@@ -24,21 +25,12 @@ struct executor_process {
   std::vector<gang::to_executor> early;
 };
 
-/// User code that calls exit() runs this: the agent learns the cause before the socket closes.
-comm::connection_ptr last_words_to;
-void say_last_words() {
-  if (last_words_to) {
-    last_words_to->send(make_frame(frame_kind::executor_word,
-                                   executor_word(executor_last_words{"user code called exit(), which ends its executor"})));
-  }
-  _exit(1);  // static destructors of the application must not run while slot threads do
-}
-
 }  // namespace
 
 int run_executor(int control_fd) {
   signal(SIGINT, SIG_IGN);  // the terminal's Ctrl-C is for the driver
   start_logging("executor", "info");
+  install_last_words(control_fd + 1, {});
   auto reactor = std::make_unique<comm::reactor>();
   auto state = std::make_shared<executor_process>();
   comm::connection_handlers handlers;
@@ -126,8 +118,6 @@ int run_executor(int control_fd) {
     state->early.clear();
     state->executor = executor;
   }
-  last_words_to = control;
-  std::atexit(say_last_words);
   control->send(make_frame(frame_kind::executor_word, executor_word(executor_listening{order.boot, (*home)->endpoint()})));
   // From here on the reactor, the actors and the slot threads do everything; the process ends by its agent.
   std::unique_lock lock(state->mutex);

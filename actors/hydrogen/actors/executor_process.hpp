@@ -5,7 +5,8 @@
 
 namespace hydrogen::actors {
 
-/// Runs until the agent ends it; returns the exit code. Never touches a device or user code before it is assigned.
+/// Runs until the agent ends it; returns the exit code. `control_fd` is the socket; the descriptor after it takes the last
+/// words (last_words.hpp). Never touches a device or user code before it is assigned.
 int run_executor(int control_fd);
 
 }  // namespace hydrogen::actors

@@ -43,9 +43,7 @@ class job_actor : public caf::event_based_actor {
   void perform(job::result_ready& e) { around_.outcome(std::move(e)); }
   void perform(job::finished& e) { around_.outcome(std::move(e)); }
   void perform(job::failed& e) { around_.outcome(std::move(e)); }
-  void perform(job::checkpoint_complete& e) {
-    spdlog::info("stage {} of gang {}: step {} is checkpointed", e.stage, to_string(e.gang), e.point.step);
-  }
+  void perform(job::checkpoint_complete&) {}  // the machine's log line says it; ranks remove old pieces themselves
   void perform(job::log_line& e) {
     e.level == job::log_level::warning ? spdlog::warn("{}", e.text) : spdlog::info("{}", e.text);
   }

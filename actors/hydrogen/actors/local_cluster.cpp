@@ -157,7 +157,10 @@ expected<void> local_cluster::spawn_node(std::uint32_t n) {
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
   const int rc = posix_spawn(&children_[n].pid, program.c_str(), &actions, &attributes, argv, environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
@@ -259,12 +262,15 @@ expected<gang::cluster_status> fetch_status(process& home, const std::string& cl
     if (kind_of(frame) == frame_kind::status_reply) answer->set(read_frame<gang::cluster_status>(frame));
   };
   handlers.on_closed = [answer](const comm::connection_ptr&, const error& why) { answer->set(unexpected(why)); };
-  home.connect(cluster, {}, timeout, std::move(handlers), [answer](expected<comm::connection_ptr> made) {
+  const auto link = std::make_shared<handover<comm::connection_ptr>>();
+  home.connect(cluster, {}, timeout, std::move(handlers), [answer, link](expected<comm::connection_ptr> made) {
     if (!made) return answer->set(unexpected(std::move(made.error())));
     const byte_buffer request{static_cast<std::byte>(frame_kind::status_request)};
     (*made)->send(request);
+    link->set(*made);
   });
   auto status = answer->wait(timeout);
+  if (auto connection = link->wait(duration::zero())) (*connection)->close({errc::cancelled, "it has its answer", {}, {}});
   if (!status) return fail(errc::timed_out, "the coordinator does not answer", cluster);
   return std::move(*status);
 }

@@ -1,5 +1,6 @@
 #include <hydrogen/actors/runtime.hpp>
 
+#include <hydrogen/actors/last_words.hpp>
 #include <hydrogen/actors/local_cluster.hpp>
 #include <hydrogen/actors/signals.hpp>
 #include <hydrogen/base/log.hpp>
@@ -98,6 +99,7 @@ int enter(const exec::application& app, const std::shared_ptr<driver>& session, 
 
 int run_on(const driver_options& options, cluster_options cluster) {
   start_logging("driver", options.log_level);
+  install_last_words(STDERR_FILENO, "hydrogen: ");
   interruptible current;
   signal_watch signals([&](int count) { current.interrupt(count); });
   const auto app = exec::load_application(options.application);

@@ -88,6 +88,16 @@ std::vector<slot_task_ptr> slot_pool::close(const lane_ptr& which, const error& 
   return dropped;
 }
 
+std::vector<std::string> slot_pool::running(const lane_ptr& in) {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& task : in->running) {
+    const auto& what = task->what;
+    names.push_back(what.label + (what.rank ? ", rank " : ", partition ") + std::to_string(what.id.partition));
+  }
+  return names;
+}
+
 void slot_pool::work() {
   std::unique_lock lock(mutex_);
   for (;;) {

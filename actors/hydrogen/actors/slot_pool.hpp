@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -50,6 +51,9 @@ class slot_pool {
   /// Drops what has not started, aborts what runs, and calls `idle` (once, perhaps at once on this thread) when nothing
   /// of the lane runs any more. Returns the dropped tasks.
   std::vector<slot_task_ptr> close(const lane_ptr&, const error& why, std::function<void()> idle);
+
+  /// What runs in the lane now, for messages: "digits: stage 2, train, rank 3".
+  std::vector<std::string> running(const lane_ptr&);
 
  private:
   void work();

@@ -58,12 +58,7 @@ struct executor_cannot_start {
   error why;
   template <class I> friend auto inspect(I& f, executor_cannot_start& x) { return f(x.boot, x.kind, x.why); }
 };
-/// User code did what no thread can survive and the process could still say so ("rank 2 called exit(3)").
-struct executor_last_words {
-  std::string what;
-  template <class I> friend auto inspect(I& f, executor_last_words& x) { return f(x.what); }
-};
-using executor_word = std::variant<executor_listening, executor_cannot_start, executor_last_words>;
+using executor_word = std::variant<executor_listening, executor_cannot_start>;
 
 template <class Message>
 byte_buffer make_frame(frame_kind kind, const Message& message) {

@@ -88,8 +88,14 @@ admission::effects admission::start(time_point now) {
 
 admission::effects admission::on(const event& e, time_point now) {
   now_ = now;
-  if (!ready_ && !std::holds_alternative<admission_event::synced>(e)) return {};
+  if (!ready_ && !std::holds_alternative<admission_event::synced>(e)) {
+    if (early_.size() < 10'000) early_.push_back(e);  // more than that is repeated anyway
+    return {};
+  }
   std::visit([this](const auto& x) { handle(x); }, e);
+  if (ready_) {
+    for (const auto& x : std::exchange(early_, {})) std::visit([this](const auto& y) { handle(y); }, x);
+  }
   if (queue_changed_) schedule();
   for (const auto& id : std::exchange(to_answer_, {})) {
     if (auto* r = find(id)) tell_reason(*r, true);

@@ -100,7 +100,7 @@ class admission {
   /// `history` is what the journal holds; the term is one above its last.
   admission(admission_options, const std::vector<record>& history, time_point now);
 
-  /// The first effects: the record of the new term. Events are ignored until it is synced.
+  /// The first effects: the record of the new term. Events wait until it is synced.
   effects start(time_point now);
   effects on(const event&, time_point now);
   /// When the next `timer` is due; `never` when nothing is.
@@ -253,6 +253,7 @@ class admission {
   term_id term_;
   time_point term_began_;
   bool ready_ = false;  // the record of the term is durable
+  std::vector<event> early_;
   std::uint64_t appended_ = 0;
   std::uint64_t attempts_made_ = 0;
   std::uint64_t last_place_ = 0;

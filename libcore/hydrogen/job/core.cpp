@@ -192,11 +192,16 @@ void core::heard(gang::admitted& m) {
   if (!mine(m.request)) return;
   auto& s = stages_[m.request.stage];
   if (s.is_gang()) {
-    if (m.request != s.gang.id || !s.gang.open) return;
+    if (m.request != s.gang.id || !s.gang.open) {
+      const auto releasing = std::any_of(releases_.begin(), releases_.end(),
+                                         [&](const auto& r) { return r.what.request == m.request; });
+      if (!releasing) say(gang::cancel{m.request});  // over for us: a late `admit` made it again
+      return;
+    }
     s.gang.admitted = true;
   } else {
     auto* r = find_request(m.request);
-    if (r == nullptr) return;
+    if (r == nullptr || r->state == request_state::closed) return say(gang::cancel{m.request});
     if (r->state == request_state::asked) r->state = request_state::admitted;
     for (const auto& known : std::vector(r->leases)) {
       // A coordinator that came back keeps no lease of the terms before.

@@ -181,9 +181,10 @@ void core::heard(gang::leased& m) {
   auto* r = find_request(m.request);
   auto* known = r != nullptr ? find_lease(*r, m.attempt) : nullptr;
   if (known != nullptr && known->state != lease_state::released) return;
-  if (known != nullptr || r == nullptr || !is_open(*r) || phase_ != phase::running) {
-    say(gang::release_lease{m.request, m.attempt});
-    return;
+  if (known != nullptr) return say(gang::release_lease{m.request, m.attempt});
+  if (r == nullptr || !is_open(*r) || phase_ != phase::running) {
+    // Over for us: a late `admit` may have made it again after the coordinator had forgotten it.
+    return say(gang::cancel{m.request});
   }
   r->state = request_state::admitted;
   stages_[r->stage].reason.clear();

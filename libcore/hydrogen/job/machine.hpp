@@ -46,6 +46,10 @@ struct stage_progress {
   std::string waiting_for;     // the coordinator's reason; empty when it waits for nothing
 };
 
+/// What the driver answers when the coordinator speaks about a job whose machine is over (or never was): a message that
+/// was late may have made one of its requests again. Nothing for messages that need no answer.
+std::vector<gang::from_job> answer_for_ended_job(const gang::to_job&);
+
 class core;
 
 class machine {
