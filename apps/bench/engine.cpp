@@ -11,6 +11,7 @@ namespace hydrogen::bench {
 
 engine::engine(actors::cluster_options options) {
   options.program = program_folder() + "/hydrogen";
+  options.log_level = "error";  // benchmarks kill and end processes on purpose
   cluster_ = value_or_throw(actors::local_cluster::start(std::move(options)));
 }
 

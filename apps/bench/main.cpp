@@ -49,7 +49,7 @@ int run(const std::vector<benchmark>& chosen, bool quick, const std::string& jso
 }  // namespace
 
 int main(int argc, char** argv) {
-  start_logging("bench", "warning");
+  start_logging("bench", "error");
   auto known = benchmarks();
   std::sort(known.begin(), known.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
 

@@ -51,7 +51,7 @@ void gang(session& s) {
   durable.slots = 8;
   durable.durable_journal = true;  // Go is on disk before anybody starts
   gangs_on(s, "embedded", engine(durable), 8, 0.5);
-  gangs_on(s, "8 executor processes", on_processes(8, 1), 8, 2);
+  gangs_on(s, "8 processes", on_processes(8, 1), 8, 2);
 }
 
 void launch(session& s) {

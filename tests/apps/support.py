@@ -121,6 +121,13 @@ class Program:
             r.join(timeout=10)
         return Result(code, self.out, self.log())
 
+    def close(self):
+        """After its end: what it left open."""
+        for r in self.readers:
+            r.join(timeout=10)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
     def kill(self, sig=signal.SIGKILL):
         try:
             os.kill(self.pid, sig)

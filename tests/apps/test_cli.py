@@ -1,13 +1,11 @@
 """The command line: help, versions, and one clear message for each thing that is wrong."""
-import json
 import os
 import shutil
 import socket
 import stat
-import sys
 import unittest
 
-from support import BIN, HYDROGEN, LIBRARIES, SOURCE, Case, free_port, run
+from support import BIN, LIBRARIES, SOURCE, Case, free_port, run
 
 COMMANDS = ["run", "node", "submit", "status", "secret", "version"]
 

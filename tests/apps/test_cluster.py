@@ -3,9 +3,10 @@ import json
 import os
 import re
 import signal
+import subprocess
 import unittest
 
-from support import DEADLINE, SOURCE, Case, Program, alive, free_port, processes_below, run, wait_until
+from support import SOURCE, Case, Program, alive, free_port, processes_below, run, wait_until
 
 # Long enough to be killed in the middle, with a checkpoint every 20 steps.
 LONG = ["--", "--steps", "200", "--rows-repeat", "40", "--checkpoint-every", "20"]
@@ -38,6 +39,8 @@ class Cluster(Case):
 
     def node(self, name):
         file = "coordinator" if name == "coordinator" else "worker"
+        if name in self.nodes:
+            self.nodes[name].close()
         self.nodes[name] = Program("node", "--config", self.path(file + ".toml"), "--name", name)
 
     def stop(self):
@@ -46,9 +49,10 @@ class Cluster(Case):
         for node in self.nodes.values():
             try:
                 node.process.wait(timeout=20)
-            except Exception:
+            except subprocess.TimeoutExpired:
                 node.kill()
                 node.process.wait()
+            node.close()
 
     def status(self):
         result = run("status", "--json", "--cluster", self.address, "--secret", self.secret)
@@ -128,6 +132,9 @@ class Kills(Cluster):
         self.start(workers=2, slots=4)
         model = self.good(run("run", "digits", *LONG)).value("model")
         driver = Program(*self.submit_args("digits", *LONG))
+        self.addCleanup(driver.close)
+        self.addCleanup(driver.process.wait)
+        self.addCleanup(driver.kill)
         trainer = self.wait_for_log(r"digits: step 60 is checkpointed")
         return model, driver, trainer
 

@@ -320,6 +320,22 @@ TEST_CASE("rule 5: an agent that is declared dead takes a new boot only when all
   CHECK(n.machine.free() == 4);
 }
 
+TEST_CASE("an agent that waits for its end asks for no wake-up that would change nothing") {
+  node n;
+  n.reserve(node::ref(1), 1);
+  n.wait(5s);  // expired: `gone` is being repeated
+  n.running(node::ref(2));
+  n.on(event::coordinator_lost{});
+  n.order(expelled{n.term, {77}});
+  n.on(event::coordinator_connected{});
+  for (int i = 0; i < 10 && n.machine.next_wakeup() != never; ++i) {
+    const auto next = n.machine.next_wakeup();
+    n.now = std::max(n.now, next);
+    n.on(event::timer{});
+    CHECK(n.machine.next_wakeup() > next);
+  }
+}
+
 TEST_CASE("the end of a run ends its executor and whatever is left, then says so; also when there was nothing") {
   node n;
   n.running(node::ref(1));

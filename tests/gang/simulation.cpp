@@ -98,6 +98,8 @@ void simulation::step_until(time_point end, const std::function<bool()>& done) {
   while (!queue_.empty() && queue_.top().at <= end && broken_.empty()) {
     auto next = std::move(const_cast<queued&>(queue_.top()));
     queue_.pop();
+    same_instant_ = next.at == now ? same_instant_ + 1 : 0;
+    if (same_instant_ > 10'000) return broken("time stands still: a timer is asked for again and again");
     now = next.at;
     next.what();
     check();

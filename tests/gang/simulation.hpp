@@ -139,6 +139,7 @@ class simulation {
 
   std::priority_queue<queued> queue_;
   std::uint64_t order_ = 0;
+  int same_instant_ = 0;
   std::string broken_;
   bool tracing_ = false;
 

@@ -12,7 +12,7 @@ using namespace hydrogen::gang;
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t seeds = 500;
+constexpr std::uint64_t seeds = 1500;
 #else
 constexpr std::uint64_t seeds = 10000;
 #endif

@@ -93,6 +93,14 @@ TEST_CASE("the first rank that explains the failure ends the attempt; the job re
   REQUIRE(ranks.size() == 2);
   CHECK(ranks[0].what.rank->gang_try == 1);
   CHECK(ranks[0].what.id.attempt == 1);
+  auto old = ranks[1];
+  old.what.attempt = script::attempt(1);
+  s.done(old);  // the fencing token alone tells them apart
+  CHECK(s.effects<copy_blocks>().empty());
+  old = ranks[1];
+  old.what.id.attempt = 0;
+  s.done(old);
+  CHECK(s.effects<copy_blocks>().empty());
   s.fails(ranks[0], errc::task_failed, "nan again");
   s.say(over(0, 2, gang::end_cause::failed, true));
   REQUIRE(s.has_failed());
@@ -340,4 +348,24 @@ TEST_CASE("cancelling the job cancels its gang until that is confirmed") {
   CHECK_FALSE(s.m.over());
   s.say(over(0, 1, gang::end_cause::cancelled, false));
   CHECK(s.m.over());
+}
+
+TEST_CASE("copies that the driver lost are made again by a new gang from the start") {
+  script s({barrier("train", 1, 0)});
+  s.begin();
+  const auto ranks = s.place(0, 1, 1);
+  s.checkpoint(ranks[0], 5);
+  s.done(ranks[0]);
+  s.copied();
+  const auto ready = s.effects<result_ready>().at(0);
+  s.feed(blocks_missing{ready.refs, "dropped"});
+  REQUIRE(s.told<gang::admit>().size() == 1);
+  CHECK(s.told<gang::admit>()[0].request.id == script::request(0, 1));
+  const auto again = s.place(0, 2, 1, 1);
+  REQUIRE(again.size() == 1);
+  CHECK(again[0].what.id.attempt == 1);
+  CHECK_FALSE(again[0].what.rank->restore.has_value());  // its files belong to the gang before
+  s.done(again[0]);
+  s.copied();
+  CHECK(s.effects<result_ready>().size() == 1);
 }

@@ -10,7 +10,8 @@ std::string endpoint_of(boot_id executor) {
   return to_string(executor);
 }
 
-simulation::simulation(std::uint64_t seed, tally& t) : seed_(seed), tally_(t), random_(seed), killed_before_(t.executors_killed) {}
+simulation::simulation(std::uint64_t seed, tally& t)
+    : seed_(seed), tally_(t), random_(seed), killed_before_(t.executors_killed) {}
 
 void simulation::later(duration d, std::function<void()> what) {
   queue_.push({now_ + d, order_++, std::move(what)});

@@ -33,7 +33,7 @@ using content_map = std::unordered_map<data::block_id, std::uint64_t>;
 /// What one seed did, for the sum over all seeds: a simulator in which nothing happens proves nothing.
 struct tally {
   std::uint64_t finished = 0, failed = 0, tasks = 0, gang_attempts = 0, steps = 0, restored = 0, executors_killed = 0;
-  std::uint64_t nodes_killed = 0, coordinators_killed = 0, recalls = 0, missing = 0, late = 0;
+  std::uint64_t nodes_killed = 0, coordinators_killed = 0, recalls = 0, missing = 0;
 };
 
 class simulation {
@@ -177,7 +177,7 @@ class simulation {
   data::process_ref driver_;
   content_map driver_blocks_;
   bool begun_ = false;
-  std::set<std::string> denied_;  // reasons
+  std::set<std::string> denied_;     // reasons
   std::uint64_t killed_before_ = 0;  // by other seeds
   bool driver_connected_ = false;
   std::vector<job_state> jobs_;

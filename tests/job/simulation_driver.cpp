@@ -120,8 +120,10 @@ void simulation::from_driver(const gang::from_job& m) {
         [&](const auto& x) {
           if constexpr (requires { x.request; }) {
             std::string text = "<- job #" + std::to_string(m.index());
-            if constexpr (requires { x.request.id; }) text += " " + to_string(x.request.id) + " most " + std::to_string(x.request.most);
-            else text += " " + to_string(x.request);
+            if constexpr (requires { x.request.id; })
+              text += " " + to_string(x.request.id) + " most " + std::to_string(x.request.most);
+            else
+              text += " " + to_string(x.request);
             if constexpr (requires { x.attempt; }) text += " " + to_string(x.attempt);
             if constexpr (requires { x.most; }) text += " most " + std::to_string(x.most);
             say(text);
@@ -146,7 +148,8 @@ void simulation::driver_heard(const gang::to_job& m) {
           if constexpr (requires { x.request; }) {
             std::string text = "-> job " + to_string(x.request) + " #" + std::to_string(m.index());
             if constexpr (requires { x.attempt; }) text += " " + to_string(x.attempt);
-            if constexpr (requires { x.keep; }) text += " keep " + std::to_string(x.keep) + " count " + std::to_string(x.count);
+            if constexpr (requires { x.keep; })
+              text += " keep " + std::to_string(x.keep) + " count " + std::to_string(x.count);
             if constexpr (requires { x.cause; }) text += " cause " + std::to_string(static_cast<int>(x.cause));
             say(text);
           }

@@ -10,9 +10,9 @@ using namespace hydrogen::job::test;
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t seeds = 300;
+constexpr std::uint64_t seeds = 1000;
 #else
-constexpr std::uint64_t seeds = 2000;
+constexpr std::uint64_t seeds = 10000;
 #endif
 
 bool one(std::uint64_t seed, tally& sum, bool trace) {

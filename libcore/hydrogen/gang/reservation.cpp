@@ -36,7 +36,7 @@ time_point reservation::next_wakeup() const {
     committed |= e.state == entry_state::committed;
   }
   for (const auto& [run, x] : executors_) next = std::min(next, x.deadline);
-  if (connected_) {
+  if (connected_ && !expelled_) {
     for (const auto& [ref, u] : gone_) next = std::min(next, u.next);
     for (const auto& [boot, u] : lost_) next = std::min(next, u.next);
   }
@@ -310,7 +310,7 @@ void reservation::end(entry& e, bool by_itself, end_cause cause, refusal_kind re
   out_.push_back(reservation_effect::tell_executor{e.executor, stop_attempt{e.ref, std::move(why)}});
 }
 
-void reservation::bury(const attempt_ref& ref) {
+void reservation::bury(attempt_ref ref) {
   const auto at = entries_.find(ref);
   invariant(at != entries_.end(), "the entry to bury is not there");
   const entry e = std::move(at->second);

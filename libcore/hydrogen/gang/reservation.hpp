@@ -192,7 +192,7 @@ class reservation {
   void end(entry&, bool by_itself, end_cause, refusal_kind = refusal_kind::none,
            error detail = {errc::none, {}, {}, {}});
   /// The entry leaves nothing behind: slots free, tombstone, news. Erases it.
-  void bury(const attempt_ref&);
+  void bury(attempt_ref);
   void answer_absent(const attempt_ref&, entry_news, refusal_kind);
   bool is_dead(const attempt_ref&) const;
   void tell_news(const entry&, entry_news);

@@ -47,7 +47,8 @@ void reservation::executor_is_gone(run_id run, boot_id boot, refusal_kind kind, 
   if (at == executors_.end() || at->second.boot != boot) return;
   const auto x = std::move(at->second);
   executors_.erase(at);
-  const auto& reason = x.too_slow ? *x.too_slow : why;
+  // A library that cannot be used is the better reason, also when it took too long to find out.
+  const auto& reason = x.too_slow && kind != refusal_kind::application ? *x.too_slow : why;
   // Ended on purpose, it takes down what it knew; what waits for an executor gets the next one. Failed, it fails both.
   const bool on_purpose = x.state == executor_state::ending && !x.too_slow;
   std::vector<attempt_ref> known;

@@ -193,8 +193,8 @@ void core::heard(gang::admitted& m) {
   auto& s = stages_[m.request.stage];
   if (s.is_gang()) {
     if (m.request != s.gang.id || !s.gang.open) {
-      const auto releasing = std::any_of(releases_.begin(), releases_.end(),
-                                         [&](const auto& r) { return r.what.request == m.request; });
+      const auto releasing =
+          std::any_of(releases_.begin(), releases_.end(), [&](const auto& r) { return r.what.request == m.request; });
       if (!releasing) say(gang::cancel{m.request});  // over for us: a late `admit` made it again
       return;
     }
