@@ -1,10 +1,10 @@
 // What happens when ranks misbehave and processes die. Processes are really killed.
 
 #include "support.hpp"
+#include <sys/wait.h>
 
 #include <csignal>
 #include <set>
-#include <sys/wait.h>
 #include <thread>
 
 using namespace hydrogen;

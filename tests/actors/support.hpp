@@ -6,6 +6,7 @@
 #include <hydrogen/plan/context.hpp>
 
 #include <doctest/doctest.h>
+
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -29,7 +30,8 @@ inline gang::application_ref reference() {
   return ref;
 }
 
-inline std::unique_ptr<actors::local_cluster> start(actors::cluster_kind kind, std::uint32_t nodes, std::uint32_t slots) {
+inline std::unique_ptr<actors::local_cluster> start(actors::cluster_kind kind, std::uint32_t nodes,
+                                                    std::uint32_t slots) {
   actors::cluster_options options;
   options.kind = kind;
   options.nodes = nodes;

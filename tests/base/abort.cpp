@@ -1,6 +1,7 @@
 #include <hydrogen/base/abort.hpp>
 
 #include <doctest/doctest.h>
+
 #include <thread>
 
 using namespace hydrogen;

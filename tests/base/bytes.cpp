@@ -24,7 +24,13 @@ struct sample {
 };
 
 sample full() {
-  return {"n", {1, 2, 3}, request_id{{1, 2}, 3, 4, 5}, std::string("text"), {{"k", {"a", "b"}}}, true, {errc::io, "w", "x", "h"}};
+  return {"n",
+          {1, 2, 3},
+          request_id{{1, 2}, 3, 4, 5},
+          std::string("text"),
+          {{"k", {"a", "b"}}},
+          true,
+          {errc::io, "w", "x", "h"}};
 }
 
 }  // namespace

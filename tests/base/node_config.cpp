@@ -70,7 +70,6 @@ TEST_CASE("an empty file is an all-in-one node with the documented defaults") {
   CHECK(c.cluster.heartbeat_timeout == 3s);
   CHECK(c.cluster.membership_grace == 10s);
   CHECK(c.storage.dir == "/etc/hydrogen/data/storage");
-  CHECK(c.driver.max_result == std::uint64_t{1} << 30);
   CHECK(c.log.level == "info");
   CHECK(c.parent_fd == -1);
 }
@@ -97,8 +96,6 @@ heartbeat_timeout = "0.1 s"
 membership_grace = "0 s"
 [storage]
 dir = "../store"
-[driver]
-max_result = "2MB"
 [log]
 level = "debug"
 )");
@@ -119,7 +116,6 @@ level = "debug"
   CHECK(c.cluster.heartbeat_timeout == 100ms);
   CHECK(c.cluster.membership_grace == 0s);
   CHECK(c.storage.dir == "/etc/store");
-  CHECK(c.driver.max_result == 2000000);
   CHECK(c.log.level == "debug");
   CHECK(good("[log]\nlevel = \"warn\"\n").log.level == "warning");
 }
@@ -181,7 +177,6 @@ TEST_CASE("a bad value of any key is refused, and the error names the key") {
       {"cluster", "heartbeat_timeout = \"900 ms\""},  // below twice the interval
       {"cluster", "membership_grace = \"-1 s\""},
       {"storage", "dir = 1"},
-      {"driver", "max_result = \"0 B\""},
       {"log", "level = \"\""},
   };
   for (const auto& [table, line] : cases) {

@@ -4,11 +4,14 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <barrier>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace hydrogen;
@@ -220,4 +223,37 @@ TEST_CASE("shapes that do not fit are refused with both shapes, before anything 
         std::string::npos);
   CHECK(out == std::vector<float>(4, 7.0F));
   CHECK(v == std::vector<float>(6, 1.0F));
+}
+
+TEST_CASE("products of several threads at once have the bits of one alone") {
+  constexpr std::size_t rows = 4000, inner = 64, columns = 10;
+  std::mt19937_64 random(seed());
+  std::normal_distribution<float> normal;
+  std::vector<float> a(rows * inner), b(inner * columns);
+  for (auto& x : a) x = normal(random);
+  for (auto& x : b) x = normal(random);
+  const auto product = [&] {
+    std::vector<float> c(rows * columns), d(inner * columns);
+    matrix_product(1, {a, rows, inner}, read_as::stored, {b, inner, columns}, read_as::stored, 0, {c, rows, columns});
+    matrix_product(1, {a, rows, inner}, read_as::transposed, {c, rows, columns}, read_as::stored, 0,
+                   {d, inner, columns});
+    return d;
+  };
+  const auto alone = product();
+  constexpr int threads = 6, times = 300;
+  std::atomic<int> wrong{0};
+  // They start each product together: that is when a scratch buffer could be given out twice.
+  std::barrier together(threads);
+  std::vector<std::thread> all;
+  for (int t = 0; t < threads; ++t) {
+    all.emplace_back([&] {
+      for (int i = 0; i < times; ++i) {
+        together.arrive_and_wait();
+        if (product() != alone) ++wrong;
+      }
+    });
+  }
+  for (auto& thread : all) thread.join();
+  INFO("seed ", seed());
+  CHECK(wrong == 0);
 }

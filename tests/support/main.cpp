@@ -1,8 +1,9 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <hydrogen/base/log.hpp>
 
-#include <cstdlib>
 #include <doctest/doctest.h>
+
+#include <cstdlib>
 
 // Log lines of the code under test appear with HYDROGEN_LOG=info or below; a passing run is quiet.
 int main(int argc, char** argv) {

@@ -1,5 +1,4 @@
 #include <hydrogen/actors/agent.hpp>
-
 #include <hydrogen/actors/alarm.hpp>
 
 #include <spdlog/spdlog.h>
@@ -24,10 +23,18 @@ class agent_actor : public caf::event_based_actor {
               to_coordinator_ = nullptr;
               on(event::coordinator_lost{});
             },
-            [this](const executor_ready_mail& m) { on(event::executor_ready{m.run, m.executor, m.endpoint}); },
-            [this](const executor_failed_mail& m) { on(event::executor_failed{m.run, m.executor, m.kind, m.why}); },
-            [this](const executor_died_mail& m) { on(event::executor_died{m.run, m.executor, m.cause}); },
-            [this](const executor_news_mail& m) { on(event::executor_said{m.executor, m.message}); },
+            [this](const executor_ready_mail& m) {
+              on(event::executor_ready{m.run, m.executor, m.endpoint});
+            },
+            [this](const executor_failed_mail& m) {
+              on(event::executor_failed{m.run, m.executor, m.kind, m.why});
+            },
+            [this](const executor_died_mail& m) {
+              on(event::executor_died{m.run, m.executor, m.cause});
+            },
+            [this](const executor_news_mail& m) {
+              on(event::executor_said{m.executor, m.message});
+            },
             [this](const wake_up&) {
               alarm_.rang();
               on(event::timer{});
@@ -56,7 +63,9 @@ class agent_actor : public caf::event_based_actor {
     // The connection does not carry the boot, so it serves the new one as well.
     if (to_coordinator_) on(gang::reservation_event::coordinator_connected{});
   }
-  void perform(gang::reservation_effect::log_line& e) { e.warning ? spdlog::warn("{}", e.text) : spdlog::info("{}", e.text); }
+  void perform(gang::reservation_effect::log_line& e) {
+    e.warning ? spdlog::warn("{}", e.text) : spdlog::info("{}", e.text);
+  }
 
   gang::reservation machine_;
   std::shared_ptr<executor_host> host_;
@@ -69,6 +78,7 @@ class agent_actor : public caf::event_based_actor {
 agent_handle spawn_agent(process& home, gang::reservation_options options, host_kind kind, host_options host) {
   agent_handle handle;
   handle.actor = home.system().spawn<agent_actor>(std::move(options));
+  end_process_with(handle.actor, "agent");
   handle.host = kind == host_kind::in_process ? make_in_process_host(home, std::move(host), handle.actor)
                                               : make_child_process_host(home, std::move(host), handle.actor);
   caf::anon_send(handle.actor, host_mail{handle.host});

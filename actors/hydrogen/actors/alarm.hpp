@@ -1,6 +1,6 @@
 #pragma once
-// Turns the `next_wakeup()` of a machine into one pending `wake_up` of its actor. An alarm that rings early does no harm:
-// the machine looks at the time itself, and the actor sets it again.
+// Turns the `next_wakeup()` of a machine into one pending `wake_up` of its actor. An alarm that rings early does no
+// harm: the machine looks at the time itself, and the actor sets it again.
 
 #include <hydrogen/actors/mail.hpp>
 #include <hydrogen/base/clock.hpp>

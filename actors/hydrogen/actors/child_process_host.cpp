@@ -1,18 +1,19 @@
 #include <hydrogen/actors/executor_host.hpp>
 #include <hydrogen/base/unique_fd.hpp>
 
-#include <condition_variable>
-#include <csignal>
 #include <fcntl.h>
-#include <filesystem>
-#include <list>
-#include <mutex>
-#include <optional>
 #include <spawn.h>
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+
+#include <condition_variable>
+#include <csignal>
+#include <filesystem>
+#include <list>
+#include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 
@@ -64,8 +65,11 @@ class child_process_host final : public executor_host {
     std::lock_guard lock(mutex_);
     if (!spare_) prepare_spare();
     if (!spare_) {
-      caf::anon_send(agent_, executor_failed_mail{app.run, boot, gang::refusal_kind::executor,
-                                                  {errc::io, "an executor process cannot be started", options_.node, spawn_error_}});
+      caf::anon_send(agent_, executor_failed_mail{
+                                 app.run,
+                                 boot,
+                                 gang::refusal_kind::executor,
+                                 {errc::io, "an executor process cannot be started", options_.node, spawn_error_}});
       return;
     }
     auto chosen = std::exchange(spare_, nullptr);
@@ -80,10 +84,12 @@ class child_process_host final : public executor_host {
     order.secret = home_.secret()->bytes();
     order.slots = options_.slots;
     order.block_budget = options_.block_budget;
-    order.scratch_dir = scratch_of(*chosen);
     order.cache_dir = options_.data_dir + "/libraries";
     order.storage_dir = options_.storage_dir;
     order.log_level = options_.log_level;
+    order.join_timeout = options_.join_timeout;
+    const auto& timing = home_.options().connections;
+    order.timing = {timing.heartbeat_interval, timing.heartbeat_timeout};
     chosen->control->send(make_frame(frame_kind::executor_order, executor_order(order)));
     prepare_spare();
   }
@@ -116,7 +122,9 @@ class child_process_host final : public executor_host {
         if (c->pid != 0) kill(c->pid, SIGKILL);
       }
       if (spare_) kill(spare_->pid, SIGKILL);
-      gone_.wait_for(lock, limit, [this] { return living_ == 0; });
+      gone_.wait_for(lock, limit, [this] { return living_ == 0 && controls_ == 0; });
+      // The reactor calls into this host as long as a connection is open.
+      invariant(living_ == 0 && controls_ == 0, "an executor process survives SIGKILL");
     }
     std::list<reaper> reapers;
     {
@@ -124,8 +132,6 @@ class child_process_host final : public executor_host {
       reapers.swap(reapers_);
     }
     for (auto& one : reapers) one.thread.join();
-    std::error_code ignored;
-    std::filesystem::remove_all(options_.data_dir + "/scratch", ignored);
   }
 
  private:
@@ -133,13 +139,10 @@ class child_process_host final : public executor_host {
     std::thread thread;
     bool done = false;  // it leaves its lock as the last thing it does
   };
-  std::string scratch_of(const child& c) const { return fmt::format("{}/scratch/{}", options_.data_dir, c.pid); }
-
-  /// What executors of an earlier boot left behind.
+  /// Half-written libraries of executors of an earlier boot go with the whole cache: libraries come by content again.
   void sweep() {
     std::error_code ignored;
-    std::filesystem::remove_all(options_.data_dir + "/scratch", ignored);
-    std::filesystem::create_directories(options_.data_dir + "/scratch", ignored);
+    std::filesystem::remove_all(options_.data_dir + "/libraries", ignored);
     std::filesystem::create_directories(options_.data_dir + "/libraries", ignored);
   }
 
@@ -195,10 +198,13 @@ class child_process_host final : public executor_host {
     handlers.on_closed = [this, c](const comm::connection_ptr&, const error& why) {
       // A process that is alive but silent, or that closed its socket, is of no use any more.
       std::lock_guard lock(mutex_);
+      --controls_;
+      gone_.notify_all();
       if (!c->ending && !stopping_) spdlog::debug("executor process {}: {}", c->pid, why.message());
       if (c->pid != 0) kill(c->pid, SIGKILL);
     };
     comm::hello peer{comm::link_purpose::control, {}, {}, fmt::format("executor process {}", c->pid), {}, {}};
+    ++controls_;
     c->control = home_.adopt(std::move(ours), std::move(peer), std::move(handlers));
     std::erase_if(reapers_, [](reaper& one) {
       if (one.done) one.thread.join();
@@ -232,12 +238,13 @@ class child_process_host final : public executor_host {
 
   /// One thread per child, asleep in waitpid: it notices every death, also of a child whose socket somebody else holds.
   void reap(const child_ptr& c, reaper& self) {
-    int status = 0;
-    while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR) {
+    // First only look, so that the pid cannot be given to another process while `end` may still signal it.
+    siginfo_t info;
+    while (waitid(P_PID, static_cast<id_t>(c->pid), &info, WEXITED | WNOWAIT) < 0 && errno == EINTR) {
     }
     std::lock_guard lock(mutex_);
-    std::error_code ignored;
-    std::filesystem::remove_all(scratch_of(*c), ignored);
+    int status = 0;
+    waitpid(c->pid, &status, 0);
     c->pid = 0;
     --living_;
     if (spare_ == c) {
@@ -247,15 +254,20 @@ class child_process_host final : public executor_host {
     if (c->assigned) {
       children_.erase(c->boot);
       auto cause = c->ending ? std::string("ended by its agent") : "the executor process " + end_of_process(status);
-      if (const auto words = read_last_words(c->last_words.get()); !c->ending && !words.empty()) cause = words + "; " + cause;
-      if (!c->ending && !c->cannot_start) spdlog::warn("executor {} of run {}: {}", to_string(c->boot), to_string(c->app.run), cause);
+      if (const auto words = read_last_words(c->last_words.get()); !c->ending && !words.empty())
+        cause = words + "; " + cause;
+      if (!c->ending && !c->cannot_start)
+        spdlog::warn("executor {} of run {}: {}", to_string(c->boot), to_string(c->app.run), cause);
       if (c->ready) {
         caf::anon_send(agent_, executor_died_mail{c->app.run, c->boot, cause});
       } else if (c->cannot_start) {
         caf::anon_send(agent_, executor_failed_mail{c->app.run, c->boot, c->cannot_start->kind, c->cannot_start->why});
       } else {
-        caf::anon_send(agent_, executor_failed_mail{c->app.run, c->boot, gang::refusal_kind::executor,
-                                                    {errc::task_failed, cause + " while it started", options_.node, {}}});
+        caf::anon_send(agent_,
+                       executor_failed_mail{c->app.run,
+                                            c->boot,
+                                            gang::refusal_kind::executor,
+                                            {errc::task_failed, cause + " while it started", options_.node, {}}});
       }
     }
     self.done = true;
@@ -272,6 +284,7 @@ class child_process_host final : public executor_host {
   std::string spawn_error_;
   std::list<reaper> reapers_;
   std::uint32_t living_ = 0;
+  std::uint32_t controls_ = 0;  // connections that may still call back
   bool stopping_ = false;
 };
 

@@ -1,9 +1,9 @@
-#include <hydrogen/actors/coordinator.hpp>
-
 #include <hydrogen/actors/alarm.hpp>
+#include <hydrogen/actors/coordinator.hpp>
 #include <hydrogen/actors/journal_thread.hpp>
 
 #include <spdlog/spdlog.h>
+
 #include <unordered_map>
 
 namespace hydrogen::actors {
@@ -17,9 +17,12 @@ class coordinator_actor : public caf::event_based_actor {
   caf::behavior make_behavior() override {
     namespace event = gang::admission_event;
     const auto self = caf::actor_cast<caf::actor>(this);
-    journal_ = std::make_unique<journal_thread>(std::move(opened_), [self](std::uint64_t n) { caf::anon_send(self, journal_synced{n}); });
+    journal_ = std::make_unique<journal_thread>(std::move(opened_),
+                                                [self](std::uint64_t n) { caf::anon_send(self, journal_synced{n}); });
     perform(machine_.start(hydrogen::now()));
-    return {[this](const attach_peer& m) { peers_[m.key] = peer{m, {}, {}}; },
+    return {[this](const attach_peer& m) {
+              peers_[m.key] = peer{m, {}, {}};
+            },
             [this](const detach_peer& m) { on(m); },
             [this](const agent_mail& m) { on(m); },
             [this](const driver_mail& m) { on(m); },
@@ -53,6 +56,8 @@ class coordinator_actor : public caf::event_based_actor {
     const auto at = peers_.find(m.key);
     if (at == peers_.end()) return;
     if (const auto* enlist = std::get_if<gang::enlist>(&m.message)) {
+      // One connection, one agent: a new boot of it takes the place of the old one.
+      if (at->second.agent != enlist->agent) forget_agent(at->second.agent, m.key);
       at->second.agent = enlist->agent;
       agents_[enlist->agent] = m.key;
     }
@@ -63,6 +68,16 @@ class coordinator_actor : public caf::event_based_actor {
     const auto at = peers_.find(m.key);
     if (at == peers_.end()) return;
     if (const auto* begin = std::get_if<gang::begin_run>(&m.message)) {
+      const auto& from = at->second.channels.from;
+      const auto known = drivers_.find(begin->app.run);
+      const auto other_driver = from && begin->app.driver != from;
+      const auto other_run = at->second.run != run_id{} && at->second.run != begin->app.run;
+      const auto taken = known != drivers_.end() && known->second != m.key && peers_.count(known->second) != 0 &&
+                         peers_.at(known->second).channels.from != from;
+      if (other_driver || other_run || taken) {
+        spdlog::warn("{} speaks for a run that is not its own; ignored", at->second.channels.who);
+        return;
+      }
       at->second.run = begin->app.run;
       drivers_[begin->app.run] = m.key;
     }
@@ -86,6 +101,11 @@ class coordinator_actor : public caf::event_based_actor {
     }
   }
 
+  void forget_agent(boot_id which, peer_key key) {
+    const auto at = agents_.find(which);
+    if (at != agents_.end() && at->second == key) agents_.erase(at);
+  }
+
   void feed(gang::admission::event what) { perform(machine_.on(what, hydrogen::now())); }
 
   void perform(gang::admission::effects effects) {
@@ -95,11 +115,13 @@ class coordinator_actor : public caf::event_based_actor {
         records.push_back(std::move(e->what));
       } else if (auto* e = std::get_if<gang::admission_effect::tell_agent>(&effect)) {
         if (const auto at = agents_.find(e->agent); at != agents_.end()) {
-          if (const auto& to = peers_.at(at->second).channels.to_agent) to(e->message);
+          const auto to = peers_.find(at->second);
+          if (to != peers_.end() && to->second.channels.to_agent) to->second.channels.to_agent(e->message);
         }
       } else if (auto* e = std::get_if<gang::admission_effect::tell_job>(&effect)) {
         if (const auto at = drivers_.find(e->run); at != drivers_.end()) {
-          if (const auto& to = peers_.at(at->second).channels.to_job) to(e->message);
+          const auto to = peers_.find(at->second);
+          if (to != peers_.end() && to->second.channels.to_job) to->second.channels.to_job(e->message);
         }
       } else if (auto* e = std::get_if<gang::admission_effect::log_line>(&effect)) {
         e->warning ? spdlog::warn("{}", e->text) : spdlog::info("{}", e->text);
@@ -120,8 +142,11 @@ class coordinator_actor : public caf::event_based_actor {
 
 }  // namespace
 
-caf::actor spawn_coordinator(caf::actor_system& system, gang::admission_options options, std::unique_ptr<gang::journal> journal) {
-  return system.spawn<coordinator_actor>(options, std::move(journal));
+caf::actor spawn_coordinator(caf::actor_system& system, gang::admission_options options,
+                             std::unique_ptr<gang::journal> journal) {
+  auto actor = system.spawn<coordinator_actor>(options, std::move(journal));
+  end_process_with(actor, "coordinator");
+  return actor;
 }
 
 std::pair<comm::connection_handlers, process::open_handler> coordinator_peer(const caf::actor& coordinator,
@@ -130,9 +155,10 @@ std::pair<comm::connection_handlers, process::open_handler> coordinator_peer(con
   comm::connection_handlers handlers;
   // The key and the channels arrive with the first frame at the latest: a frame may come before `open` has run.
   const auto attached = std::make_shared<std::atomic<bool>>(false);
-  const auto attach = [coordinator, key, attached, who = comm::name_of(peer)](const comm::connection_ptr& link) {
+  const auto attach = [coordinator, key, attached, who = comm::name_of(peer),
+                       from = peer.from](const comm::connection_ptr& link) {
     if (attached->exchange(true)) return;
-    attach_peer hello{key, who, {}, {}, {}};
+    attach_peer hello{key, who, from, {}, {}, {}};
     hello.to_agent = [link](const gang::to_agent& m) { link->send(make_frame(frame_kind::to_agent, m)); };
     hello.to_job = [link](const gang::to_job& m) { link->send(make_frame(frame_kind::to_job, m)); };
     hello.to_observer = [link](byte_buffer frame) { link->send(frame); };
@@ -158,9 +184,11 @@ std::pair<comm::connection_handlers, process::open_handler> coordinator_peer(con
         understood = true;
         caf::anon_send(coordinator, status_mail{key});
         break;
-      default: break;
+      default:
+        break;
     }
-    if (!understood) link->close({errc::bad_input, "a frame that a coordinator does not understand", comm::name_of(link->peer()), {}});
+    if (!understood)
+      link->close({errc::bad_input, "a frame that a coordinator does not understand", comm::name_of(link->peer()), {}});
   };
   handlers.on_closed = [coordinator, key](const comm::connection_ptr&, const error& why) {
     caf::anon_send(coordinator, detach_peer{key, why});

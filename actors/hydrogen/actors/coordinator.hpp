@@ -1,7 +1,7 @@
 #pragma once
 // The coordinator of a cluster: an actor around gang::admission. It translates: peers' messages to events, effects to
-// messages; journal records go to a thread of their own, so that no CAF worker waits for a disk, and one sync serves all
-// records that came together.
+// messages; journal records go to a thread of their own, so that no CAF worker waits for a disk, and one sync serves
+// all records that came together.
 //
 // Takes attach_peer, detach_peer, agent_mail, driver_mail, status_mail, stop_mail (mail.hpp).
 

@@ -1,7 +1,10 @@
 #include <hydrogen/actors/coordinator_link.hpp>
 
-#include <algorithm>
 #include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
 
 namespace hydrogen::actors {
 
@@ -27,7 +30,9 @@ constexpr duration longest_pause = 1s;
 class link_actor : public caf::event_based_actor {
  public:
   link_actor(caf::actor_config& cfg, process& home, std::string endpoint, coordinator_link_handlers handlers)
-      : event_based_actor(cfg), home_(home), endpoint_(std::move(endpoint)),
+      : event_based_actor(cfg),
+        home_(home),
+        endpoint_(std::move(endpoint)),
         handlers_(std::make_shared<coordinator_link_handlers>(std::move(handlers))) {}
 
   caf::behavior make_behavior() override {
@@ -61,22 +66,36 @@ class link_actor : public caf::event_based_actor {
  private:
   void dial() {
     const auto self = caf::actor_cast<caf::actor>(this);
+    // `connected` runs on the dial thread and `lost` on the reactor's: never in the wrong order.
+    struct order_of_news {
+      std::mutex mutex;
+      bool up = false;
+      bool down = false;
+    };
+    const auto news = std::make_shared<order_of_news>();
     comm::connection_handlers events;
     events.on_frame = [handlers = handlers_](const comm::connection_ptr&, byte_buffer frame) {
       handlers->frame(std::move(frame));
     };
-    events.on_closed = [handlers = handlers_, self](const comm::connection_ptr&, const error& why) {
-      handlers->lost(why);
+    events.on_closed = [handlers = handlers_, self, news](const comm::connection_ptr&, const error& why) {
+      {
+        std::lock_guard lock(news->mutex);
+        news->down = true;
+        if (news->up) handlers->lost(why);
+      }
       caf::anon_send(self, link_down{why});
     };
     home_.connect(endpoint_, {}, dial_timeout, std::move(events),
-                  [handlers = handlers_, self](expected<comm::connection_ptr> made) {
+                  [handlers = handlers_, self, news](expected<comm::connection_ptr> made) {
                     if (!made) {
                       if (handlers->refused) handlers->refused(made.error());
                       caf::anon_send(self, link_down{made.error()});
                       return;
                     }
                     caf::anon_send(self, link_up{*made});
+                    std::lock_guard lock(news->mutex);
+                    if (news->down) return;
+                    news->up = true;
                     handlers->connected(*made);
                   });
   }

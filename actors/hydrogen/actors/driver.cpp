@@ -1,11 +1,11 @@
 #include <hydrogen/actors/driver.hpp>
-
 #include <hydrogen/actors/job.hpp>
 
 #include <fcntl.h>
-#include <fstream>
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
+
+#include <fstream>
 
 namespace hydrogen::actors {
 namespace {
@@ -13,16 +13,10 @@ namespace {
 /// The request that a message of the coordinator is about; a run for those that concern all of its jobs.
 template <class Message>
 const request_id* request_of(const Message& m) {
-  if constexpr (requires { m.request; }) return &m.request;
-  else return nullptr;
-}
-
-/// The answer that keeps the coordinator from repeating news about a job that is long over.
-std::optional<gang::noted> answer_for_the_dead(const gang::to_job& message) {
-  if (const auto* m = std::get_if<gang::leased>(&message)) return gang::noted{gang::noted_kind::leased, m->request, m->attempt, {}};
-  if (const auto* m = std::get_if<gang::ended>(&message)) return gang::noted{gang::noted_kind::ended, m->request, m->attempt, {}};
-  if (const auto* m = std::get_if<gang::denied>(&message)) return gang::noted{gang::noted_kind::denied, m->request, {}, {}};
-  return std::nullopt;
+  if constexpr (requires { m.request; })
+    return &m.request;
+  else
+    return nullptr;
 }
 
 data::block_ptr block_of_bytes(byte_buffer bytes) {
@@ -91,7 +85,9 @@ std::shared_ptr<driver> driver::open(process& home, session_options options) {
   return self;
 }
 
-driver::~driver() { close(); }
+driver::~driver() {
+  close();
+}
 
 void driver::close() {
   std::vector<caf::actor> jobs;
@@ -107,6 +103,7 @@ void driver::close() {
     to_coordinator_ = nullptr;
     fetch_stop_ = true;
   }
+  cancelled_.set({errc::cancelled, "the driver ends", {}, {}});  // fetches return at once
   changed_.notify_all();
   fetch_thread_.join();
   for (auto& job : jobs) caf::anon_send(job, stop_mail{});
@@ -163,8 +160,7 @@ void driver::deliver(gang::to_job message) {
     tell_job(job, job::from_coordinator{std::move(message)});
     return;
   }
-  if (const auto* m = std::get_if<gang::leased>(&message)) tell_coordinator(gang::release_lease{m->request, m->attempt});
-  if (auto answer = answer_for_the_dead(message)) tell_coordinator(*answer);
+  for (const auto& answer : job::answer_for_ended_job(message)) tell_coordinator(answer);
 }
 
 void driver::tell_coordinator(const gang::from_job& message) {
@@ -225,7 +221,9 @@ void driver::execute(const plan::job_graph& graph, const sink& take) {
     around.to_coordinator = [weak](const gang::from_job& m) {
       if (auto d = weak.lock()) d->tell_coordinator(m);
     };
-    around.to_executor = [links = links_](const data::process_ref& at, exec::to_task_host&& m) { links->send(at, std::move(m)); };
+    around.to_executor = [links = links_](const data::process_ref& at, exec::to_task_host&& m) {
+      links->send(at, std::move(m));
+    };
     around.copy_blocks = [weak](caf::actor self, job::copy_blocks&& what) {
       if (auto d = weak.lock()) d->copy(std::move(self), std::move(what));
     };
@@ -264,10 +262,11 @@ void driver::execute(const plan::job_graph& graph, const sink& take) {
       for (const auto& ref : at->second) taken += ref.info.bytes;
       if (taken > options_.max_result) {
         tell_job(job, job::cancel{"its result is too large"});
-        throw failure(error{errc::over_limit,
-                            fmt::format("the result has at least {} bytes (partitions 0 to {} of {}), and a driver takes at most {}",
-                                        taken, next, graph.stages.back().partitions, options_.max_result),
-                            graph.label, "raise driver.max_result, or reduce before the action"});
+        throw failure(error{
+            errc::over_limit,
+            fmt::format("the result has at least {} bytes (partitions 0 to {} of {}), and a driver takes at most {}",
+                        taken, next, graph.stages.back().partitions, options_.max_result),
+            graph.label, "raise --max-result, or reduce before the action"});
       }
       std::vector<data::block_ref> missing;
       auto blocks = home_.fetch(at->second, cancelled_, nullptr, &missing);

@@ -19,8 +19,8 @@
 namespace hydrogen::actors {
 
 struct session_options {
-  gang::application_ref app;     // run, library; driver and endpoint are filled in
-  std::string storage_dir;       // for checkpoints
+  gang::application_ref app;  // run, library; driver and endpoint are filled in
+  std::string storage_dir;    // for checkpoints
   std::uint64_t max_result = std::uint64_t{1} << 30;
   std::uint64_t block_budget = std::uint64_t{4} << 30;
   duration cancel_timeout = 10s;  // how long a cancelled job may take to be confirmed

@@ -1,10 +1,10 @@
 #include <hydrogen/actors/executor.hpp>
-
 #include <hydrogen/actors/task.hpp>
 #include <hydrogen/base/log.hpp>
 
-#include <cstdio>
 #include <unistd.h>
+
+#include <cstdio>
 
 namespace hydrogen::actors {
 namespace {
@@ -12,9 +12,9 @@ namespace {
 struct attempt_entry {
   gang::accept_attempt what;
   slot_pool::lane_ptr lane;
-  std::set<exec::task_id> seen;                           // a repeated task is not run twice
-  std::shared_ptr<gang_gate> gate;                        // gang only
-  std::map<std::uint32_t, slot_task_ptr> ranks;           // tasks that came before start_joining
+  std::set<exec::task_id> seen;                  // a repeated task is not run twice
+  std::shared_ptr<gang_gate> gate;               // gang only
+  std::map<std::uint32_t, slot_task_ptr> ranks;  // tasks that came before start_joining
   std::set<std::uint32_t> pushed;
   std::uint32_t joined = 0;
   std::uint32_t returned = 0;
@@ -23,7 +23,8 @@ struct attempt_entry {
 
 class executor_actor : public caf::event_based_actor {
  public:
-  executor_actor(caf::actor_config& cfg, process& home, executor_options options, std::shared_ptr<data::block_store> store)
+  executor_actor(caf::actor_config& cfg, process& home, executor_options options,
+                 std::shared_ptr<data::block_store> store)
       : event_based_actor(cfg),
         env_(std::make_shared<task_surroundings>(home, options.boot, options.node, std::move(store))),
         options_(std::move(options)),
@@ -105,7 +106,7 @@ class executor_actor : public caf::event_based_actor {
   void on(const exec::run_task& m, const task_reply& reply) {
     const gang::attempt_ref ref{m.what.request, m.what.attempt};
     const auto at = attempts_.find(ref);
-    if (at == attempts_.end() || at->second.stopping) {
+    if (at == attempts_.end() || at->second.stopping || m.what.request.run != options_.app.run) {
       reply(exec::task_refused{m.what.id, m.what.request, m.what.attempt, "the executor does not hold this attempt"});
       return;
     }
@@ -114,7 +115,7 @@ class executor_actor : public caf::event_based_actor {
     if (entry.gate && entry.ranks.count(m.what.id.partition) != 0) return;
     auto task = std::make_shared<slot_task>();
     task->what = m.what;
-    if (!options_.storage_dir.empty()) task->what.storage_dir = options_.storage_dir;
+    if (task->what.storage_dir.empty()) task->what.storage_dir = options_.storage_dir;
     const auto actor = system().spawn<task_actor, caf::lazy_init>(reply, m.what.id);
     task->run = entry.gate ? rank_body(env_, entry.gate, actor, reply) : task_body(env_, actor, reply);
     if (entry.gate) {
@@ -177,10 +178,11 @@ class executor_actor : public caf::event_based_actor {
       for (const auto& task : pool_->running(entry.lane)) who += (who.empty() ? "" : ", ") + task;
     }
     std::fflush(stdout);
-    std::fprintf(stderr,
-                 "hydrogen: %s: user code was told to stop %lld s ago and does not return; a thread cannot be ended, so this "
-                 "process is (look at stop_requested(), or run on node processes)\n",
-                 who.c_str(), static_cast<long long>(options_.hang_limit / 1s));
+    std::fprintf(
+        stderr,
+        "hydrogen: %s: user code was told to stop %lld s ago and does not return; a thread cannot be ended, so this "
+        "process is (look at stop_requested(), or run on node processes)\n",
+        who.c_str(), static_cast<long long>(options_.hang_limit / 1s));
     _exit(1);
   }
 

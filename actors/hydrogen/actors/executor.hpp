@@ -1,6 +1,6 @@
 #pragma once
-// An executor: runs the tasks of one run on one node. The actor keeps the attempts that its agent announced, puts tasks in
-// their lanes, and says when ranks have joined, returned, or an attempt has stopped; slot threads run user code.
+// An executor: runs the tasks of one run on one node. The actor keeps the attempts that its agent announced, puts tasks
+// in their lanes, and says when ranks have joined, returned, or an attempt has stopped; slot threads run user code.
 // Embedded it lives in the process of its agent; on a cluster in a process of its own (executor_process.hpp).
 
 #include <hydrogen/actors/mail.hpp>
@@ -19,11 +19,11 @@ struct executor_options {
   std::string node;
   std::uint32_t slots = 1;
   std::uint64_t block_budget = std::uint64_t{4} << 30;  // bytes of blocks in memory
-  std::string storage_dir;                              // for checkpoints; empty: as the task says
+  std::string storage_dir;                              // for checkpoints, where the task names none
   duration join_timeout = 30s;                          // until all ranks of a gang have their links
   duration enter_timeout = 60s;                         // from joined to enter
   duration hang_limit = duration::zero();               // in process: user code that does not return after `stop_mail`
-                                                        // ends the whole process; zero: a child process, which is killed
+                                           // ends the whole process; zero: a child process, which is killed
   channel<gang::from_executor> to_agent;
 };
 

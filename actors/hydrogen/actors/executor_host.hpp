@@ -1,6 +1,6 @@
 #pragma once
-// The seam between an agent and its executors: in this process (embedded), or as child processes. Everything above it is
-// the same code. News come as mail to the agent: executor_ready_mail and later executor_died_mail, or
+// The seam between an agent and its executors: in this process (embedded), or as child processes. Everything above it
+// is the same code. News come as mail to the agent: executor_ready_mail and later executor_died_mail, or
 // executor_failed_mail alone; both ends when nothing of the executor is left. And executor_news_mail.
 //
 // Functions are called by the agent actor and never block.
@@ -30,10 +30,11 @@ struct host_options {
   std::string node;
   std::uint32_t slots = 1;
   std::uint64_t block_budget = std::uint64_t{4} << 30;
-  std::string storage_dir;  // for checkpoints, as this node sees it; empty: as the task says
-  std::string data_dir;  // scratch and cached libraries of child processes
+  std::string storage_dir;  // for checkpoints, where the task names none
+  std::string data_dir;     // cached libraries of child processes
   std::string log_level = "info";
-  std::string program;   // what to run as `PROGRAM executor FD`; empty: this program
+  duration join_timeout = 30s;  // of the ranks of a gang, until all have their links
+  std::string program;          // what to run as `PROGRAM executor FD`; empty: this program
 };
 
 /// Executors as actors of this process.

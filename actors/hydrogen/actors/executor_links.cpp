@@ -12,7 +12,8 @@ executor_links::executor_links(process& home, answer_handler answer, unreachable
 
 void executor_links::send(const data::process_ref& to, exec::to_task_host message) {
   if (const auto executor = home_.find_executor(to.boot)) {
-    caf::anon_send(executor, task_mail{through_codec(message), [self = weak_from_this(), from = to.boot](exec::from_task_host&& m) {
+    caf::anon_send(executor, task_mail{through_codec(message),
+                                       [self = weak_from_this(), from = to.boot](exec::from_task_host&& m) {
                                          if (auto links = self.lock()) links->answer_(from, through_codec(m));
                                        }});
     return;
@@ -23,18 +24,17 @@ void executor_links::send(const data::process_ref& to, exec::to_task_host messag
   }
   auto frame = make_frame(frame_kind::to_task_host, message);
   comm::connection_ptr connection;
+  bool fresh = false;
   {
     std::lock_guard lock(mutex_);
     if (closed_) return;
-    const auto [at, fresh] = remotes_.try_emplace(to.boot);
-    if (fresh) dial(to);
+    const auto [at, is_new] = remotes_.try_emplace(to.boot);
+    fresh = is_new;
     connection = at->second.connection;
-    if (!connection) {
-      at->second.waiting.push_back(std::move(frame));
-      return;
-    }
+    if (!connection) at->second.waiting.push_back(std::move(frame));
   }
-  connection->send(frame);
+  if (fresh) dial(to);
+  if (connection) connection->send(frame);
 }
 
 void executor_links::dial(const data::process_ref& to) {
@@ -53,24 +53,25 @@ void executor_links::dial(const data::process_ref& to) {
   handlers.on_closed = [self, boot = to.boot](const comm::connection_ptr&, const error& why) {
     if (auto links = self.lock()) links->lost(boot, why);
   };
-  home_.connect(to.endpoint, to.boot, dial_timeout, std::move(handlers), [self, boot = to.boot](expected<comm::connection_ptr> made) {
-    auto links = self.lock();
-    if (!links) {
-      if (made) (*made)->close({errc::cancelled, "the driver ends", {}, {}});
-      return;
-    }
-    if (!made) return links->lost(boot, made.error());
-    std::lock_guard lock(links->mutex_);
-    const auto at = links->remotes_.find(boot);
-    if (links->closed_ || at == links->remotes_.end()) {
-      (*made)->close({errc::cancelled, "the driver ends", {}, {}});
-      return;
-    }
-    // Under the lock, so that what waited leaves before what comes now.
-    for (auto& frame : at->second.waiting) (*made)->send(frame);
-    at->second.waiting.clear();
-    at->second.connection = *made;
-  });
+  home_.connect(to.endpoint, to.boot, dial_timeout, std::move(handlers),
+                [self, boot = to.boot](expected<comm::connection_ptr> made) {
+                  auto links = self.lock();
+                  if (!links) {
+                    if (made) (*made)->close({errc::cancelled, "the driver ends", {}, {}});
+                    return;
+                  }
+                  if (!made) return links->lost(boot, made.error());
+                  std::lock_guard lock(links->mutex_);
+                  const auto at = links->remotes_.find(boot);
+                  if (links->closed_ || at == links->remotes_.end() || !(*made)->is_open()) {
+                    (*made)->close({errc::cancelled, "the driver ends", {}, {}});
+                    return;
+                  }
+                  // Under the lock, so that what waited leaves before what comes now.
+                  for (auto& frame : at->second.waiting) (*made)->send(frame);
+                  at->second.waiting.clear();
+                  at->second.connection = *made;
+                });
 }
 
 void executor_links::lost(boot_id boot, const error& why) {

@@ -1,7 +1,7 @@
 #pragma once
-// How a driver talks to executors: by mail inside its process, over one direct control connection per executor otherwise.
-// Thread-safe; nothing blocks. A message to an executor that cannot be reached is dropped, and `unreachable` says so: the
-// job machine repeats or gives the task to another executor.
+// How a driver talks to executors: by mail inside its process, over one direct control connection per executor
+// otherwise. Thread-safe; nothing blocks. A message to an executor that cannot be reached is dropped, and `unreachable`
+// says so: the job machine repeats or gives the task to another executor.
 
 #include <hydrogen/actors/process.hpp>
 
@@ -26,7 +26,7 @@ class executor_links : public std::enable_shared_from_this<executor_links> {
 
  private:
   struct remote {
-    comm::connection_ptr connection;       // null while dialling
+    comm::connection_ptr connection;  // null while dialling
     std::deque<byte_buffer> waiting;
   };
   void dial(const data::process_ref&);

@@ -1,16 +1,17 @@
-#include <hydrogen/actors/executor_process.hpp>
-
 #include <hydrogen/actors/executor.hpp>
+#include <hydrogen/actors/executor_process.hpp>
 #include <hydrogen/actors/last_words.hpp>
 #include <hydrogen/actors/library_cache.hpp>
 #include <hydrogen/actors/process.hpp>
 #include <hydrogen/base/log.hpp>
 #include <hydrogen/exec/application.hpp>
 
-#include <csignal>
-#include <cstdlib>
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
 
 namespace hydrogen::actors {
 namespace {
@@ -28,6 +29,8 @@ struct executor_process {
 }  // namespace
 
 int run_executor(int control_fd) {
+  // Not for the children of user code: an open copy would hide this process's death from the agent.
+  for (const int fd : {control_fd, control_fd + 1}) fcntl(fd, F_SETFD, FD_CLOEXEC);
   signal(SIGINT, SIG_IGN);  // the terminal's Ctrl-C is for the driver
   start_logging("executor", "info");
   install_last_words(control_fd + 1, {});
@@ -39,22 +42,24 @@ int run_executor(int control_fd) {
       auto message = read_frame<gang::to_executor>(frame);
       if (!message) return;
       std::lock_guard lock(state->mutex);
-      if (state->executor) caf::anon_send(state->executor, attempt_mail{std::move(*message)});
-      else state->early.push_back(std::move(*message));
+      if (state->executor)
+        caf::anon_send(state->executor, attempt_mail{std::move(*message)});
+      else
+        state->early.push_back(std::move(*message));
       return;
     }
     if (kind_of(frame) != frame_kind::executor_order) return;
     auto order = read_frame<executor_order>(frame);
     if (!order) return;
-    if (std::holds_alternative<end_executor_now>(*order)) _exit(0);
     std::lock_guard lock(state->mutex);
     if (auto* assign = std::get_if<assign_executor>(&*order)) state->order = std::move(*assign);
     state->changed.notify_all();
   };
   // The agent is gone or silent: nobody can end this process any more, so it ends itself, whatever its threads do.
   handlers.on_closed = [](const comm::connection_ptr&, const error&) { _exit(0); };
-  auto control = reactor->adopt(unique_fd(control_fd), comm::hello{comm::link_purpose::control, {}, {}, "the agent", {}, {}},
-                                std::move(handlers));
+  auto control =
+      reactor->adopt(unique_fd(control_fd), comm::hello{comm::link_purpose::control, {}, {}, "the agent", {}, {}},
+                     std::move(handlers));
 
   assign_executor order;
   {
@@ -65,7 +70,8 @@ int run_executor(int control_fd) {
   start_logging(order.node + "/executor", order.log_level);
   const auto cannot = [&](gang::refusal_kind kind, error why) {
     spdlog::error("executor of {} cannot start: {}", order.app.name, why.message());
-    control->send(make_frame(frame_kind::executor_word, executor_word(executor_cannot_start{order.boot, kind, std::move(why)})));
+    control->send(
+        make_frame(frame_kind::executor_word, executor_word(executor_cannot_start{order.boot, kind, std::move(why)})));
     std::unique_lock lock(state->mutex);
     state->changed.wait_for(lock, 10s, [] { return false; });  // the agent ends this process
     return 1;
@@ -74,9 +80,10 @@ int run_executor(int control_fd) {
   const auto secret = comm::secret::from_key(order.secret);
   auto library = library_in_cache(order.app, order.cache_dir, secret, order.boot);
   if (!library) {
-    const auto kind = library.error().code == errc::disconnected || library.error().code == errc::timed_out
-                          ? gang::refusal_kind::executor
-                          : gang::refusal_kind::application;
+    const auto code = library.error().code;
+    const auto kind = code == errc::mismatch || code == errc::bad_input || code == errc::not_found
+                          ? gang::refusal_kind::application
+                          : gang::refusal_kind::executor;
     return cannot(kind, library.error());
   }
   auto application = exec::load_application(*library);
@@ -86,6 +93,8 @@ int run_executor(int control_fd) {
   options.who = "executor of " + order.app.name + " on " + order.node;
   options.boot = order.boot;
   options.secret = secret;
+  options.connections.heartbeat_interval = order.timing.interval;
+  options.connections.heartbeat_timeout = order.timing.timeout;
   auto home = process::start(std::move(options));
   if (!home) return cannot(gang::refusal_kind::executor, home.error());
 
@@ -96,10 +105,19 @@ int run_executor(int control_fd) {
   work.slots = order.slots;
   work.block_budget = order.block_budget;
   work.storage_dir = order.storage_dir;
+  work.join_timeout = order.join_timeout;
   work.to_agent = [control](const gang::from_executor& m) { control->send(make_frame(frame_kind::from_executor, m)); };
   auto executor = spawn_executor(**home, std::move(work));
-  (*home)->serve_control([executor](const comm::hello&) {
+  // An executor that ended by an exception would leave its job waiting: the agent sees the end of the process.
+  executor->attach_functor([](const caf::error&) { _exit(1); });
+  (*home)->serve_control([executor, owner = order.app.driver](const comm::hello& peer) {
     comm::connection_handlers from_driver;
+    if (peer.from != owner) {
+      from_driver.on_frame = [](const comm::connection_ptr& from, byte_buffer) {
+        from->close({errc::refused, "this executor belongs to another run", comm::name_of(from->peer()), {}});
+      };
+      return std::pair(std::move(from_driver), process::open_handler());
+    }
     from_driver.on_frame = [executor](const comm::connection_ptr& from, byte_buffer frame) {
       auto message = read_frame<exec::to_task_host>(frame);
       if (kind_of(frame) != frame_kind::to_task_host || !message) {
@@ -118,7 +136,8 @@ int run_executor(int control_fd) {
     state->early.clear();
     state->executor = executor;
   }
-  control->send(make_frame(frame_kind::executor_word, executor_word(executor_listening{order.boot, (*home)->endpoint()})));
+  control->send(
+      make_frame(frame_kind::executor_word, executor_word(executor_listening{order.boot, (*home)->endpoint()})));
   // From here on the reactor, the actors and the slot threads do everything; the process ends by its agent.
   std::unique_lock lock(state->mutex);
   for (;;) state->changed.wait(lock);

@@ -16,6 +16,16 @@ class in_process_host final : public executor_host {
   }
 
   void start(const gang::application_ref& app, boot_id boot) override {
+    {
+      std::lock_guard lock(state_->mutex);
+      if (state_->stopping) {
+        caf::anon_send(
+            state_->agent,
+            executor_failed_mail{
+                app.run, boot, gang::refusal_kind::executor, {errc::cancelled, "the node ends", options_.node, {}}});
+        return;
+      }
+    }
     executor_options options;
     options.app = app;
     options.boot = boot;
@@ -57,6 +67,7 @@ class in_process_host final : public executor_host {
 
   void shut_down(duration limit) override {
     std::unique_lock lock(state_->mutex);
+    state_->stopping = true;
     for (auto& [boot, actor] : state_->executors) caf::anon_send(actor, stop_mail{});
     state_->ended.wait_for(lock, limit, [this] { return state_->executors.empty(); });
     // One that hangs has ended the process by then (executor_options::hang_limit).
@@ -67,6 +78,7 @@ class in_process_host final : public executor_host {
     caf::actor agent;
     std::mutex mutex;
     std::condition_variable ended;
+    bool stopping = false;
     std::unordered_map<boot_id, caf::actor> executors;
   };
   process& home_;

@@ -1,6 +1,5 @@
-#include <hydrogen/actors/job.hpp>
-
 #include <hydrogen/actors/alarm.hpp>
+#include <hydrogen/actors/job.hpp>
 
 #include <spdlog/spdlog.h>
 

@@ -1,9 +1,10 @@
 #include <hydrogen/actors/journal_thread.hpp>
 
-#include <cstdlib>
-#include <iterator>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
+
+#include <cstdlib>
+#include <iterator>
 
 namespace hydrogen::actors {
 

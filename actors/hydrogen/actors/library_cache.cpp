@@ -1,14 +1,14 @@
 #include <hydrogen/actors/library_cache.hpp>
-
 #include <hydrogen/base/unique_fd.hpp>
 #include <hydrogen/comm/block_client.hpp>
 #include <hydrogen/data/block.hpp>
 
-#include <cstring>
 #include <fcntl.h>
-#include <filesystem>
 #include <spdlog/fmt/fmt.h>
 #include <sys/stat.h>
+
+#include <cstring>
+#include <filesystem>
 
 namespace hydrogen::actors {
 namespace {
@@ -54,8 +54,16 @@ expected<std::string> library_in_cache(const gang::application_ref& app, const s
                 "was it rebuilt while the driver ran?");
   }
   const auto temporary = fmt::format("{}.{}", cached, getpid());
-  if (auto written = write_whole(temporary, bytes); !written) return unexpected(std::move(written.error()));
-  if (rename(temporary.c_str(), cached.c_str()) != 0) return fail_errno("rename", cached);
+  unlink(temporary.c_str());  // of a process that had this number before and was killed
+  if (auto written = write_whole(temporary, bytes); !written) {
+    unlink(temporary.c_str());
+    return unexpected(std::move(written.error()));
+  }
+  if (rename(temporary.c_str(), cached.c_str()) != 0) {
+    auto why = fail_errno("rename", cached);
+    unlink(temporary.c_str());
+    return why;
+  }
   return cached;
 }
 

@@ -9,8 +9,8 @@
 
 namespace hydrogen::actors {
 
-/// The path of a file with exactly these bytes. A file is written under another name, checked, and renamed into place, so
-/// two executors that fetch at once do not disturb each other. Blocks; not on a CAF worker.
+/// The path of a file with exactly these bytes. A file is written under another name, checked, and renamed into place,
+/// so two executors that fetch at once do not disturb each other. Blocks; not on a CAF worker.
 expected<std::string> library_in_cache(const gang::application_ref&, const std::string& cache_dir, const comm::secret&,
                                        boot_id self);
 

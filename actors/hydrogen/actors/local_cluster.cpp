@@ -1,18 +1,18 @@
+#include <hydrogen/actors/coordinator_link.hpp>
 #include <hydrogen/actors/local_cluster.hpp>
 
-#include <hydrogen/actors/coordinator_link.hpp>
-
-#include <condition_variable>
-#include <csignal>
-#include <cstdlib>
 #include <fcntl.h>
-#include <filesystem>
-#include <fstream>
 #include <netinet/in.h>
 #include <spawn.h>
 #include <spdlog/fmt/fmt.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+
+#include <condition_variable>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 extern char** environ;
@@ -181,7 +181,8 @@ expected<void> local_cluster::wait_for_nodes(duration limit) {
       int state = 0;
       if (children_[n].pid != 0 && waitpid(children_[n].pid, &state, WNOHANG) == children_[n].pid) {
         children_[n].pid = 0;
-        return fail(errc::io, "the node process ended while it started", fmt::format("n{}", n + 1), "its messages stand above");
+        return fail(errc::io, "the node process ended while it started", fmt::format("n{}", n + 1),
+                    "its messages stand above");
       }
     }
     if (const auto state = status(1s)) {
@@ -191,7 +192,8 @@ expected<void> local_cluster::wait_for_nodes(duration limit) {
     }
     std::this_thread::sleep_for(2ms);
   }
-  return fail(errc::timed_out, fmt::format("{} of {} nodes have registered within {} s", seen, options_.nodes, limit / 1s));
+  return fail(errc::timed_out,
+              fmt::format("{} of {} nodes have registered within {} s", seen, options_.nodes, limit / 1s));
 }
 
 expected<void> local_cluster::restart(std::uint32_t n) {
@@ -223,7 +225,7 @@ expected<gang::cluster_status> local_cluster::status(duration timeout) {
   if (!node_) return fetch_status(*home_, address_, timeout);
   auto answer = std::make_shared<handover<byte_buffer>>();
   const auto key = next_peer_key();
-  attach_peer hello{key, "status", {}, {}, [answer](byte_buffer bytes) { answer->set(std::move(bytes)); }};
+  attach_peer hello{key, "status", {}, {}, {}, [answer](byte_buffer bytes) { answer->set(std::move(bytes)); }};
   caf::anon_send(node_->coordinator(), std::move(hello));
   caf::anon_send(node_->coordinator(), status_mail{key});
   auto bytes = answer->wait(timeout);
@@ -258,19 +260,17 @@ local_cluster::~local_cluster() {
 expected<gang::cluster_status> fetch_status(process& home, const std::string& cluster, duration timeout) {
   auto answer = std::make_shared<handover<expected<gang::cluster_status>>>();
   comm::connection_handlers handlers;
-  handlers.on_frame = [answer](const comm::connection_ptr&, byte_buffer frame) {
+  handlers.on_frame = [answer](const comm::connection_ptr& from, byte_buffer frame) {
     if (kind_of(frame) == frame_kind::status_reply) answer->set(read_frame<gang::cluster_status>(frame));
+    from->close({errc::cancelled, "it has its answer", {}, {}});
   };
   handlers.on_closed = [answer](const comm::connection_ptr&, const error& why) { answer->set(unexpected(why)); };
-  const auto link = std::make_shared<handover<comm::connection_ptr>>();
-  home.connect(cluster, {}, timeout, std::move(handlers), [answer, link](expected<comm::connection_ptr> made) {
+  home.connect(cluster, {}, timeout, std::move(handlers), [answer](expected<comm::connection_ptr> made) {
     if (!made) return answer->set(unexpected(std::move(made.error())));
     const byte_buffer request{static_cast<std::byte>(frame_kind::status_request)};
     (*made)->send(request);
-    link->set(*made);
   });
   auto status = answer->wait(timeout);
-  if (auto connection = link->wait(duration::zero())) (*connection)->close({errc::cancelled, "it has its answer", {}, {}});
   if (!status) return fail(errc::timed_out, "the coordinator does not answer", cluster);
   return std::move(*status);
 }

@@ -5,10 +5,11 @@
 #include <hydrogen/actors/driver.hpp>
 #include <hydrogen/actors/node.hpp>
 
+#include <sys/types.h>
+
 #include <functional>
 #include <memory>
 #include <string>
-#include <sys/types.h>
 #include <vector>
 
 namespace hydrogen::actors {
@@ -18,12 +19,12 @@ enum class cluster_kind { in_process, processes };
 struct cluster_options {
   cluster_kind kind = cluster_kind::in_process;
   std::uint32_t nodes = 1;
-  std::uint32_t slots = 4;  // per node
-  std::string directory;    // journal, config, scratch, checkpoints; empty: a temporary one, removed at the end
+  std::uint32_t slots = 4;       // per node
+  std::string directory;         // journal, config, scratch, checkpoints; empty: a temporary one, removed at the end
   bool durable_journal = false;  // in_process: keep the journal in a file, too (processes always do)
   std::uint64_t block_budget = std::uint64_t{4} << 30;
   std::string log_level = "warning";
-  std::string program;      // the `hydrogen` program that node processes run; empty: this program, or the one beside it
+  std::string program;  // the `hydrogen` program that node processes run; empty: this program, or the one beside it
 };
 
 class local_cluster {
@@ -63,8 +64,8 @@ class local_cluster {
   bool remove_directory_ = false;
   std::string address_;
   std::unique_ptr<process> home_;
-  std::unique_ptr<node> node_;                 // in_process
-  std::vector<node_process> children_;         // processes
+  std::unique_ptr<node> node_;          // in_process
+  std::vector<node_process> children_;  // processes
   std::vector<std::pair<std::weak_ptr<driver>, caf::actor>> links_;
 };
 
@@ -72,6 +73,7 @@ class local_cluster {
 expected<gang::cluster_status> fetch_status(process& home, const std::string& cluster, duration timeout);
 /// Joins a driver to the coordinator at `cluster`; the link actor keeps the connection until `stop_mail`. Returns when
 /// the first connection stands; errors as in comm::dial.
-expected<caf::actor> connect_driver(process& home, const std::shared_ptr<driver>&, const std::string& cluster, duration timeout);
+expected<caf::actor> connect_driver(process& home, const std::shared_ptr<driver>&, const std::string& cluster,
+                                    duration timeout);
 
 }  // namespace hydrogen::actors

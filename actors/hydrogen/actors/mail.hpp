@@ -1,12 +1,13 @@
 #pragma once
-// What actors of one process say to each other: the messages of the machines, with the channel to answer on. Nothing here
-// is ever serialised by CAF; between processes the same messages travel as frames (wire.hpp).
+// What actors of one process say to each other: the messages of the machines, with the channel to answer on. Nothing
+// here is ever serialised by CAF; between processes the same messages travel as frames (wire.hpp).
 
 #include <hydrogen/base/error.hpp>
 #include <hydrogen/exec/task.hpp>
 #include <hydrogen/gang/messages.hpp>
 
 #include <caf/all.hpp>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,11 +23,16 @@ using channel = std::function<void(const Message&)>;
 using peer_key = std::uint64_t;
 peer_key next_peer_key();
 
+/// An actor that a cluster cannot do without ends by `stop_mail`; one that ends by an error takes its process with it,
+/// so that others notice.
+void end_process_with(const caf::actor&, std::string what);
+
 // ---- to the coordinator ----
 
 struct attach_peer {
   peer_key key;
   std::string who;
+  boot_id from;  // of the process; an agent or a driver in this one has none
   channel<gang::to_agent> to_agent;
   channel<gang::to_job> to_job;
   std::function<void(byte_buffer)> to_observer;  // answers of `status_mail`

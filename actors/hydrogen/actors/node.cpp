@@ -1,6 +1,5 @@
-#include <hydrogen/actors/node.hpp>
-
 #include <hydrogen/actors/coordinator_link.hpp>
+#include <hydrogen/actors/node.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -33,7 +32,7 @@ void node::add_agent(const node_options& options) {
   auto agent = spawn_agent(home_, options.reservation, options.executors, options.host);
   if (coordinator_) {
     const auto key = next_peer_key();
-    attach_peer hello{key, options.name, {}, {}, {}};
+    attach_peer hello{key, options.name, {}, {}, {}, {}};
     hello.to_agent = [to = agent.actor](const gang::to_agent& m) { caf::anon_send(to, order_mail{through_codec(m)}); };
     caf::anon_send(coordinator_, std::move(hello));
     caf::anon_send(agent.actor, coordinator_attached{[to = coordinator_, key](const gang::from_agent& m) {
@@ -42,14 +41,15 @@ void node::add_agent(const node_options& options) {
   } else {
     coordinator_link_handlers handlers;
     handlers.connected = [to = agent.actor](const comm::connection_ptr& link) {
-      caf::anon_send(to, coordinator_attached{[link](const gang::from_agent& m) {
-                       link->send(make_frame(frame_kind::from_agent, m));
-                     }});
+      caf::anon_send(to, coordinator_attached{
+                             [link](const gang::from_agent& m) { link->send(make_frame(frame_kind::from_agent, m)); }});
     };
     handlers.frame = [to = agent.actor](byte_buffer frame) {
       auto message = read_frame<gang::to_agent>(frame);
-      if (kind_of(frame) == frame_kind::to_agent && message) caf::anon_send(to, order_mail{std::move(*message)});
-      else spdlog::error("the coordinator sent a frame that an agent does not understand");
+      if (kind_of(frame) == frame_kind::to_agent && message)
+        caf::anon_send(to, order_mail{std::move(*message)});
+      else
+        spdlog::error("the coordinator sent a frame that an agent does not understand");
     };
     handlers.lost = [to = agent.actor](const error& why) { caf::anon_send(to, coordinator_detached{why}); };
     link_ = spawn_coordinator_link(home_, options.coordinator_address, std::move(handlers));
@@ -60,7 +60,7 @@ void node::add_agent(const node_options& options) {
 void node::attach(const std::shared_ptr<driver>& who) {
   invariant(static_cast<bool>(coordinator_), "this node hosts no coordinator");
   const auto key = next_peer_key();
-  attach_peer hello{key, "driver", {}, {}, {}};
+  attach_peer hello{key, "driver", {}, {}, {}, {}};
   hello.to_job = [to = std::weak_ptr(who)](const gang::to_job& m) {
     if (auto d = to.lock()) d->deliver(through_codec(m));
   };

@@ -17,10 +17,10 @@ struct node_options {
   std::string name = "n1";
   bool coordinator = true;
   bool agent = true;
-  std::string coordinator_address;       // when the coordinator is in another process
-  std::string journal_dir;               // empty: the journal is kept in memory
+  std::string coordinator_address;  // when the coordinator is in another process
+  std::string journal_dir;          // empty: the journal is kept in memory
   host_kind executors = host_kind::in_process;
-  host_options host;                     // node, slots, block budget, data_dir, ...
+  host_options host;  // node, slots, block budget, data_dir, ...
   gang::admission_options admission;
   gang::reservation_options reservation;
 };

@@ -1,8 +1,10 @@
 #include <hydrogen/actors/process.hpp>
 
-#include <cstring>
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cstring>
 
 namespace hydrogen::actors {
 namespace {
@@ -38,6 +40,15 @@ peer_key next_peer_key() {
   return next.fetch_add(1);
 }
 
+void end_process_with(const caf::actor& actor, std::string what) {
+  actor->attach_functor([what = std::move(what)](const caf::error& reason) {
+    if (reason == caf::exit_reason::normal || reason == caf::error{}) return;
+    spdlog::critical("the {} actor ended by an error (out of threads or memory?); its process ends", what);
+    spdlog::shutdown();
+    _exit(1);
+  });
+}
+
 process::process(process_options options) : options_(std::move(options)) {}
 
 expected<std::unique_ptr<process>> process::start(process_options options) {
@@ -55,11 +66,17 @@ expected<std::unique_ptr<process>> process::start(process_options options) {
   self->block_server_ =
       std::make_unique<comm::block_server>([p = self.get()](const comm::block_key& key) { return p->serve(key); });
   auto acceptor = comm::acceptor::listen(
-      self->options_.listen, *self->options_.secret, self->options_.boot, [p = self.get()](unique_fd fd, comm::hello peer) {
+      self->options_.listen, *self->options_.secret, self->options_.boot,
+      [p = self.get()](unique_fd fd, comm::hello peer) {
         switch (peer.purpose) {
-          case comm::link_purpose::gang: p->rendezvous_->accepted(std::move(fd), std::move(peer)); return;
-          case comm::link_purpose::block: p->block_server_->accepted(std::move(fd), std::move(peer)); return;
-          case comm::link_purpose::control: break;
+          case comm::link_purpose::gang:
+            p->rendezvous_->accepted(std::move(fd), std::move(peer));
+            return;
+          case comm::link_purpose::block:
+            p->block_server_->accepted(std::move(fd), std::move(peer));
+            return;
+          case comm::link_purpose::control:
+            break;
         }
         std::function<std::pair<comm::connection_handlers, open_handler>(const comm::hello&)> serve;
         {
@@ -68,18 +85,22 @@ expected<std::unique_ptr<process>> process::start(process_options options) {
         }
         if (!serve) return;  // nobody to talk to yet: the peer dials again
         auto [handlers, open] = serve(peer);
-        auto connection = p->reactor_->adopt(std::move(fd), std::move(peer), std::move(handlers), p->options_.connections);
+        auto connection =
+            p->reactor_->adopt(std::move(fd), std::move(peer), std::move(handlers), p->options_.connections);
         if (open) open(connection);
       });
   if (!acceptor) return unexpected(std::move(acceptor.error()));
   self->acceptor_ = std::move(*acceptor);
+  self->endpoint_ = self->acceptor_->endpoint();
   return self;
 }
 
 process::~process() {
   acceptor_.reset();
   block_server_.reset();
-  reactor_.reset();
+  // Its dial threads may adopt one more connection until they are joined, so the pointer stays valid until then.
+  delete reactor_.get();
+  static_cast<void>(reactor_.release());
   {
     std::lock_guard lock(mutex_);
     executors_.clear();
@@ -89,7 +110,8 @@ process::~process() {
   system_.reset();
 }
 
-void process::serve_control(std::function<std::pair<comm::connection_handlers, open_handler>(const comm::hello&)> handler) {
+void process::serve_control(
+    std::function<std::pair<comm::connection_handlers, open_handler>(const comm::hello&)> handler) {
   std::lock_guard lock(mutex_);
   control_ = std::move(handler);
 }
@@ -101,12 +123,13 @@ void process::connect(const std::string& endpoint, boot_id peer, duration timeou
     return;
   }
   comm::hello mine{comm::link_purpose::control, options_.boot, peer, options_.who, this->endpoint(), {}};
-  reactor_->connect(endpoint, *options_.secret, mine, now() + timeout,
-                    [this, endpoint, peer, handlers = std::move(handlers), done = std::move(done)](expected<unique_fd> fd) mutable {
-                      if (!fd) return done(unexpected(std::move(fd.error())));
-                      comm::hello other{comm::link_purpose::control, peer, options_.boot, "process at " + endpoint, endpoint, {}};
-                      done(reactor_->adopt(std::move(*fd), std::move(other), std::move(handlers), options_.connections));
-                    });
+  reactor_->connect(
+      endpoint, *options_.secret, mine, now() + timeout,
+      [this, endpoint, peer, handlers = std::move(handlers), done = std::move(done)](expected<unique_fd> fd) mutable {
+        if (!fd) return done(unexpected(std::move(fd.error())));
+        comm::hello other{comm::link_purpose::control, peer, options_.boot, "process at " + endpoint, endpoint, {}};
+        done(reactor_->adopt(std::move(*fd), std::move(other), std::move(handlers), options_.connections));
+      });
 }
 
 comm::connection_ptr process::adopt(unique_fd fd, comm::hello peer, comm::connection_handlers handlers) {
@@ -166,8 +189,8 @@ expected<comm::served_block> process::serve(const comm::block_key& key) {
   }
   for (const auto& store : stores) {
     if (auto block = store->get(id)) {
-      return comm::served_block{block, block->bytes, block->rows, block->type_code,
-                                static_cast<std::uint8_t>(block->rows_are), 0};
+      return comm::served_block{
+          block, block->bytes, block->rows, block->type_code, static_cast<std::uint8_t>(block->rows_are), 0};
     }
   }
   return fail(errc::not_found, "block " + to_string(id) + " is not here", options_.who);
@@ -190,8 +213,10 @@ expected<std::vector<data::block_ptr>> process::fetch(std::span<const data::bloc
         lost(ref, {errc::not_found, "block " + to_string(ref.info.id) + " is not in its store any more", {}, {}});
       }
     } else if (ref.at.endpoint.empty() || !block_client_) {
-      lost(ref, {errc::disconnected, "the executor " + to_string(ref.at.boot) + " that held block " +
-                                         to_string(ref.info.id) + " is gone", {}, {}});
+      lost(ref, {errc::disconnected,
+                 "the executor " + to_string(ref.at.boot) + " that held block " + to_string(ref.info.id) + " is gone",
+                 {},
+                 {}});
     } else {
       elsewhere[{ref.at.boot, ref.at.endpoint}].push_back(i);
     }

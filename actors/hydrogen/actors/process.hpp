@@ -1,6 +1,6 @@
 #pragma once
-// What all actors of one operating system process share: the actor system, the listener with its proof of the secret, the
-// reactor of control connections, block stores and how blocks are fetched, and where gang links meet.
+// What all actors of one operating system process share: the actor system, the listener with its proof of the secret,
+// the reactor of control connections, block stores and how blocks are fetched, and where gang links meet.
 //
 // Inside one process everything is found by boot: executors, drivers and their block stores register here, so that a
 // block is passed by pointer and a message by actor mail. Other processes are reached by (boot, endpoint).
@@ -26,9 +26,9 @@
 namespace hydrogen::actors {
 
 struct process_options {
-  std::string who;                       // "node n1", "driver digits": named in errors of other processes
-  boot_id boot = make_boot_id();         // identity of this process for links
-  std::optional<comm::secret> secret;    // none: no listener, no connections; everything is in this process
+  std::string who;                     // "node n1", "driver digits": named in errors of other processes
+  boot_id boot = make_boot_id();       // identity of this process for links
+  std::optional<comm::secret> secret;  // none: no listener, no connections; everything is in this process
   std::string listen = "127.0.0.1:0";
   comm::connection_options connections;  // heartbeats and limits
 };
@@ -41,7 +41,7 @@ class process {
   caf::actor_system& system() { return *system_; }
   boot_id boot() const { return options_.boot; }
   /// Where others reach this process; empty without a secret.
-  std::string endpoint() const { return acceptor_ ? acceptor_->endpoint() : std::string(); }
+  const std::string& endpoint() const { return endpoint_; }
   comm::rendezvous& gang_links() { return *rendezvous_; }
   const std::optional<comm::secret>& secret() const { return options_.secret; }
   const process_options& options() const { return options_; }
@@ -59,7 +59,8 @@ class process {
   void add_store(boot_id, std::shared_ptr<data::block_store>);
   void remove_store(boot_id);
   std::shared_ptr<data::block_store> find_store(boot_id) const;
-  /// The store of this process's drivers, found under its own boot while a driver holds it. The first one sets the budget.
+  /// The store of this process's drivers, found under its own boot while a driver holds it. The first one sets the
+  /// budget.
   std::shared_ptr<data::block_store> driver_store(std::uint64_t budget);
   void add_executor(boot_id, caf::actor);
   void remove_executor(boot_id);
@@ -76,6 +77,7 @@ class process {
   expected<comm::served_block> serve(const comm::block_key&);
 
   process_options options_;
+  std::string endpoint_;
   caf::actor_system_config config_;
   std::unique_ptr<caf::actor_system> system_;
   std::unique_ptr<comm::rendezvous> rendezvous_;

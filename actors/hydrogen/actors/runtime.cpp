@@ -1,19 +1,19 @@
-#include <hydrogen/actors/runtime.hpp>
-
 #include <hydrogen/actors/last_words.hpp>
 #include <hydrogen/actors/local_cluster.hpp>
+#include <hydrogen/actors/runtime.hpp>
 #include <hydrogen/actors/signals.hpp>
 #include <hydrogen/base/log.hpp>
 #include <hydrogen/exec/application.hpp>
 #include <hydrogen/plan/context.hpp>
 
+#include <poll.h>
+#include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
+
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <poll.h>
-#include <spdlog/fmt/fmt.h>
-#include <spdlog/spdlog.h>
 
 namespace hydrogen::actors {
 namespace {
@@ -34,8 +34,10 @@ int code_of(const error& why) {
     case errc::bad_input:
     case errc::not_found:
     case errc::refused:
-    case errc::mismatch: return exit_bad_input;
-    default: return exit_failed;
+    case errc::mismatch:
+      return exit_bad_input;
+    default:
+      return exit_failed;
   }
 }
 
@@ -94,6 +96,9 @@ int enter(const exec::application& app, const std::shared_ptr<driver>& session, 
     return interrupted ? exit_interrupted : e.reason().code == errc::bad_input ? exit_bad_input : exit_failed;
   } catch (const std::exception& e) {
     return report({errc::task_failed, e.what(), app.name, {}}, exit_failed);
+  } catch (...) {
+    return report({errc::task_failed, "the entry function threw something that is no std::exception", app.name, {}},
+                  exit_failed);
   }
 }
 
@@ -198,6 +203,7 @@ int run_node(const node_config& config) {
   options.host.storage_dir = config.storage.dir;
   options.host.data_dir = config.node.data_dir;
   options.host.log_level = config.log.level;
+  options.host.join_timeout = config.agent.join_timeout;
   options.admission.membership_grace = config.cluster.membership_grace;
   options.admission.expected_nodes = config.coordinator.expected_nodes;
   options.reservation.node = config.node.name;
@@ -234,7 +240,8 @@ int run_node(const node_config& config) {
   return 0;
 }
 
-expected<gang::cluster_status> fetch_status(const std::string& cluster, const std::string& secret_file, duration timeout) {
+expected<gang::cluster_status> fetch_status(const std::string& cluster, const std::string& secret_file,
+                                            duration timeout) {
   auto secret = comm::secret::load(secret_file);
   if (!secret) return unexpected(std::move(secret.error()));
   process_options mine;

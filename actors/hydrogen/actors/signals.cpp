@@ -1,12 +1,12 @@
 #include <hydrogen/actors/signals.hpp>
-
 #include <hydrogen/base/error.hpp>
 
-#include <csignal>
-#include <cstdint>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+
+#include <csignal>
+#include <cstdint>
 
 namespace hydrogen::actors {
 
@@ -32,8 +32,10 @@ signal_watch::signal_watch(std::function<void(int)> on_signal) {
 
 signal_watch::~signal_watch() {
   const std::uint64_t one = 1;
-  if (write(stop_.get(), &one, sizeof one) == sizeof one) thread_.join();
-  else thread_.detach();
+  if (write(stop_.get(), &one, sizeof one) == sizeof one)
+    thread_.join();
+  else
+    thread_.detach();
 }
 
 }  // namespace hydrogen::actors

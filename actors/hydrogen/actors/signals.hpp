@@ -1,6 +1,6 @@
 #pragma once
-// SIGINT and SIGTERM as calls on a thread of its own. Construct it before any other thread starts: it blocks the signals
-// in the calling thread, and threads inherit that. One per process.
+// SIGINT and SIGTERM as calls on a thread of its own. Construct it before any other thread starts: it blocks the
+// signals in the calling thread, and threads inherit that. One per process.
 
 #include <hydrogen/base/unique_fd.hpp>
 

@@ -26,7 +26,9 @@ slot_pool::~slot_pool() {
   for (auto& thread : threads_) thread.join();
 }
 
-slot_pool::lane_ptr slot_pool::open(std::uint32_t slots) { return std::make_shared<lane>(slots); }
+slot_pool::lane_ptr slot_pool::open(std::uint32_t slots) {
+  return std::make_shared<lane>(slots);
+}
 
 bool slot_pool::push(const lane_ptr& to, slot_task_ptr task) {
   bool notify = false;

@@ -1,9 +1,9 @@
 #pragma once
 // The slot threads of one executor: they run user code, operators and collectives, so that no CAF worker ever does.
 //
-// Work comes in lanes. A lane is one lease or one gang attempt with k slots: at most k of its tasks run at a time, in the
-// order in which they came. The agent never grants more slots than the node has, and takes them back only when a lane is
-// idle, so a lane never waits for a thread of another one. All functions: any thread.
+// Work comes in lanes. A lane is one lease or one gang attempt with k slots: at most k of its tasks run at a time, in
+// the order in which they came. The agent never grants more slots than the node has, and takes them back only when a
+// lane is idle, so a lane never waits for a thread of another one. All functions: any thread.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/exec/task.hpp>

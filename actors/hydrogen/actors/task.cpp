@@ -1,5 +1,4 @@
 #include <hydrogen/actors/task.hpp>
-
 #include <hydrogen/base/log.hpp>
 #include <hydrogen/exec/perform_task.hpp>
 
@@ -50,8 +49,7 @@ exec::from_task_host outcome_of(std::variant<exec::task_done, exec::task_failed>
 
 }  // namespace
 
-std::function<void(slot_task&)> task_body(std::shared_ptr<task_surroundings> env, caf::actor actor,
-                                          task_reply reply) {
+std::function<void(slot_task&)> task_body(std::shared_ptr<task_surroundings> env, caf::actor actor, task_reply reply) {
   return [env = std::move(env), actor = std::move(actor), reply = std::move(reply)](slot_task& task) {
     log_scope scope(to_string(task.what.id), kept_log_lines);
     auto surroundings = environment_of(env, task, reply, nullptr);
@@ -62,7 +60,8 @@ std::function<void(slot_task&)> task_body(std::shared_ptr<task_surroundings> env
 
 std::function<void(slot_task&)> rank_body(std::shared_ptr<task_surroundings> env, std::shared_ptr<gang_gate> gate,
                                           caf::actor actor, task_reply reply) {
-  return [env = std::move(env), gate = std::move(gate), actor = std::move(actor), reply = std::move(reply)](slot_task& task) {
+  return [env = std::move(env), gate = std::move(gate), actor = std::move(actor),
+          reply = std::move(reply)](slot_task& task) {
     const auto& what = task.what;
     const auto rank = what.id.partition;
     log_scope scope(fmt::format("{} gang={} attempt={} rank={}", to_string(what.id), to_string(gate->ref.request),
@@ -70,8 +69,8 @@ std::function<void(slot_task&)> rank_body(std::shared_ptr<task_surroundings> env
                     kept_log_lines);
     const auto give_up = [&](error why) {
       exec::task_failed failed{what.id, what.request, what.attempt, env->boot, {}, {}};
-      failed.why = {std::move(why), what.label, rank, static_cast<std::int32_t>(rank), what.rank->gang_try, env->node,
-                    scope.last_lines()};
+      failed.why = {std::move(why), what.label,        rank, static_cast<std::int32_t>(rank), what.rank->gang_try,
+                    env->node,      scope.last_lines()};
       tell(actor, std::move(failed));
     };
     auto group = env->home.gang_links().join({gate->ref.request, gate->ref.attempt}, rank, gate->members, task.abort,
@@ -88,7 +87,8 @@ std::function<void(slot_task&)> rank_body(std::shared_ptr<task_surroundings> env
       const auto seen = gate->entered.load(std::memory_order_acquire);
       if (seen != 0) break;
       if (task.abort.is_set()) return give_up(task.abort.reason());
-      if (now() >= deadline) return give_up({errc::timed_out, "all ranks joined, and no enter came from the coordinator", {}, {}});
+      if (now() >= deadline)
+        return give_up({errc::timed_out, "all ranks joined, and no enter came from the coordinator", {}, {}});
       futex_wait(gate->entered, seen, std::min(deadline, now() + 100ms));
     }
     auto surroundings = environment_of(env, task, reply, group->get());

@@ -48,7 +48,7 @@ class task_actor : public caf::event_based_actor {
 /// Runs a task of a parallel stage. The reply serves what a task says before its end (checkpoints).
 std::function<void(slot_task&)> task_body(std::shared_ptr<task_surroundings>, caf::actor task, task_reply);
 /// Runs a rank: links to all peers, joined, waits for enter, user code, returned.
-std::function<void(slot_task&)> rank_body(std::shared_ptr<task_surroundings>, std::shared_ptr<gang_gate>, caf::actor task,
-                                          task_reply);
+std::function<void(slot_task&)> rank_body(std::shared_ptr<task_surroundings>, std::shared_ptr<gang_gate>,
+                                          caf::actor task, task_reply);
 
 }  // namespace hydrogen::actors

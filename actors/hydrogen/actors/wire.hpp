@@ -3,6 +3,7 @@
 // base/bytes.hpp. Both sides are of one build's protocol version (the handshake checks it).
 
 #include <hydrogen/base/bytes.hpp>
+#include <hydrogen/base/clock.hpp>
 #include <hydrogen/comm/secret.hpp>
 #include <hydrogen/exec/task.hpp>
 #include <hydrogen/gang/messages.hpp>
@@ -26,6 +27,16 @@ enum class frame_kind : std::uint8_t {
   executor_word    // executor process -> agent process: executor_word
 };
 
+/// Heartbeats of control connections, the same for all processes of a cluster.
+struct connection_timing {
+  duration interval = std::chrono::milliseconds(500);
+  duration timeout = std::chrono::seconds(3);
+  template <class I>
+  friend auto inspect(I& f, connection_timing& x) {
+    return f(x.interval, x.timeout);
+  }
+};
+
 /// What an agent tells an executor process besides gang::to_executor.
 struct assign_executor {
   gang::application_ref app;
@@ -34,29 +45,35 @@ struct assign_executor {
   comm::secret::key secret{};  // never logged
   std::uint32_t slots = 1;
   std::uint64_t block_budget = 0;
-  std::string scratch_dir;
   std::string cache_dir;
   std::string storage_dir;
   std::string log_level;
-  template <class I> friend auto inspect(I& f, assign_executor& x) {
-    return f(x.app, x.boot, x.node, x.secret, x.slots, x.block_budget, x.scratch_dir, x.cache_dir, x.storage_dir, x.log_level);
+  duration join_timeout{};
+  connection_timing timing;
+  template <class I>
+  friend auto inspect(I& f, assign_executor& x) {
+    return f(x.app, x.boot, x.node, x.secret, x.slots, x.block_budget, x.cache_dir, x.storage_dir, x.log_level,
+             x.join_timeout, x.timing);
   }
 };
-struct end_executor_now {
-  template <class I> friend auto inspect(I& f, end_executor_now&) { return f(); }
-};
-using executor_order = std::variant<assign_executor, end_executor_now>;
+using executor_order = std::variant<assign_executor>;
 
 struct executor_listening {
   boot_id boot;
   std::string endpoint;
-  template <class I> friend auto inspect(I& f, executor_listening& x) { return f(x.boot, x.endpoint); }
+  template <class I>
+  friend auto inspect(I& f, executor_listening& x) {
+    return f(x.boot, x.endpoint);
+  }
 };
 struct executor_cannot_start {
   boot_id boot;
   gang::refusal_kind kind = gang::refusal_kind::executor;
   error why;
-  template <class I> friend auto inspect(I& f, executor_cannot_start& x) { return f(x.boot, x.kind, x.why); }
+  template <class I>
+  friend auto inspect(I& f, executor_cannot_start& x) {
+    return f(x.boot, x.kind, x.why);
+  }
 };
 using executor_word = std::variant<executor_listening, executor_cannot_start>;
 
@@ -74,11 +91,12 @@ inline frame_kind kind_of(byte_view frame) {
 
 template <class Message>
 expected<Message> read_frame(byte_view frame) {
+  if (frame.empty()) return fail(errc::bad_input, "an empty control frame");
   return decode<Message>(frame.subspan(1), "control message");
 }
 
-/// What both ends of a message in one process do in debug builds: encode, decode, hand on. So that every message type is
-/// known to survive the wire.
+/// What both ends of a message in one process do in debug builds: encode, decode, hand on. So that every message type
+/// is known to survive the wire.
 template <class Message>
 Message through_codec(const Message& message) {
 #ifdef NDEBUG

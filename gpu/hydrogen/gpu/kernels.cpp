@@ -25,6 +25,10 @@ void check_length(const char* what, std::size_t length, std::size_t needed) {
   if (length != needed) refuse(fmt::format("{} has {} elements, {} are needed", what, length, needed));
 }
 
+/// Slots call from many threads, each for itself. (Debian's serial build is not safe for that: two threads can get the
+/// same scratch buffer, and a product is wrong once in a thousand calls on a busy machine.)
+const int one_thread_per_call = (openblas_set_num_threads(1), 1);
+
 blasint blas_size(std::size_t n) {
   if (n > static_cast<std::size_t>(std::numeric_limits<blasint>::max())) {
     refuse(fmt::format("a matrix dimension of {} is more than OpenBLAS takes", n));

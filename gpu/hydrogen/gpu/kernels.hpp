@@ -18,7 +18,7 @@ namespace hydrogen::gpu {
 enum class read_as : std::uint8_t { stored, transposed };
 
 /// c = alpha * a * b + beta * c. With beta = 0 the old content of c is not read (it may be NaN). An inner dimension of
-/// 0 gives beta * c. OpenBLAS, serial build.
+/// 0 gives beta * c. OpenBLAS, one thread per call.
 void matrix_product(float alpha, const_matrix a, read_as a_is, const_matrix b, read_as b_is, float beta, matrix c);
 
 /// y += a * x, element by element. x may be y.

@@ -1,10 +1,11 @@
 #include <hydrogen/base/abort.hpp>
 
-#include <cerrno>
-#include <climits>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <climits>
 
 namespace hydrogen {
 
@@ -52,7 +53,8 @@ bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected_value, 
 }
 
 void futex_wake_all(std::atomic<std::uint32_t>& word) {
-  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, nullptr, nullptr, 0);
+  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, nullptr,
+          nullptr, 0);
 }
 
 }  // namespace hydrogen

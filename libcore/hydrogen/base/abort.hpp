@@ -1,6 +1,6 @@
 #pragma once
 // The abort word: one atomic that every wait of a gang or task looks at, and that can be waited on by futex.
-// Set once, by any thread (an actor, the heartbeat thread, a signal handler); never cleared. A waiter that sleeps on
+// Set once, by any thread (an actor, the reactor, a completion); never cleared. A waiter that sleeps on
 // something else is woken by its callback, registered with `on_abort`.
 
 #include <hydrogen/base/clock.hpp>

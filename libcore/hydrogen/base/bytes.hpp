@@ -30,28 +30,48 @@ using byte_view = std::span<const std::byte>;
 using mutable_byte_view = std::span<std::byte>;
 using byte_buffer = std::vector<std::byte>;
 
-inline byte_view as_byte_view(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
-inline std::string_view as_text(byte_view b) { return {reinterpret_cast<const char*>(b.data()), b.size()}; }
+inline byte_view as_byte_view(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+inline std::string_view as_text(byte_view b) {
+  return {reinterpret_cast<const char*>(b.data()), b.size()};
+}
 
 namespace codec_detail {
 
-template <class T> inline constexpr bool is_vector = false;
-template <class T, class A> inline constexpr bool is_vector<std::vector<T, A>> = true;
-template <class T> inline constexpr bool is_map = false;
-template <class K, class V, class C, class A> inline constexpr bool is_map<std::map<K, V, C, A>> = true;
-template <class T> inline constexpr bool is_array = false;
-template <class T, std::size_t N> inline constexpr bool is_array<std::array<T, N>> = true;
-template <class T> inline constexpr bool is_tuple = false;
-template <class... T> inline constexpr bool is_tuple<std::tuple<T...>> = true;
-template <class A, class B> inline constexpr bool is_tuple<std::pair<A, B>> = true;
-template <class T> inline constexpr bool is_optional = false;
-template <class T> inline constexpr bool is_optional<std::optional<T>> = true;
-template <class T> inline constexpr bool is_variant = false;
-template <class... T> inline constexpr bool is_variant<std::variant<T...>> = true;
-template <class T> inline constexpr bool is_duration = false;
-template <class R, class P> inline constexpr bool is_duration<std::chrono::duration<R, P>> = true;
 template <class T>
-inline constexpr bool is_raw = (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) || std::is_enum_v<T> || std::is_same_v<T, std::byte>;
+inline constexpr bool is_vector = false;
+template <class T, class A>
+inline constexpr bool is_vector<std::vector<T, A>> = true;
+template <class T>
+inline constexpr bool is_map = false;
+template <class K, class V, class C, class A>
+inline constexpr bool is_map<std::map<K, V, C, A>> = true;
+template <class T>
+inline constexpr bool is_array = false;
+template <class T, std::size_t N>
+inline constexpr bool is_array<std::array<T, N>> = true;
+template <class T>
+inline constexpr bool is_tuple = false;
+template <class... T>
+inline constexpr bool is_tuple<std::tuple<T...>> = true;
+template <class A, class B>
+inline constexpr bool is_tuple<std::pair<A, B>> = true;
+template <class T>
+inline constexpr bool is_optional = false;
+template <class T>
+inline constexpr bool is_optional<std::optional<T>> = true;
+template <class T>
+inline constexpr bool is_variant = false;
+template <class... T>
+inline constexpr bool is_variant<std::variant<T...>> = true;
+template <class T>
+inline constexpr bool is_duration = false;
+template <class R, class P>
+inline constexpr bool is_duration<std::chrono::duration<R, P>> = true;
+template <class T>
+inline constexpr bool is_raw =
+    (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) || std::is_enum_v<T> || std::is_same_v<T, std::byte>;
 
 }  // namespace codec_detail
 
@@ -175,8 +195,10 @@ class decoder {
     } else if constexpr (is_optional<T>) {
       bool has = false;
       get(has);
-      if (has) get(x.emplace());
-      else x.reset();
+      if (has)
+        get(x.emplace());
+      else
+        x.reset();
     } else if constexpr (is_variant<T>) {
       std::uint8_t index = 0;
       get(index);
@@ -235,8 +257,8 @@ expected<T> decode(byte_view bytes, std::string_view what = "message") {
   decoder in(bytes);
   in.get(x);
   if (!in.ok() || in.left() != 0) {
-    return fail(errc::bad_input, std::string(what) + " of " + std::to_string(bytes.size()) + " bytes cannot be decoded", {},
-                "are both sides of one build?");
+    return fail(errc::bad_input, std::string(what) + " of " + std::to_string(bytes.size()) + " bytes cannot be decoded",
+                {}, "are both sides of one build?");
   }
   return x;
 }

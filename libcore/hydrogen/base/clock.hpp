@@ -8,7 +8,9 @@ namespace hydrogen {
 using duration = std::chrono::nanoseconds;
 using time_point = std::chrono::time_point<std::chrono::steady_clock, duration>;
 
-inline time_point now() { return std::chrono::steady_clock::now(); }
+inline time_point now() {
+  return std::chrono::steady_clock::now();
+}
 
 /// No deadline.
 inline constexpr time_point never = time_point::max();

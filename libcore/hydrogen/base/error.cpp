@@ -9,19 +9,32 @@ namespace hydrogen {
 
 std::string_view to_string(errc code) {
   switch (code) {
-    case errc::none: return "no error";
-    case errc::bad_input: return "bad input";
-    case errc::not_found: return "not found";
-    case errc::refused: return "refused";
-    case errc::over_limit: return "over a limit";
-    case errc::timed_out: return "timed out";
-    case errc::cancelled: return "cancelled";
-    case errc::aborted: return "aborted";
-    case errc::disconnected: return "disconnected";
-    case errc::io: return "input/output error";
-    case errc::task_failed: return "task failed";
-    case errc::mismatch: return "mismatch";
-    case errc::internal: return "internal error";
+    case errc::none:
+      return "no error";
+    case errc::bad_input:
+      return "bad input";
+    case errc::not_found:
+      return "not found";
+    case errc::refused:
+      return "refused";
+    case errc::over_limit:
+      return "over a limit";
+    case errc::timed_out:
+      return "timed out";
+    case errc::cancelled:
+      return "cancelled";
+    case errc::aborted:
+      return "aborted";
+    case errc::disconnected:
+      return "disconnected";
+    case errc::io:
+      return "input/output error";
+    case errc::task_failed:
+      return "task failed";
+    case errc::mismatch:
+      return "mismatch";
+    case errc::internal:
+      return "internal error";
   }
   return "unknown error";
 }

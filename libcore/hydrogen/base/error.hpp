@@ -3,30 +3,31 @@
 // A refused request (bad input) says what is wrong, where, and what to do; a broken invariant ends the process
 // (see `invariant`). Any thread.
 
+#include <tl/expected.hpp>
+
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <tl/expected.hpp>
 #include <vector>
 
 namespace hydrogen {
 
 enum class errc : std::uint8_t {
   none,
-  bad_input,      // a file, flag, config value, argument or message that cannot be used
-  not_found,      // a file, library, node or name that is not there
-  refused,        // understood, and not allowed or not possible (a gang that never fits, a wrong secret)
-  over_limit,     // a budget or a limit was reached; the message names both sizes
-  timed_out,      // a deadline passed; the message names who is missing
-  cancelled,      // the caller, or somebody with the right to, gave it up
-  aborted,        // the gang or the task was ended from outside while this waited
-  disconnected,   // a process or a connection is gone
-  io,             // the operating system refused a read, write, map or spawn
-  task_failed,    // user code threw, exited, crashed or ran out of time
-  mismatch,       // two ranks, builds or types that had to agree do not
-  internal        // a defect of Hydrogen that could be reported instead of ending the process
+  bad_input,     // a file, flag, config value, argument or message that cannot be used
+  not_found,     // a file, library, node or name that is not there
+  refused,       // understood, and not allowed or not possible (a gang that never fits, a wrong secret)
+  over_limit,    // a budget or a limit was reached; the message names both sizes
+  timed_out,     // a deadline passed; the message names who is missing
+  cancelled,     // the caller, or somebody with the right to, gave it up
+  aborted,       // the gang or the task was ended from outside while this waited
+  disconnected,  // a process or a connection is gone
+  io,            // the operating system refused a read, write, map or spawn
+  task_failed,   // user code threw, exited, crashed or ran out of time
+  mismatch,      // two ranks, builds or types that had to agree do not
+  internal       // a defect of Hydrogen that could be reported instead of ending the process
 };
 
 /// The name of a code as users see it, "bad input" for instance.

@@ -1,12 +1,12 @@
 #include <hydrogen/base/hash.hpp>
-
 #include <hydrogen/base/unique_fd.hpp>
 
 #include <fcntl.h>
-#include <memory>
 #include <spdlog/fmt/fmt.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#include <memory>
 
 namespace hydrogen {
 
@@ -35,6 +35,8 @@ expected<hash128> content_hash_of_file(const std::string& path) {
   return hash128{h.high64, h.low64};
 }
 
-std::string to_string(const hash128& x) { return fmt::format("{:016x}{:016x}", x.high, x.low); }
+std::string to_string(const hash128& x) {
+  return fmt::format("{:016x}{:016x}", x.high, x.low);
+}
 
 }  // namespace hydrogen

@@ -13,7 +13,10 @@ struct hash128 {
   std::uint64_t high = 0;
   std::uint64_t low = 0;
   auto operator<=>(const hash128&) const = default;
-  template <class I> friend auto inspect(I& f, hash128& x) { return f(x.high, x.low); }
+  template <class I>
+  friend auto inspect(I& f, hash128& x) {
+    return f(x.high, x.low);
+  }
 };
 
 std::uint64_t hash_bytes(byte_view bytes, std::uint64_t seed = 0);

@@ -1,6 +1,6 @@
+#include <hydrogen/base/error.hpp>
 #include <hydrogen/base/ids.hpp>
 
-#include <hydrogen/base/error.hpp>
 #include <spdlog/fmt/fmt.h>
 #include <sys/random.h>
 
@@ -15,15 +15,27 @@ std::uint64_t random_bits() {
 
 }  // namespace
 
-std::string to_string(const run_id& x) { return fmt::format("{:016x}{:016x}", x.high, x.low); }
-std::string to_string(const term_id& x) { return fmt::format("t{}", x.value); }
-std::string to_string(const boot_id& x) { return fmt::format("{:016x}", x.value); }
+std::string to_string(const run_id& x) {
+  return fmt::format("{:016x}{:016x}", x.high, x.low);
+}
+std::string to_string(const term_id& x) {
+  return fmt::format("t{}", x.value);
+}
+std::string to_string(const boot_id& x) {
+  return fmt::format("{:016x}", x.value);
+}
 std::string to_string(const request_id& x) {
   return fmt::format("{:08x}/j{}/s{}#{}", x.run.high >> 32, x.job, x.stage, x.k);
 }
-std::string to_string(const attempt_id& x) { return fmt::format("{}.{}", to_string(x.term), x.counter); }
+std::string to_string(const attempt_id& x) {
+  return fmt::format("{}.{}", to_string(x.term), x.counter);
+}
 
-run_id make_run_id() { return {random_bits(), random_bits()}; }
-boot_id make_boot_id() { return {random_bits()}; }
+run_id make_run_id() {
+  return {random_bits(), random_bits()};
+}
+boot_id make_boot_id() {
+  return {random_bits()};
+}
 
 }  // namespace hydrogen

@@ -14,14 +14,20 @@ struct run_id {
   std::uint64_t high = 0;
   std::uint64_t low = 0;
   auto operator<=>(const run_id&) const = default;
-  template <class I> friend auto inspect(I& f, run_id& x) { return f(x.high, x.low); }
+  template <class I>
+  friend auto inspect(I& f, run_id& x) {
+    return f(x.high, x.low);
+  }
 };
 
 /// The incarnation of a coordinator; grows by one with every start on the same directory. 0: none yet.
 struct term_id {
   std::uint64_t value = 0;
   auto operator<=>(const term_id&) const = default;
-  template <class I> friend auto inspect(I& f, term_id& x) { return f(x.value); }
+  template <class I>
+  friend auto inspect(I& f, term_id& x) {
+    return f(x.value);
+  }
 };
 
 /// The incarnation of an agent, an executor or a driver: 64 random bits, never 0.
@@ -29,7 +35,10 @@ struct boot_id {
   std::uint64_t value = 0;
   auto operator<=>(const boot_id&) const = default;
   explicit operator bool() const { return value != 0; }
-  template <class I> friend auto inspect(I& f, boot_id& x) { return f(x.value); }
+  template <class I>
+  friend auto inspect(I& f, boot_id& x) {
+    return f(x.value);
+  }
 };
 
 /// A request for slots, numbered by the job (run, job, stage, k), so that a repeat after a reconnection is the same
@@ -40,7 +49,10 @@ struct request_id {
   std::uint32_t stage = 0;
   std::uint32_t k = 0;
   auto operator<=>(const request_id&) const = default;
-  template <class I> friend auto inspect(I& f, request_id& x) { return f(x.run, x.job, x.stage, x.k); }
+  template <class I>
+  friend auto inspect(I& f, request_id& x) {
+    return f(x.run, x.job, x.stage, x.k);
+  }
 };
 
 /// One try of a gang or of a lease: ordered across coordinator crashes because the term leads. {0,0}: none.
@@ -49,7 +61,10 @@ struct attempt_id {
   std::uint64_t counter = 0;
   auto operator<=>(const attempt_id&) const = default;
   explicit operator bool() const { return term.value != 0; }
-  template <class I> friend auto inspect(I& f, attempt_id& x) { return f(x.term, x.counter); }
+  template <class I>
+  friend auto inspect(I& f, attempt_id& x) {
+    return f(x.term, x.counter);
+  }
 };
 
 std::string to_string(const run_id&);      // 32 hexadecimal digits
@@ -72,20 +87,22 @@ constexpr std::uint64_t hash_mix(std::uint64_t seed, std::uint64_t value) {
 
 }  // namespace hydrogen
 
-template <> struct std::hash<hydrogen::run_id> {
+template <>
+struct std::hash<hydrogen::run_id> {
   std::size_t operator()(const hydrogen::run_id& x) const { return hydrogen::hash_mix(x.high, x.low); }
 };
-template <> struct std::hash<hydrogen::boot_id> {
+template <>
+struct std::hash<hydrogen::boot_id> {
   std::size_t operator()(const hydrogen::boot_id& x) const { return x.value; }
 };
-template <> struct std::hash<hydrogen::request_id> {
+template <>
+struct std::hash<hydrogen::request_id> {
   std::size_t operator()(const hydrogen::request_id& x) const {
     auto h = hydrogen::hash_mix(x.run.high, x.run.low);
     return hydrogen::hash_mix(hydrogen::hash_mix(h, std::uint64_t{x.job} << 32 | x.stage), x.k);
   }
 };
-template <> struct std::hash<hydrogen::attempt_id> {
-  std::size_t operator()(const hydrogen::attempt_id& x) const {
-    return hydrogen::hash_mix(x.term.value, x.counter);
-  }
+template <>
+struct std::hash<hydrogen::attempt_id> {
+  std::size_t operator()(const hydrogen::attempt_id& x) const { return hydrogen::hash_mix(x.term.value, x.counter); }
 };

@@ -26,7 +26,8 @@ class memory_sink final : public spdlog::sinks::sink {
   void log(const spdlog::details::log_msg& msg) override {
     if (innermost == nullptr) return;
     const auto level = spdlog::level::to_string_view(msg.level);
-    log_scope::remember(std::string(level.data(), level.size()) + ": " + std::string(msg.payload.data(), msg.payload.size()));
+    log_scope::remember(std::string(level.data(), level.size()) + ": " +
+                        std::string(msg.payload.data(), msg.payload.size()));
   }
   void flush() override {}
   void set_pattern(const std::string&) override {}
@@ -53,9 +54,13 @@ log_scope::log_scope(std::string text, std::size_t keep) : text_(std::move(text)
   innermost = this;
 }
 
-log_scope::~log_scope() { innermost = outer_; }
+log_scope::~log_scope() {
+  innermost = outer_;
+}
 
-std::vector<std::string> log_scope::last_lines() const { return lines_; }
+std::vector<std::string> log_scope::last_lines() const {
+  return lines_;
+}
 
 const std::string& log_scope::text() {
   static const std::string none;

@@ -4,13 +4,14 @@
 // (`spdlog::info("...", ...)`). Any thread.
 
 #include <spdlog/spdlog.h>
+
 #include <string>
 #include <vector>
 
 namespace hydrogen {
 
-/// Sends lines to standard error, `level` and above ("trace" ... "error", "off"). `node` names this process in each line.
-/// Call once at start, and again in a process that learns its name later.
+/// Sends lines to standard error, `level` and above ("trace" ... "error", "off"). `node` names this process in each
+/// line. Call once at start, and again in a process that learns its name later.
 void start_logging(const std::string& node, const std::string& level);
 
 /// While it lives, lines of this thread carry `text` ("job=3 rank=1 attempt=t1.4"), and the last `keep` lines logged

@@ -161,8 +161,6 @@ constexpr key keys[] = {
     {"cluster", "membership_grace",
      [](const toml::node& v, node_config& c) { return take_duration(v, 0s, 1h, c.cluster.membership_grace); }},
     {"storage", "dir", [](const toml::node& v, node_config& c) { return take_text(v, c.storage.dir); }},
-    {"driver", "max_result",
-     [](const toml::node& v, node_config& c) { return take_size(v, mebibyte, c.driver.max_result); }},
     {"log", "level", [](const toml::node& v, node_config& c) { return take_level(v, c.log.level); }},
 };
 

@@ -52,11 +52,6 @@ struct node_config {
     std::string dir = "data/storage";
   } storage;
 
-  /// [driver]
-  struct driver_table {
-    std::uint64_t max_result = std::uint64_t{1} << 30;  // bytes that one action may bring to the driver
-  } driver;
-
   /// [log]
   struct log_table {
     std::string level = "info";  // trace, debug, info, warning, error, off

@@ -2,6 +2,7 @@
 // Owner of a file descriptor.
 
 #include <unistd.h>
+
 #include <utility>
 
 namespace hydrogen {

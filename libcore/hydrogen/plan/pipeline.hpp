@@ -130,7 +130,7 @@ class pipeline {
 
   // ---- actions -----------------------------------------------------------------------------------------------------
 
-  /// All rows, in order. Above the session's limit (`driver.max_result`): a failure with both sizes.
+  /// All rows, in order. Above the session's limit (`--max-result`): a failure with both sizes.
   std::vector<row_type> collect(call_site at = call_site::current()) const {
     return run_rows<row_type, exec::block_sink<row_type>>(label_at("collect", at), ~std::uint64_t{0});
   }

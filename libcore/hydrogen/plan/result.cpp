@@ -35,7 +35,7 @@ void result_reader::add(const data::block& b) {
     throw failure(
         {errc::over_limit,
          "the result has " + std::to_string(bytes_) + " bytes so far, " + std::to_string(limit_) + " is the limit",
-         label_, "raise driver.max_result, or reduce, filter or take before"});
+         label_, "raise --max-result, or reduce, filter or take before"});
   }
 }
 

@@ -30,7 +30,7 @@ class session {
   /// No handle to the outputs kept under `keep_as` is left. Any thread.
   virtual void forget(std::uint64_t keep_as) = 0;
 
-  /// Upper limit of what an action brings to the driver, in bytes (`driver.max_result`).
+  /// Upper limit of what an action brings to the driver, in bytes (`--max-result`).
   virtual std::uint64_t max_result() const = 0;
 };
 

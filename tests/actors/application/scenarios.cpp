@@ -1,7 +1,9 @@
-// The application that end-to-end tests run: one scenario per name, given as the first argument. A scenario checks its own
-// results and throws when they are wrong; the tests check what comes out of it, and what is left behind.
+// The application that end-to-end tests run: one scenario per name, given as the first argument. A scenario checks its
+// own results and throws when they are wrong; the tests check what comes out of it, and what is left behind.
 
 #include <hydrogen/hydrogen.hpp>
+
+#include <unistd.h>
 
 #include <atomic>
 #include <csignal>
@@ -9,7 +11,6 @@
 #include <fstream>
 #include <map>
 #include <string>
-#include <unistd.h>
 
 namespace {
 
@@ -26,11 +27,11 @@ void note(const std::string& file, const std::string& line) {
 }
 
 struct options {
-  std::string notes;        // a file
+  std::string notes;  // a file
   std::int32_t bad_rank = -1;
   std::int32_t steps = 0;
   std::int32_t kill_step = -1;
-  std::int32_t times = 1;   // how many attempts misbehave
+  std::int32_t times = 1;  // how many attempts misbehave
 };
 
 void parallel(hydrogen::context& ctx) {
@@ -56,8 +57,8 @@ void shuffle(hydrogen::context& ctx) {
 
 /// A gang that adds its rank numbers, step by step, with checkpoints; ranks misbehave as the options say.
 std::int64_t train(barrier_context& gang, rows<std::int64_t> input, const options& opt) {
-  const auto misbehaves = static_cast<std::int32_t>(gang.rank()) == opt.bad_rank &&
-                          static_cast<std::int32_t>(gang.attempt()) < opt.times;
+  const auto misbehaves =
+      static_cast<std::int32_t>(gang.rank()) == opt.bad_rank && static_cast<std::int32_t>(gang.attempt()) < opt.times;
   if (!opt.notes.empty()) note(opt.notes, "enter " + std::to_string(gang.rank()) + " " + std::to_string(getpid()));
   std::int64_t rows_seen = 0;
   for (const auto row : input) rows_seen += row;
@@ -86,9 +87,13 @@ void gang(hydrogen::context& ctx) {
   opt.steps = std::stoi(ctx.args().at(3));
   opt.bad_rank = std::stoi(ctx.args().at(4));
   opt.kill_step = std::stoi(ctx.args().at(5));
-  const auto totals = ctx.range(0, 1000, {.partitions = 4}).barrier({.ranks = ranks}).map_partitions(hydrogen::fn<train>, opt).collect();
+  const auto totals = ctx.range(0, 1000, {.partitions = 4})
+                          .barrier({.ranks = ranks})
+                          .map_partitions(hydrogen::fn<train>, opt)
+                          .collect();
   expect(totals.size() == ranks, "one row per rank");
-  for (const auto total : totals) expect(total == expected_total(static_cast<std::int32_t>(ranks), opt.steps), "total " + std::to_string(total));
+  for (const auto total : totals)
+    expect(total == expected_total(static_cast<std::int32_t>(ranks), opt.steps), "total " + std::to_string(total));
 }
 
 /// What a rank does wrong: thrown, exited, crashed, returned early, another size, never arrives.
