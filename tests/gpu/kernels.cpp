@@ -81,6 +81,33 @@ TEST_CASE("a matrix product equals the double-precision one, in every orientatio
   }
 }
 
+TEST_CASE("threads that multiply at once get the bits of one that multiplies alone") {
+  random_source random(5);
+  const std::size_t rows = 3000, columns = 64, classes = 10;
+  const auto x = numbers(rows * columns, random), g = numbers(rows * classes, random);
+  const auto product = [&] {
+    std::vector<float> w(columns * classes, not_a_number);
+    matrix_product(1, const_matrix(x, rows, columns), read_as::transposed, const_matrix(g, rows, classes),
+                   read_as::stored, 0, matrix(w, columns, classes));
+    return w;
+  };
+  const auto alone = product();
+  std::atomic<int> different{0};
+  {
+    std::barrier<> together(4);
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 200; ++i) {
+          together.arrive_and_wait();
+          if (product() != alone) ++different;
+        }
+      });
+    }
+  }
+  CHECK(different == 0);
+}
+
 TEST_CASE("the same product gives the same bits again") {
   random_source random(3);
   const auto a = numbers(359 * 65, random), b = numbers(65 * 10, random);

@@ -4,10 +4,16 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <deque>
 
 namespace hydrogen::actors {
 namespace {
+
+constexpr duration early_task_patience = 500ms;
+constexpr std::size_t most_early_tasks = 256;  // per attempt
+constexpr std::size_t most_over = 256;
 
 struct attempt_entry {
   gang::accept_attempt what;
@@ -40,12 +46,14 @@ class executor_actor : public caf::event_based_actor {
             [this](const rank_joined_mail& mail) { on(mail); },
             [this](const rank_returned_mail& mail) { on(mail); },
             [this](const lane_idle_mail& mail) { on(mail); },
+            [this](const early_tasks_late& mail) { on(mail); },
             [this](const wake_up&) { hung(); },
             [this](const stop_mail&) { stop(); }};
   }
 
   void on_exit() override {
     attempts_.clear();
+    early_.clear();
     options_.to_agent = nullptr;
   }
 
@@ -59,6 +67,9 @@ class executor_actor : public caf::event_based_actor {
     entry.lane = pool_->open(m.slots);
     if (m.kind == gang::request_kind::gang) entry.gate = std::make_shared<gang_gate>(m.ref);
     attempts_.emplace(m.ref, std::move(entry));
+    if (auto early = early_.extract(m.ref)) {
+      for (const auto& mail : early.mapped()) on(std::get<exec::run_task>(mail.message), mail.reply);
+    }
   }
 
   void on(const gang::start_joining& m) {
@@ -84,6 +95,8 @@ class executor_actor : public caf::event_based_actor {
   void on(const gang::stop_attempt& m) {
     const auto at = attempts_.find(m.ref);
     if (at == attempts_.end()) {
+      over_.push_back(m.ref);
+      on(early_tasks_late{m.ref});
       report(gang::attempt_stopped{m.ref});
       return;
     }
@@ -95,8 +108,19 @@ class executor_actor : public caf::event_based_actor {
     pool_->close(entry.lane, m.why, [self, ref = m.ref] { caf::anon_send(self, lane_idle_mail{ref}); });
   }
 
+  void on(const early_tasks_late& mail) {
+    const auto early = early_.extract(mail.ref);
+    if (!early) return;
+    for (const auto& task : early.mapped()) {
+      const auto& what = std::get<exec::run_task>(task.message).what;
+      task.reply(exec::task_refused{what.id, what.request, what.attempt, "the executor does not hold this attempt"});
+    }
+  }
+
   void on(const lane_idle_mail& mail) {
     attempts_.erase(mail.ref);
+    over_.push_back(mail.ref);
+    if (over_.size() > most_over) over_.pop_front();
     report(gang::attempt_stopped{mail.ref});
     if (ending_ && attempts_.empty()) finish();
   }
@@ -106,6 +130,15 @@ class executor_actor : public caf::event_based_actor {
   void on(const exec::run_task& m, const task_reply& reply) {
     const gang::attempt_ref ref{m.what.request, m.what.attempt};
     const auto at = attempts_.find(ref);
+    if (at == attempts_.end() && m.what.request.run == options_.app.run && !is_over(ref) && !ending_) {
+      // The lease is on its way through the agent, the task came straight from the job.
+      auto& early = early_[ref];
+      if (early.empty()) delayed_send(this, early_task_patience, early_tasks_late{ref});
+      if (early.size() < most_early_tasks) {
+        early.push_back({m, reply});
+        return;
+      }
+    }
     if (at == attempts_.end() || at->second.stopping || m.what.request.run != options_.app.run) {
       reply(exec::task_refused{m.what.id, m.what.request, m.what.attempt, "the executor does not hold this attempt"});
       return;
@@ -127,6 +160,11 @@ class executor_actor : public caf::event_based_actor {
   }
 
   void on(const exec::cancel_task& m, const task_reply&) {
+    for (auto& [ref, mails] : early_) {
+      if (std::erase_if(mails,
+                        [&](const task_mail& e) { return std::get<exec::run_task>(e.message).what.id == m.id; }) != 0)
+        return;
+    }
     for (auto& [ref, entry] : attempts_) {
       if (ref.request.run != m.id.run || ref.request.job != m.id.job || ref.request.stage != m.id.stage) continue;
       if (pool_->withdraw(entry.lane, m.id)) {
@@ -193,6 +231,8 @@ class executor_actor : public caf::event_based_actor {
     quit();
   }
 
+  bool is_over(const gang::attempt_ref& ref) const { return std::find(over_.begin(), over_.end(), ref) != over_.end(); }
+
   void report(gang::from_executor message) {
     if (options_.to_agent) options_.to_agent(message);
   }
@@ -201,6 +241,9 @@ class executor_actor : public caf::event_based_actor {
   executor_options options_;
   std::unique_ptr<slot_pool> pool_;
   std::map<gang::attempt_ref, attempt_entry> attempts_;
+  // Tasks whose attempt has not been announced yet; and attempts that are over, the last ones.
+  std::map<gang::attempt_ref, std::vector<task_mail>> early_;
+  std::deque<gang::attempt_ref> over_;
   bool ending_ = false;
 };
 

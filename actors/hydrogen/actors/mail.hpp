@@ -111,6 +111,10 @@ struct rank_joined_mail {
 struct rank_returned_mail {
   gang::attempt_ref ref;
 };
+/// Tasks that came before their attempt was announced have waited long enough.
+struct early_tasks_late {
+  gang::attempt_ref ref;
+};
 /// From the last slot thread that left a lane that was closed.
 struct lane_idle_mail {
   gang::attempt_ref ref;
@@ -147,6 +151,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::attempt_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::task_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::rank_joined_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::rank_returned_mail)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::early_tasks_late)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::lane_idle_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::outcome_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::wake_up)

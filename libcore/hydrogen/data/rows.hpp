@@ -31,7 +31,7 @@ std::span<const T> flat_rows(const block& b) {
 }
 
 /// Calls f(row) for each row of the block: const T& for flat rows, else a decoded T or its view (data::view_of), as an
-/// rvalue. Stops and returns false when f returns false.
+/// rvalue.
 template <class T, class F>
 void for_each_row(const block& b, F&& f) {
   if constexpr (is_flat<T>) {
