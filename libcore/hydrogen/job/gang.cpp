@@ -188,6 +188,16 @@ void core::attempt_over(stage_record& s, const gang::ended& m) {
   const auto burnt = m.burnt && !g.spared;
   auto failure = std::exchange(g.failure, std::nullopt);
   const auto tried = g.tries == 0 ? 0 : g.tries - 1;
+  // What the other ranks saw of a dead executor (a closed link, a rank that is missing) explains less than its own end.
+  const auto second_hand = failure && (failure->cause.code == errc::disconnected ||
+                                       failure->cause.code == errc::timed_out || failure->cause.code == errc::aborted);
+  for (std::uint32_t r = 0; second_hand && r < g.ranks.size(); ++r) {
+    if (g.ranks[r].process == no_index || !processes_[g.ranks[r].process].gone) continue;
+    task_failure first;
+    first.cause = {errc::disconnected, processes_[g.ranks[r].process].end, {}, {}};
+    failure = describe(s, std::move(first), r, tried, g.ranks[r].node);
+    break;
+  }
   if (!failure) {
     task_failure f;
     f.cause = {m.cause == gang::end_cause::lost ? errc::disconnected : errc::aborted,

@@ -216,7 +216,7 @@ std::vector<std::vector<data::block_ref>> core::inputs_of(const stage_record& s,
 
 std::uint32_t core::process_of(const data::process_ref& ref, std::uint32_t node) {
   const auto [at, fresh] = process_by_boot_.try_emplace(ref.boot.value, static_cast<std::uint32_t>(processes_.size()));
-  if (fresh) processes_.push_back({.ref = ref, .node = node, .held = {}});
+  if (fresh) processes_.push_back({.ref = ref, .node = node, .end = {}, .held = {}});
   auto& known = processes_[at->second];
   if (known.ref.endpoint.empty()) known.ref.endpoint = ref.endpoint;
   if (known.node == no_index) known.node = node;
@@ -233,6 +233,7 @@ std::uint32_t core::node_of(const std::string& name) {
 
 void core::executor_lost(std::uint32_t process, const std::string& why) {
   if (std::exchange(processes_[process].gone, true)) return;
+  processes_[process].end = why;
   for (const auto l : std::vector(active_leases_)) {
     if (leases_[l].process == process) end_lease(leases_[l], gang::end_cause::lost);
     if (phase_ != phase::running) return;

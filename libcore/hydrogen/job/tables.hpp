@@ -26,6 +26,7 @@ struct process_record {
   data::process_ref ref;
   std::uint32_t node = no_index;
   bool gone = false;
+  std::string end;  // how it ended, once it is gone
   time_point unreachable_since = never;
   time_point suspect_until{};  // no task is sent there before
   std::vector<place> held;     // whose outputs lie there; may name some that have gone since
