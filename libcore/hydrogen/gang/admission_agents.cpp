@@ -29,7 +29,6 @@ void admission::said(const enlist& m) {
       declare_dead(same->first, "it was started again");
     }
     node = &ledger_.add(m.agent, m.node);
-    lost_nodes_.erase(m.node);
   }
   wakes_.clear({wake_kind::node, {}, {}, m.agent});
   node->lost_at = never;
@@ -39,6 +38,7 @@ void admission::said(const enlist& m) {
     return wake_node(*node);
   }
   if (!node->listed) count_list(*node, m);
+  lost_nodes_.erase(m.node);  // not before its slots count, or a request would look too large in between
   ledger_.set(*node, node->slots, true, true);
   enlisted answer{term_, m.agent, m.list, {}};
   for (const auto& [ref, kind] : node->orphans) answer.disown.push_back(ref);
