@@ -420,6 +420,22 @@ TEST_CASE("without expected nodes never fits is judged after the grace; a lost n
   CHECK(d.last<denied>().request == d.id(1));
 }
 
+TEST_CASE("a node that comes back under a new boot counts as lost until its list is in") {
+  desk d({4, 4}, {});
+  d.wait(11s);
+  d.on(event::agent_lost{{101}});
+  d.wait(2s);  // dead; its slots still count
+  const boot_id again{501};
+  d.agent(enlist{again, "n101", 4, 1, {}, {}, {}});  // follows no term yet: this list does not count
+  CHECK(std::holds_alternative<follow>(d.orders.back()));
+  d.gang(0, 8);
+  CHECK(d.all<denied>().empty());
+  d.agent(enlist{again, "n101", 4, 2, d.machine->term(), {}, {}});
+  d.wait(1s);
+  CHECK(d.all<denied>().empty());
+  CHECK(d.all<granted>().size() == 1);
+}
+
 TEST_CASE("a parallel stage gets one slot at first and more as long as nobody in front needs them") {
   desk d({4});
   d.stage(0, 3);
