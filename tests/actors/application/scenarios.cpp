@@ -70,6 +70,7 @@ std::int64_t train(barrier_context& gang, rows<std::int64_t> input, const option
     total += value;
     if (gang.rank() == 0 && !opt.notes.empty()) note(opt.notes, "step " + std::to_string(step));
     gang.checkpoint(step + 1, total, {.replicated = true});
+    if (gang.rank() == 0 && !opt.notes.empty()) note(opt.notes, "checkpointed " + std::to_string(step + 1));
   }
   return total;
 }
