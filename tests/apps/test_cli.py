@@ -91,6 +91,14 @@ class Applications(Case):
     def test_the_help_of_an_application(self):
         self.assertIn("--samples N", self.good(run("run", "pi", "--", "--help")).out.decode())
 
+    def test_what_no_thread_survives_ends_an_embedded_run_and_names_the_rank(self):
+        for how, words in (("exit", "user code called exit()"), ("crash", "SIGSEGV")):
+            with self.subTest(how):
+                result = run("run", "test_scenarios", "--", "bad_rank", how)
+                self.assertNotEqual(result.code, 0)
+                self.assertIn("rank=1", result.err)
+                self.assertIn(words, result.err)
+
     def test_pi_is_the_same_however_it_runs(self):
         one = self.good(run("run", "pi", "--slots", "1", "--", "--samples", "100000")).out
         self.assertIn(b"pi is about 3.14", one)
