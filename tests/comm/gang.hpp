@@ -1,6 +1,7 @@
 #pragma once
 // A gang inside one test program: ranks are threads, placed in "processes" that each have a rendezvous of their own
-// and, if there is more than one, an acceptor on loopback. Ranks of one process share memory, others are linked by TCP.
+// and, if there is more than one, an acceptor on loopback. Ranks of one process meet in its memory, others in a memory
+// file or over TCP.
 
 #include <hydrogen/comm/acceptor.hpp>
 #include <hydrogen/comm/rendezvous.hpp>
@@ -11,12 +12,22 @@
 
 namespace hydrogen::comm::testing {
 
+/// The process of each rank, and whether processes share memory.
+struct layout : std::vector<int> {
+  layout(std::initializer_list<int> processes) : vector(processes) {}
+  explicit layout(std::vector<int> processes, bool share = true) : vector(std::move(processes)), share_memory(share) {}
+  bool share_memory = true;
+};
+
 struct process {
   boot_id boot = make_boot_id();
   std::unique_ptr<rendezvous> meet;
   std::unique_ptr<acceptor> listener;
 
-  explicit process(const std::optional<secret>& key) : meet(std::make_unique<rendezvous>(key)) {
+  process(const std::optional<secret>& key, bool share) {
+    rendezvous_options options;
+    options.share_memory = share;
+    meet = std::make_unique<rendezvous>(key, options);
     if (!key) return;
     auto l = acceptor::listen("127.0.0.1:0", *key, boot,
                               [m = meet.get()](unique_fd fd, hello h) { m->accepted(std::move(fd), std::move(h)); });
@@ -28,11 +39,11 @@ struct process {
 class gang {
  public:
   /// `placement[r]` is the process of rank r.
-  explicit gang(std::vector<int> placement) : placement_(std::move(placement)) {
+  explicit gang(layout placement) : placement_(std::move(placement)) {
     int count = 0;
     for (int p : placement_) count = std::max(count, p + 1);
     const auto key = count > 1 ? std::optional(secret::random()) : std::nullopt;
-    for (int p = 0; p < count; ++p) processes_.push_back(std::make_unique<process>(key));
+    for (int p = 0; p < count; ++p) processes_.push_back(std::make_unique<process>(key, placement_.share_memory));
     for (std::uint32_t r = 0; r < placement_.size(); ++r) {
       const auto& p = *processes_[placement_[r]];
       members.push_back({r, p.boot, p.listener ? p.listener->endpoint() : "",
@@ -69,25 +80,26 @@ class gang {
   std::vector<std::unique_ptr<abort_word>> aborts;
 
  private:
-  std::vector<int> placement_;
+  layout placement_;
   std::vector<std::unique_ptr<process>> processes_;
 };
 
-/// Every kind of placement for P ranks: all together, all apart, pairs, and interleaved.
-inline std::vector<std::vector<int>> placements(int ranks) {
+/// Every kind of placement for P ranks: all together, all apart, pairs, and interleaved; over memory and over TCP.
+inline std::vector<layout> placements(int ranks) {
   std::vector<int> together(ranks, 0), apart, pairs, mixed;
   for (int r = 0; r < ranks; ++r) {
     apart.push_back(r);
     pairs.push_back(r / 2);
     mixed.push_back(r % 2);
   }
-  if (ranks == 1) return {together};
-  if (ranks == 2) return {together, apart};
-  return {together, apart, pairs, mixed};
+  std::vector<layout> all{layout(together)};
+  if (ranks > 1) all.insert(all.end(), {layout(apart), layout(apart, false)});
+  if (ranks > 2) all.insert(all.end(), {layout(pairs), layout(pairs, false), layout(mixed), layout(mixed, false)});
+  return all;
 }
 
-inline std::string text_of(const std::vector<int>& placement) {
-  std::string out = "placement";
+inline std::string text_of(const layout& placement) {
+  std::string out = placement.share_memory ? "placement" : "placement over TCP";
   for (int p : placement) out.append(" ").append(std::to_string(p));
   return out;
 }

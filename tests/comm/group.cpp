@@ -182,7 +182,7 @@ TEST_CASE("all_reduce has the bits of a sequential tree for every placement") {
 }
 
 TEST_CASE("large all_reduce over TCP: many pieces per owner") {
-  gang team({0, 1, 1});
+  gang team(testing::layout({0, 1, 1}, false));
   const auto results = team.run([&](group& g) {
     return check_reduce<float>(g, {operation::all_reduce, 1'000'001, reduction::sum, 0, 0}, 5);
   });

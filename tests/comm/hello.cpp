@@ -25,7 +25,7 @@ TEST_CASE("a hello above the limit is refused before it is sent") {
 TEST_CASE("a hello with an unknown purpose, cut short, or damaged is an error") {
   auto bytes = encode_hello({link_purpose::gang, {1}, {2}, "who", "where", {}}).value();
   for (std::size_t n = 0; n < bytes.size(); ++n) CHECK_FALSE(decode_hello({bytes.data(), n}));
-  bytes[0] = std::byte{3};
+  bytes[0] = std::byte{4};
   CHECK(decode_hello(bytes).error().code == errc::bad_input);
   random_source random(11);
   for (int i = 0; i < 2000; ++i) {

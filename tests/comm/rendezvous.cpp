@@ -41,7 +41,7 @@ bool is_closed(const unique_fd& fd) {
 
 TEST_CASE("a join without all ranks names the missing ones") {
   struct one {
-    std::vector<int> placement;
+    testing::layout placement;
     std::uint32_t missing;
     std::vector<expected<void>> results;
     bool late_joined = false;
@@ -66,7 +66,7 @@ TEST_CASE("a join without all ranks names the missing ones") {
       }
       for (auto& t : threads) t.join();
       // Who comes after the others have given up fails too.
-      x.late_joined = team.join(x.missing, 10s).has_value();
+      x.late_joined = team.join(x.missing, 2s).has_value();
     });
   }
   for (auto& t : gangs) t.join();
@@ -144,13 +144,15 @@ TEST_CASE("attempts follow each other, and an old or used one is refused") {
 }
 
 TEST_CASE("a process that is gone is named by who dials it") {
-  gang team({0, 1});
-  team.process_of(0).listener.reset();
-  const auto g = team.join(1, 10s);
-  REQUIRE_FALSE(g);
-  INFO(g.error().message());
-  CHECK(g.error().code == errc::disconnected);
-  CHECK(says(g.error(), "rank 0 on node n0 cannot be reached"));
+  for (const bool share : {true, false}) {
+    gang team(testing::layout({0, 1}, share));
+    team.process_of(0).listener.reset();
+    const auto g = team.join(1, 10s);
+    REQUIRE_FALSE(g);
+    INFO(g.error().message());
+    CHECK(g.error().code == errc::disconnected);
+    CHECK(says(g.error(), "rank 0 on node n0 cannot be reached"));
+  }
 }
 
 TEST_CASE("tables that make no sense are refused") {
@@ -217,7 +219,7 @@ TEST_CASE("parked sockets: strays are closed and counted, and their number is bo
 }
 
 TEST_CASE("a socket of another incarnation does not stand for a rank") {
-  gang team({0, 1});
+  gang team(testing::layout({0, 1}, false));
   auto [near, far] = sockets();
   team.process_of(0).meet->accepted(std::move(near), hello_for(team.token, 1, 0, boot_id{99}));
   const auto g = team.join(0, 200ms);

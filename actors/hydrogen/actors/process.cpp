@@ -70,6 +70,7 @@ expected<std::unique_ptr<process>> process::start(process_options options) {
       [p = self.get()](unique_fd fd, comm::hello peer) {
         switch (peer.purpose) {
           case comm::link_purpose::gang:
+          case comm::link_purpose::memory:
             p->rendezvous_->accepted(std::move(fd), std::move(peer));
             return;
           case comm::link_purpose::block:

@@ -37,7 +37,14 @@ abort_word::registration::~registration() {
   owner_.callbacks_.erase(key_);
 }
 
-bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected_value, time_point deadline) {
+namespace {
+int flag_of(futex_reach reach) {
+  return reach == futex_reach::process ? FUTEX_PRIVATE_FLAG : 0;
+}
+}  // namespace
+
+bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected_value, time_point deadline,
+                futex_reach reach) {
   timespec at{};
   const timespec* limit = nullptr;
   if (deadline != never) {
@@ -47,14 +54,14 @@ bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected_value, 
     limit = &at;
   }
   // BITSET takes an absolute time of the monotonic clock, the one behind steady_clock.
-  const long rc = syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG,
+  const long rc = syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_BITSET | flag_of(reach),
                           expected_value, limit, nullptr, FUTEX_BITSET_MATCH_ANY);
   return rc == 0 || errno != ETIMEDOUT;
 }
 
-void futex_wake_all(std::atomic<std::uint32_t>& word) {
-  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, nullptr,
-          nullptr, 0);
+void futex_wake_all(std::atomic<std::uint32_t>& word, futex_reach reach) {
+  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE | flag_of(reach), INT_MAX, nullptr, nullptr,
+          0);
 }
 
 }  // namespace hydrogen

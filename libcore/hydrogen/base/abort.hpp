@@ -55,9 +55,13 @@ class abort_word::registration {
   std::uint64_t key_;
 };
 
+/// Who may sleep on a futex word: threads of this process, or of any process that has mapped its memory.
+enum class futex_reach : std::uint8_t { process, host };
+
 /// Sleeps while `word == expected_value`, until woken or the deadline. Load the value *before* testing the predicate:
 /// reading it again afterwards loses wake-ups. Returns false at the deadline. Spurious returns are possible.
-bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected_value, time_point deadline);
-void futex_wake_all(std::atomic<std::uint32_t>& word);
+bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected_value, time_point deadline,
+                futex_reach = futex_reach::process);
+void futex_wake_all(std::atomic<std::uint32_t>& word, futex_reach = futex_reach::process);
 
 }  // namespace hydrogen

@@ -33,6 +33,9 @@ expected<std::unique_ptr<acceptor>> acceptor::listen(const std::string& address,
                                                      accept_handler handler, acceptor_options options) {
   const auto at = parse_endpoint(address);
   if (!at) return unexpected(at.error());
+  if (at->bytes.ss_family == AF_UNIX) {
+    return fail(errc::bad_input, "a process listens at an address and a port", address, "use 127.0.0.1:0");
+  }
   if (!at->is_loopback()) {
     return fail(errc::refused, "listening outside loopback needs encryption, which is not there yet", address,
                 "use an address like 127.0.0.1:" + std::to_string(at->port()));
@@ -51,16 +54,23 @@ expected<std::unique_ptr<acceptor>> acceptor::listen(const std::string& address,
     return fail_errno("listen", address);
   }
   auto endpoint = to_string(local_address(fd.get()));
+  const auto host_at = parse_endpoint(host_endpoint(endpoint));
+  if (!host_at) return unexpected(host_at.error());
+  unique_fd host_fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!host_fd || bind(host_fd.get(), host_at->get(), host_at->size) != 0 || ::listen(host_fd.get(), SOMAXCONN) != 0) {
+    return fail_errno("listen", host_endpoint(endpoint));
+  }
   std::unique_ptr<acceptor> made(
-      new acceptor(std::move(fd), std::move(endpoint), key, self, std::move(handler), options));
+      new acceptor(std::move(fd), std::move(host_fd), std::move(endpoint), key, self, std::move(handler), options));
   if (!made->stop_) return fail(errc::io, "no file descriptor is left", address, "raise the limit: ulimit -n");
   made->thread_ = std::thread([a = made.get()] { a->run(); });
   return made;
 }
 
-acceptor::acceptor(unique_fd listener, std::string endpoint, const secret& key, boot_id self, accept_handler handler,
-                   acceptor_options options)
+acceptor::acceptor(unique_fd listener, unique_fd host_listener, std::string endpoint, const secret& key, boot_id self,
+                   accept_handler handler, acceptor_options options)
     : listener_(std::move(listener)),
+      host_listener_(std::move(host_listener)),
       endpoint_(std::move(endpoint)),
       key_(key),
       self_(self),
@@ -93,7 +103,9 @@ void acceptor::run() {
 
     set.clear();
     set.push_back({stop_.get(), POLLIN, 0});
-    set.push_back({may_take ? listener_.get() : -1, POLLIN, 0});
+    for (const auto& listener : {&listener_, &host_listener_}) {
+      set.push_back({may_take ? listener->get() : -1, POLLIN, 0});
+    }
     for (const auto& p : pending_) set.push_back({p->fd.get(), POLLIN, 0});
     const poll_timeout left(wake);
     const int n = ppoll(set.data(), set.size(), left.get(), nullptr);
@@ -103,17 +115,18 @@ void acceptor::run() {
     }
     if (set[0].revents != 0) return;
     for (std::size_t i = 0; i < pending_.size(); ++i) {
-      if (set[i + 2].revents != 0 && advance(*pending_[i]) == step::done) pending_[i].reset();
+      if (set[i + 3].revents != 0 && advance(*pending_[i]) == step::done) pending_[i].reset();
     }
     std::erase(pending_, nullptr);
-    if (set[1].revents != 0) take_new();
+    if (set[1].revents != 0) take_new(listener_.get());
+    if (set[2].revents != 0) take_new(host_listener_.get());
   }
 }
 
-void acceptor::take_new() {
+void acceptor::take_new(int listener) {
   // As many as there are places; then each newcomer needs its own look at who has waited longest.
   do {
-    unique_fd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    unique_fd fd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!fd) {
       if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
       // Out of descriptors or memory: the listener stays readable, so polling it would spin.
@@ -126,7 +139,7 @@ void acceptor::take_new() {
       pending_.erase(pending_.begin());
     }
     const int on = 1;
-    setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (listener == listener_.get()) setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     auto p = std::make_unique<pending>();
     p->peer = to_string(remote_address(fd.get()));
     p->fd = std::move(fd);

@@ -1,8 +1,9 @@
 #pragma once
-// The one TCP listener of a process. A thread of its own accepts, checks the proof of the secret (handshake.hpp) and
-// hands proven sockets over. Strangers cost little: a bounded number of sockets wait at a time, each with a buffer of
-// fixed size and a deadline; what they announce is never allocated; when all places are taken, the one that has waited
-// longest makes room, so that silent or dripping connections keep nobody out.
+// The one listener of a process: at a TCP address, and at the unix socket of this host that belongs to it
+// (`host_endpoint`), over which descriptors can be handed. A thread of its own accepts, checks the proof of the secret
+// (handshake.hpp) and hands proven sockets over. Strangers cost little: a bounded number of sockets wait at a time,
+// each with a buffer of fixed size and a deadline; what they announce is never allocated; when all places are taken,
+// the one that has waited longest makes room, so that silent or dripping connections keep nobody out.
 //
 // Only loopback addresses: the proof is made once, and nothing is encrypted afterwards.
 
@@ -30,8 +31,8 @@ struct acceptor_options {
 
 class acceptor {
  public:
-  /// Gets the socket (non-blocking, TCP_NODELAY) and what the peer said. Runs on the acceptor's thread: it must not
-  /// block, throw, or destroy the acceptor.
+  /// Gets the socket (non-blocking; TCP_NODELAY, or a unix socket) and what the peer said. Runs on the acceptor's
+  /// thread: it must not block, throw, or destroy the acceptor.
   using accept_handler = std::function<void(unique_fd, hello)>;
 
   /// Listens on `address`, "127.0.0.1:0" for a port that the system chooses. `self` is this process: hellos for others
@@ -54,16 +55,17 @@ class acceptor {
   struct pending;
   enum class step { wait, done };
 
-  acceptor(unique_fd listener, std::string endpoint, const secret& key, boot_id self, accept_handler handler,
-           acceptor_options options);
+  acceptor(unique_fd listener, unique_fd host_listener, std::string endpoint, const secret& key, boot_id self,
+           accept_handler handler, acceptor_options options);
   void run();
-  void take_new();
+  void take_new(int listener);
   step advance(pending& p);
   step read_first(pending& p);
   step read_proof(pending& p);
   step refuse(pending& p, const std::string& why, bool warn = false);
 
   unique_fd listener_;
+  unique_fd host_listener_;
   std::string endpoint_;
   secret key_;
   boot_id self_;

@@ -34,6 +34,21 @@ inline time_point deadline_after(duration timeout) {
   return now() + std::clamp<duration>(timeout, 0ns, 10000h);
 }
 
+/// The deadline of one call. The clock is read when a rank first has to sleep: most calls do not come to that.
+class call_deadline {
+ public:
+  explicit call_deadline(duration timeout) : timeout_(timeout) {}
+  duration timeout() const { return timeout_; }
+  time_point at() {
+    if (at_ == never) at_ = deadline_after(timeout_);
+    return at_;
+  }
+
+ private:
+  duration timeout_;
+  time_point at_ = never;
+};
+
 enum class operation : std::uint8_t { join, barrier, all_reduce, all_gather, broadcast };
 
 struct call_plan {

@@ -25,10 +25,11 @@ class attempt {
   expected<void> connect() {
     auto address = parse_endpoint(endpoint_);
     if (!address) return unexpected(std::move(address.error()));
-    fd_.reset(socket(address->bytes.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP));
+    fd_.reset(socket(address->bytes.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd_) return fail_errno("socket", endpoint_);
+    const bool tcp = address->bytes.ss_family != AF_UNIX;
     const int on = 1;
-    setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (tcp) setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (::connect(fd_.get(), address->get(), address->size) != 0) {
       if (errno != EINPROGRESS && errno != EINTR) return unreachable(errno);
       if (auto ready = wait(POLLOUT, "connecting"); !ready) return ready;
@@ -38,7 +39,8 @@ class attempt {
       if (code != 0) return unreachable(code);
     }
     // Two dialling ends of one free port can meet themselves on the same host.
-    if (to_string(local_address(fd_.get())) == to_string(remote_address(fd_.get()))) return unreachable(ECONNREFUSED);
+    if (tcp && to_string(local_address(fd_.get())) == to_string(remote_address(fd_.get())))
+      return unreachable(ECONNREFUSED);
     return {};
   }
 

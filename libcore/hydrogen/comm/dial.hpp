@@ -21,7 +21,8 @@
 
 namespace hydrogen::comm {
 
-/// A proven TCP socket: non-blocking, TCP_NODELAY, close-on-exec. `mine.to` 0 takes whoever listens.
+/// A proven socket: non-blocking, close-on-exec, with TCP_NODELAY unless it is one of this host. `mine.to` 0 takes
+/// whoever listens.
 expected<unique_fd> dial(const std::string& endpoint, const secret& key, const hello& mine, time_point deadline,
                          abort_word* abort = nullptr);
 

@@ -2,12 +2,17 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/un.h>
 
 #include <charconv>
+#include <cstddef>
 #include <cstring>
+#include <string_view>
 
 namespace hydrogen::comm {
 namespace {
+
+constexpr std::string_view unix_prefix = "unix:";
 
 template <class T>
 T as(const socket_address& a) {
@@ -32,6 +37,7 @@ unexpected bad(const std::string& text) {
 }  // namespace
 
 bool socket_address::is_loopback() const {
+  if (bytes.ss_family == AF_UNIX) return true;
   if (bytes.ss_family == AF_INET) return (ntohl(as<sockaddr_in>(*this).sin_addr.s_addr) >> 24) == 127;
   if (bytes.ss_family == AF_INET6) {
     const auto in = as<sockaddr_in6>(*this);
@@ -46,7 +52,22 @@ std::uint16_t socket_address::port() const {
   return 0;
 }
 
+std::string host_endpoint(const std::string& endpoint) {
+  return std::string(unix_prefix) + "hydrogen/" + endpoint;
+}
+
 expected<socket_address> parse_endpoint(const std::string& text) {
+  if (text.starts_with(unix_prefix)) {
+    sockaddr_un in{};
+    in.sun_family = AF_UNIX;
+    const auto name = std::string_view(text).substr(unix_prefix.size());
+    if (name.empty() || name.size() >= sizeof in.sun_path) return bad(text);
+    // A leading zero makes it abstract.
+    std::memcpy(in.sun_path + 1, name.data(), name.size());
+    auto address = from(in);
+    address.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    return address;
+  }
   const auto colon = text.rfind(':');
   if (colon == std::string::npos) return bad(text);
   std::uint16_t port = 0;
@@ -71,6 +92,11 @@ expected<socket_address> parse_endpoint(const std::string& text) {
 }
 
 std::string to_string(const socket_address& address) {
+  if (address.bytes.ss_family == AF_UNIX) {
+    constexpr auto before = offsetof(sockaddr_un, sun_path) + 1;
+    const auto in = as<sockaddr_un>(address);
+    return address.size <= before ? "unix" : std::string(unix_prefix).append(in.sun_path + 1, address.size - before);
+  }
   char host[INET6_ADDRSTRLEN] = "?";
   if (address.bytes.ss_family == AF_INET) {
     const auto in = as<sockaddr_in>(address);

@@ -1,6 +1,7 @@
 #pragma once
 // Addresses as people write them: "127.0.0.1:4711", "[::1]:4711", "localhost:4711". Host names are not looked up: a
-// look-up blocks without a deadline. Any thread.
+// look-up blocks without a deadline. "unix:NAME" is a socket of this host (in the abstract name space, so that it needs
+// no file and is gone with its listener). Any thread.
 
 #include <hydrogen/base/error.hpp>
 
@@ -22,6 +23,9 @@ struct socket_address {
 /// errc::bad_input when it is not an address and a port.
 expected<socket_address> parse_endpoint(const std::string& text);
 std::string to_string(const socket_address& address);
+
+/// Where the process that listens at `endpoint` is reached from the same host, descriptors included.
+std::string host_endpoint(const std::string& endpoint);
 
 /// Of a socket's own side or of the other side; an empty address (size 0) when there is none.
 socket_address local_address(int fd);

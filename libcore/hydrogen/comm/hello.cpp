@@ -10,6 +10,8 @@ std::string_view to_string(link_purpose purpose) {
       return "gang link";
     case link_purpose::block:
       return "block link";
+    case link_purpose::memory:
+      return "shared memory";
   }
   return "unknown purpose";
 }
@@ -26,7 +28,7 @@ expected<byte_buffer> encode_hello(const hello& h) {
 
 expected<hello> decode_hello(byte_view bytes) {
   auto h = decode<hello>(bytes, "hello");
-  if (h && h->purpose > link_purpose::block) {
+  if (h && h->purpose > link_purpose::memory) {
     return fail(errc::bad_input, "a hello with the unknown purpose " + std::to_string(static_cast<int>(h->purpose)));
   }
   return h;

@@ -18,7 +18,7 @@ inline constexpr std::uint32_t protocol_version = 1;
 /// A hello that is longer when encoded is refused on both sides.
 inline constexpr std::size_t max_hello_size = 4096;
 
-enum class link_purpose : std::uint8_t { control, gang, block };
+enum class link_purpose : std::uint8_t { control, gang, block, memory };
 std::string_view to_string(link_purpose purpose);
 
 struct hello {

@@ -2,6 +2,7 @@
 #include <hydrogen/comm/collective/linked.hpp>
 #include <hydrogen/comm/collective/shared.hpp>
 #include <hydrogen/comm/dial.hpp>
+#include <hydrogen/comm/endpoint.hpp>
 #include <hydrogen/comm/inproc/link.hpp>
 #include <hydrogen/comm/rendezvous.hpp>
 #include <hydrogen/comm/tcp/link.hpp>
@@ -19,6 +20,11 @@ std::string_view host_of(const gang_member& m) {
   return std::string_view(m.endpoint).substr(0, std::min(m.endpoint.rfind(':'), m.endpoint.size()));
 }
 
+bool on_this_host(const gang_member& m) {
+  const auto address = parse_endpoint(m.endpoint);
+  return address && address->is_loopback();
+}
+
 bool same_process(const gang_member& a, const gang_member& b) {
   return a.endpoint == b.endpoint || (a.executor && a.executor == b.executor);
 }
@@ -27,6 +33,15 @@ std::string name_of(const gang_member& m) {
   std::string text = "rank " + std::to_string(m.rank);
   if (!m.node.empty()) text += " on node " + m.node;
   return text;
+}
+
+/// The area of a gang did not come: of the ranks, only those of rank 0's process are known to be missing.
+error missing_without_area(std::uint32_t rank, std::span<const gang_member> members, duration waited) {
+  std::vector<rank_report> reports{{rank, true, {}}};
+  for (const auto& m : members) {
+    if (same_process(m, members[0])) reports.push_back({m.rank, false, {}});
+  }
+  return missing_error("join", waited, reports);
 }
 
 /// Sent as soon as a link is there, so that a join that fails can tell who came.
@@ -61,7 +76,7 @@ struct rendezvous::meeting {
   std::set<std::uint32_t> gave_up;  // their joins failed: whoever dials them is to know at once
   std::size_t done = 0;             // ranks of this process that need nothing more from the meeting
   std::size_t local = 0;
-  std::shared_ptr<inproc::area> area;
+  std::shared_ptr<comm::area> in_process;
   std::map<pair, std::shared_ptr<inproc::channel>> channels;
   bool closed = false;
   std::atomic<std::uint32_t> signal{0};  // futex: a socket has come, an abort, the end
@@ -78,8 +93,26 @@ struct rendezvous::meeting {
 };
 
 rendezvous::rendezvous(std::optional<secret> key, rendezvous_options options)
-    : key_(std::move(key)), options_(options), counters_(std::make_shared<link_counters>()) {}
+    : key_(std::move(key)), options_(options), counters_(std::make_shared<link_counters>()) {
+  if (!key_) return;
+  neighbours_ =
+      std::make_unique<shm::neighbours>(*key_, options_.share_memory, [this](boot_id who) { process_lost(who); });
+}
 rendezvous::~rendezvous() = default;
+
+void rendezvous::process_lost(boot_id who) {
+  std::vector<std::pair<std::shared_ptr<area>, std::uint32_t>> ranks;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& a : areas_) {
+      const auto where = a.where.lock();
+      for (std::uint32_t r = 0; where && r < a.processes.size(); ++r) {
+        if (a.processes[r] == who) ranks.emplace_back(where, r);
+      }
+    }
+  }
+  for (const auto& [where, rank] : ranks) where->lost(rank);
+}
 
 rendezvous::seen& rendezvous::history(const request_id& gang) {
   const auto [at, is_new] = history_.try_emplace(gang);
@@ -123,6 +156,7 @@ void rendezvous::expire(time_point at) {
 }
 
 void rendezvous::accepted(unique_fd socket, hello from) {
+  if (from.purpose == link_purpose::memory && neighbours_) return neighbours_->accepted(std::move(socket), from);
   const auto to = decode<link_token>(from.token, "token of a gang link");
   if (!to || from.purpose != link_purpose::gang || !to->token.attempt || to->from == to->to) {
     ++counters_->refused;
@@ -205,10 +239,10 @@ expected<std::shared_ptr<rendezvous::meeting>> rendezvous::enter(const gang_toke
   }
   m->local = local;
   if (local == size) {
-    if (!m->area) m->area = std::make_shared<inproc::area>(static_cast<std::uint32_t>(size));
-    if (m->area->size() != size) {
+    if (!m->in_process) m->in_process = std::make_shared<area>(static_cast<std::uint32_t>(size));
+    if (m->in_process->size() != size) {
       return fail(errc::mismatch,
-                  "the ranks were told different sizes of the gang: " + std::to_string(m->area->size()) + " and " +
+                  "the ranks were told different sizes of the gang: " + std::to_string(m->in_process->size()) + " and " +
                       std::to_string(size),
                   where);
     }
@@ -256,18 +290,68 @@ expected<std::unique_ptr<group>> rendezvous::join(const gang_token& token, std::
   if (!m) return unexpected(std::move(m.error()));
   auto& meet = **m;
   const auto size = static_cast<std::uint32_t>(members.size());
-  if (local_count != size) return join_linked(token, rank, members, local, meet, abort, deadline);
+  if (local_count == size) {
+    auto in_process = meet.in_process;
+    leave(token, meet);
+    if (size == 1) return std::make_unique<group>(0, 1, nullptr);
+    return join_area(std::move(in_process), token, rank, members, abort, deadline);
+  }
+  if (std::all_of(members.begin(), members.end(), [&](const auto& m) { return on_this_host(m); })) {
+    const auto began = now();
+    auto on_host = meet_on_host(token, rank, members, abort, deadline);
+    if (!on_host) {
+      leave(token, meet);
+      auto why = std::move(on_host.error());
+      if (why.code == errc::timed_out) why = missing_without_area(rank, members, now() - began);
+      if (why.where.empty() && !abort.is_set()) why.where = where;
+      return unexpected(std::move(why));
+    }
+    if (*on_host) {
+      leave(token, meet);
+      return join_area(std::move(*on_host), token, rank, members, abort, deadline);
+    }
+  }
+  return join_linked(token, rank, members, local, meet, abort, deadline);
+}
 
-  auto area = meet.area;
-  leave(token, meet);
-  if (size == 1) return std::make_unique<group>(0, 1, nullptr);
+expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token, std::uint32_t rank,
+                                                         std::span<const gang_member> members, abort_word& abort,
+                                                         time_point deadline) {
+  const auto& leader = members[0];
+  expected<std::shared_ptr<area>> found;
+  if (same_process(leader, members[rank])) {
+    const auto mine = neighbours_->own();
+    if (!mine) return std::shared_ptr<area>();
+    found = mine->publish(token, static_cast<std::uint32_t>(members.size()));
+  } else {
+    auto there = neighbours_->attach(leader.endpoint, leader.executor, members[rank].executor, abort, deadline);
+    if (!there) {
+      auto why = std::move(there.error());
+      if (!abort.is_set()) why.what = name_of(leader) + " cannot be reached: " + why.what;
+      return unexpected(std::move(why));
+    }
+    if (!*there) return std::shared_ptr<area>();
+    found = (*there)->find(token, static_cast<std::uint32_t>(members.size()), abort, deadline);
+  }
+  if (!found) return found;
+  shared_area mine{*found, {}};
+  for (const auto& m : members) mine.processes.push_back(m.executor);
+  std::lock_guard lock(mutex_);
+  std::erase_if(areas_, [](const auto& a) { return a.where.expired(); });
+  areas_.push_back(std::move(mine));
+  return found;
+}
+
+expected<std::unique_ptr<group>> rendezvous::join_area(std::shared_ptr<area> where, const gang_token& token,
+                                                       std::uint32_t rank, std::span<const gang_member> members,
+                                                       abort_word& abort, time_point deadline) {
   const auto plan = join_plan(hash_bytes(encode(std::vector<gang_member>(members.begin(), members.end()))));
-  auto engine = std::make_unique<shared_engine>(std::move(area), rank, abort);
+  auto engine = std::make_unique<shared_engine>(std::move(where), rank, abort);
   if (auto ok = engine->join(plan, deadline - now()); !ok) {
-    if (ok.error().where.empty() && !abort.is_set()) ok.error().where = where;
+    if (ok.error().where.empty() && !abort.is_set()) ok.error().where = "gang " + to_string(token);
     return unexpected(std::move(ok.error()));
   }
-  return std::make_unique<group>(rank, size, std::move(engine));
+  return std::make_unique<group>(rank, static_cast<std::uint32_t>(members.size()), std::move(engine));
 }
 
 expected<std::unique_ptr<link>> rendezvous::dial_rank(const gang_token& token, const gang_member& self,

@@ -2,11 +2,12 @@
 // Where the ranks of a gang attempt meet and get their links: one per process; in-process executors of one embedded
 // cluster share one.
 //
-// Ranks of one process find each other in memory. Between processes rank i dials the ranks below it; a socket that
-// arrives before its rank is parked, for a bounded time and in bounded number. `join` returns when all ranks of the
-// attempt have joined, or fails naming the missing ones. What carries an older token than the newest one seen for its
-// gang, or one that has been forgotten, is closed and counted. `accepted`, `join` and `forget` may be called by any
-// thread; `join` blocks.
+// Ranks of one process find each other in memory. When all ranks are on this host, they meet in an area that the
+// process of rank 0 makes in its shared memory. Otherwise, or when that process shares none, rank i dials the ranks
+// below it; a socket that arrives before its rank is parked, for a bounded time and in bounded number. `join` returns
+// when all ranks of the attempt have joined, or fails naming the missing ones. What carries an older token than the
+// newest one seen for its gang, or one that has been forgotten, is closed and counted. `accepted`, `join` and `forget`
+// may be called by any thread; `join` blocks.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/base/unique_fd.hpp>
@@ -14,6 +15,7 @@
 #include <hydrogen/comm/hello.hpp>
 #include <hydrogen/comm/mesh.hpp>
 #include <hydrogen/comm/secret.hpp>
+#include <hydrogen/comm/shm/neighbours.hpp>
 #include <hydrogen/comm/token.hpp>
 
 #include <deque>
@@ -28,6 +30,7 @@ namespace hydrogen::comm {
 struct rendezvous_options {
   std::size_t max_parked = 256;  // sockets whose rank has not come; the oldest makes room
   duration park_time = 30s;      // then a parked socket is closed, when the next one comes
+  bool share_memory = true;      // with the processes of this host; without it gangs led by this process use TCP
 };
 
 class rendezvous {
@@ -37,7 +40,8 @@ class rendezvous {
   ~rendezvous();
   rendezvous(const rendezvous&) = delete;
 
-  /// A proven socket of purpose gang, from the acceptor; its token is an encoded `link_token`. Does not block.
+  /// A proven socket of purpose gang (its token is an encoded `link_token`) or memory, from the acceptor. Does not
+  /// block.
   void accepted(unique_fd socket, hello from);
 
   /// For the slot thread of `rank`. `members` is the whole table, by rank, the same for all. `abort` must outlive the
@@ -67,6 +71,12 @@ class rendezvous {
 
   expected<std::shared_ptr<meeting>> enter(const gang_token&, std::uint32_t rank, std::size_t size, std::size_t local);
   void leave(const gang_token&, meeting&);
+  /// The area on this host; null when the process of rank 0 shares no memory.
+  expected<std::shared_ptr<area>> meet_on_host(const gang_token&, std::uint32_t rank, std::span<const gang_member>,
+                                               abort_word&, time_point deadline);
+  expected<std::unique_ptr<group>> join_area(std::shared_ptr<area>, const gang_token&, std::uint32_t rank,
+                                             std::span<const gang_member>, abort_word&, time_point deadline);
+  void process_lost(boot_id);
   expected<std::unique_ptr<group>> join_linked(const gang_token&, std::uint32_t rank, std::span<const gang_member>,
                                                const std::vector<bool>& local, meeting&, abort_word&,
                                                time_point deadline);
@@ -86,6 +96,12 @@ class rendezvous {
   std::map<gang_token, std::shared_ptr<meeting>> meetings_;
   std::map<request_id, seen> history_;
   std::deque<request_id> history_order_;  // the oldest gang is forgotten wholly when there are too many
+  struct shared_area {
+    std::weak_ptr<area> where;
+    std::vector<boot_id> processes;  // by rank
+  };
+  std::vector<shared_area> areas_;               // on this host, to be told of deaths
+  std::unique_ptr<shm::neighbours> neighbours_;  // last: its thread calls process_lost
 };
 
 }  // namespace hydrogen::comm

@@ -1,0 +1,356 @@
+#include <hydrogen/comm/area.hpp>
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+namespace hydrogen::comm {
+namespace {
+
+constexpr std::align_val_t page{4096};
+constexpr std::uint64_t area_magic = 0x6165726148594447;  // also the version of the layout
+
+// Where copying and everyone reading everyone's slot costs as much as a second barrier: the barrier's cost grows with
+// the number of ranks, the reading with its square.
+std::size_t slot_size_for(std::size_t ranks) {
+  return std::clamp<std::size_t>(std::min(1024 * ranks, 65536 / ranks), 1024, 8192) / 64 * 64;
+}
+
+// Two pieces of every rank of a small gang stay in the second-level cache; a large gang shares 48 MiB.
+std::size_t stage_size_for(std::size_t ranks) {
+  return std::clamp<std::size_t>((std::size_t{16} << 20) / ranks, 4096, 128 << 10) / 4096 * 4096;
+}
+
+std::size_t round_up(std::size_t n, std::size_t to) {
+  return (n + to - 1) / to * to;
+}
+
+}  // namespace
+
+/// A call as it lies in the area: its own copy of the file name, since static memory of one process is nothing in
+/// another. `data` means something in one process only.
+struct area::publication {
+  operation what;
+  element kind;
+  reduction how;
+  std::uint32_t root;
+  std::uint32_t line;
+  std::uint64_t count;
+  std::uint64_t hash;
+  std::uint64_t size;
+  const std::byte* data;
+  char file[64];
+
+  void set(const call_plan& plan, byte_view bytes) {
+    size = bytes.size();
+    data = bytes.data();
+    if (hash == plan.hash) return;  // the usual loop: the same call as the time before the last
+    what = plan.what;
+    kind = plan.kind;
+    how = plan.how;
+    root = plan.root;
+    line = plan.line;
+    count = plan.count;
+    hash = plan.hash;
+    const auto length = std::min(std::strlen(plan.file), sizeof file - 1);
+    std::memcpy(file, plan.file, length);
+    file[length] = 0;
+  }
+  std::string text() const {
+    char name[sizeof file];
+    std::memcpy(name, file, sizeof file);
+    name[sizeof file - 1] = 0;
+    call_plan plan;
+    plan.what = what;
+    plan.kind = kind;
+    plan.how = how;
+    plan.root = root;
+    plan.count = count;
+    plan.file = name;
+    plan.line = line;
+    return plan.text();
+  }
+};
+
+struct area::header {
+  std::uint64_t magic;
+  std::uint32_t ranks;
+  alignas(128) std::atomic<std::uint64_t> arrived;
+  alignas(128) std::atomic<std::uint32_t> news;  // futex: completion, break, leave, death, abort
+  std::atomic<std::uint32_t> sleepers;           // one that was killed counts on: it costs a system call
+};
+
+struct alignas(128) area::seat {
+  enum presence : std::uint32_t { here, left, dead };
+  // Written by the rank, read by all after they have seen `entered` or the completed barrier. Two, since a rank can be
+  // one call ahead of readers.
+  publication said[2];
+  std::atomic<std::uint64_t> entered;  // calls
+  std::atomic<std::uint32_t> is;       // presence
+  std::uint64_t barriers;              // the rank's own
+  std::uint32_t reason_size;           // why this rank broke the area, encoded
+  std::byte reason[1024];
+};
+
+area::area(std::uint32_t ranks)
+    : ranks_(ranks),
+      wait_(patience_for(ranks)),
+      slot_size_(slot_size_for(ranks)),
+      stage_size_(0),
+      futex_(futex_reach::process) {
+  const auto seats = round_up(sizeof(header), 128);
+  const auto slots = round_up(seats + sizeof(seat) * ranks, 4096);
+  auto* memory = static_cast<std::byte*>(::operator new(slots + 2 * slot_size_ * ranks, page));
+  keep_ = std::shared_ptr<void>(memory, [](void* p) { ::operator delete(p, page); });
+  header_ = reinterpret_cast<header*>(memory);
+  seats_ = reinterpret_cast<seat*>(memory + seats);
+  slots_ = memory + slots;
+  stages_ = nullptr;
+  construct();
+}
+
+area::area(std::byte* memory, std::uint32_t ranks, reach, std::shared_ptr<void> keep)
+    : ranks_(ranks),
+      wait_(patience_for(ranks)),
+      slot_size_(slot_size_for(ranks)),
+      stage_size_(stage_size_for(ranks)),
+      futex_(futex_reach::host),
+      keep_(std::move(keep)) {
+  const auto seats = round_up(sizeof(header), 128);
+  const auto slots = round_up(seats + sizeof(seat) * ranks, 4096);
+  header_ = reinterpret_cast<header*>(memory);
+  seats_ = reinterpret_cast<seat*>(memory + seats);
+  slots_ = memory + slots;
+  stages_ = memory + round_up(slots + 2 * slot_size_ * ranks, 4096);
+}
+
+void area::construct() {
+  new (header_) header{};
+  for (std::uint32_t r = 0; r < ranks_; ++r) new (seats_ + r) seat{};
+  header_->ranks = ranks_;
+  header_->magic = area_magic;
+}
+
+std::size_t area::bytes_on_host(std::uint32_t ranks) {
+  const auto slots = round_up(round_up(sizeof(header), 128) + sizeof(seat) * ranks, 4096);
+  return round_up(slots + 2 * slot_size_for(ranks) * ranks, 4096) + 3 * stage_size_for(ranks) * ranks;
+}
+
+std::shared_ptr<area> area::create(std::byte* memory, std::uint32_t ranks, std::shared_ptr<void> keep) {
+  std::shared_ptr<area> made(new area(memory, ranks, reach::host, std::move(keep)));
+  made->construct();
+  return made;
+}
+
+expected<std::shared_ptr<area>> area::attach(std::byte* memory, std::uint32_t ranks, std::shared_ptr<void> keep) {
+  std::shared_ptr<area> there(new area(memory, ranks, reach::host, std::move(keep)));
+  if (there->header_->magic != area_magic || there->header_->ranks != ranks) {
+    return fail(errc::mismatch, "the ranks were told different sizes of the gang: " +
+                                    std::to_string(there->header_->ranks) + " and " + std::to_string(ranks));
+  }
+  return there;
+}
+
+std::byte* area::slot(std::uint32_t rank) {
+  const auto call = seats_[rank].entered.load(std::memory_order_relaxed);
+  return slots_ + (2 * std::size_t{rank} + call % 2) * slot_size_;
+}
+
+std::byte* area::stage(std::uint32_t rank, std::uint64_t turn) {
+  return stages_ + (3 * std::size_t{rank} + turn % 3) * stage_size_;
+}
+
+byte_view area::data_of(std::uint32_t reader, std::uint32_t rank) const {
+  const auto call = seats_[reader].entered.load(std::memory_order_relaxed) - 1;
+  const auto& said = seats_[rank].said[call % 2];
+  if (said.size > slot_size_) return {said.data, said.size};
+  return {slots_ + (2 * std::size_t{rank} + call % 2) * slot_size_, said.size};
+}
+
+bool area::is_complete(std::uint64_t target) const {
+  return (header_->arrived.load(std::memory_order_acquire) & count_mask) >= target;
+}
+
+bool area::arrive(std::uint64_t target) {
+  auto& arrived = header_->arrived;
+  auto seen = arrived.load(std::memory_order_relaxed);
+  do {
+    if ((seen & broken_bit) != 0) return false;
+  } while (!arrived.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel, std::memory_order_acquire));
+  if (seen + 1 == target) wake();
+  return true;
+}
+
+void area::wake() noexcept {
+  header_->news.fetch_add(1, std::memory_order_seq_cst);
+  if (header_->sleepers.load(std::memory_order_seq_cst) != 0) futex_wake_all(header_->news, futex_);
+}
+
+bool area::look(std::uint64_t target) const {
+  if (is_complete(target)) return true;
+  for (std::uint32_t i = 0; i < wait_.spins; ++i) {
+    spin_pause();
+    if (is_complete(target)) return true;
+  }
+  for (std::uint32_t i = 0; i < wait_.yields; ++i) {
+    ::sched_yield();
+    if (is_complete(target)) return true;
+  }
+  return false;
+}
+
+expected<void> area::enter(std::uint32_t rank, const call_plan& plan, byte_view data, call_deadline& deadline,
+                           abort_word& abort) {
+  auto& self = seats_[rank];
+  const auto call = self.entered.load(std::memory_order_relaxed);
+  self.said[call % 2].set(plan, data);
+  self.entered.store(call + 1, std::memory_order_release);
+  if (auto ok = step(rank, deadline, abort); !ok) return ok;
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    if (seats_[r].said[call % 2].hash == plan.hash) continue;
+    // Everyone sees the same and nobody touches data: each rank fails by itself.
+    return unexpected(trouble(rank));
+  }
+  return {};
+}
+
+expected<void> area::step(std::uint32_t rank, call_deadline& deadline, abort_word& abort) {
+  const auto target = ++seats_[rank].barriers * ranks_;
+  // Here too: ranks that always meet without sleeping look nowhere else.
+  if (abort.is_set()) {
+    give_up(rank, target, abort.reason());
+    return unexpected(abort.reason());
+  }
+  if (!arrive(target)) return unexpected(abort.is_set() ? abort.reason() : reason());
+  return look(target) ? expected<void>() : wait(rank, target, deadline, abort);
+}
+
+void area::finish(std::uint32_t rank) {
+  const auto target = ++seats_[rank].barriers * ranks_;
+  invariant(arrive(target), "a gang area broke inside a call that all ranks have entered");
+  while (!look(target)) {
+    header_->sleepers.fetch_add(1, std::memory_order_seq_cst);
+    const auto seen = header_->news.load(std::memory_order_seq_cst);
+    if (!is_complete(target)) futex_wait(header_->news, seen, never, futex_);
+    header_->sleepers.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+expected<void> area::wait(std::uint32_t rank, std::uint64_t target, call_deadline& deadline, abort_word& abort) {
+  auto& h = *header_;
+  for (;;) {
+    h.sleepers.fetch_add(1, std::memory_order_seq_cst);
+    const auto seen = h.news.load(std::memory_order_seq_cst);
+    error why{errc::none, {}, {}, {}};
+    const auto arrived = h.arrived.load(std::memory_order_acquire);
+    const bool done = (arrived & count_mask) >= target;
+    if (!done) {
+      if (abort.is_set()) {
+        why = abort.reason();
+      } else if ((arrived & broken_bit) != 0) {
+        why = reason();
+      } else if (why = trouble(rank); why.code == errc::none && !futex_wait(h.news, seen, deadline.at(), futex_)) {
+        why = late(rank, deadline.timeout());
+      }
+    }
+    h.sleepers.fetch_sub(1, std::memory_order_relaxed);
+    if (done) return {};
+    if (why.code == errc::none) {
+      if (look(target)) return {};
+      continue;
+    }
+    auto final = give_up(rank, target, why);
+    if (final.code == errc::none) return {};
+    // Its own abort is what a rank reports, even if another gave up first.
+    return unexpected(abort.is_set() ? abort.reason() : std::move(final));
+  }
+}
+
+error area::trouble(std::uint32_t rank) const {
+  const auto calls = seats_[rank].entered.load(std::memory_order_relaxed);
+  const auto parity = (calls - 1) % 2;
+  const auto& mine = seats_[rank].said[parity];
+  std::vector<std::pair<std::uint32_t, std::string>> all;
+  bool mismatch = false;
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    const auto& other = seats_[r];
+    // First: what a rank did before it left is visible then.
+    const auto presence = other.is.load(std::memory_order_acquire);
+    const auto entered = other.entered.load(std::memory_order_acquire);
+    if (presence == seat::dead) {
+      return {
+          errc::disconnected, "rank " + std::to_string(r) + " is gone: its process ended, in " + mine.text(), {}, {}};
+    }
+    if (entered >= calls) {
+      if (other.said[parity].hash != mine.hash) mismatch = true;
+    } else if (presence == seat::left) {
+      return left_error(r, entered, entered > 0 ? other.said[1 - parity].text() : "", mine.text());
+    }
+  }
+  if (!mismatch) return {errc::none, {}, {}, {}};
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    if (seats_[r].entered.load(std::memory_order_acquire) >= calls) all.emplace_back(r, seats_[r].said[parity].text());
+  }
+  return mismatch_error(std::move(all));
+}
+
+error area::late(std::uint32_t rank, duration timeout) const {
+  const auto calls = seats_[rank].entered.load(std::memory_order_relaxed);
+  const auto parity = (calls - 1) % 2;
+  std::vector<rank_report> reports;
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    const bool there = seats_[r].entered.load(std::memory_order_acquire) >= calls;
+    // The call before this one; call 0 is the join.
+    reports.push_back({r, there, calls > 2 ? seats_[r].said[1 - parity].text() : ""});
+  }
+  return missing_error(seats_[rank].said[parity].text(), timeout, reports);
+}
+
+error area::give_up(std::uint32_t rank, std::uint64_t target, const error& why) {
+  auto& self = seats_[rank];
+  auto seen = header_->arrived.load(std::memory_order_acquire);
+  if ((seen & broken_bit) == 0) {
+    // Before the bit. Only the reason of the rank that set it is ever read.
+    auto text = encode(why);
+    if (text.size() > sizeof self.reason) text = encode(error{why.code, why.what.substr(0, 900), {}, {}});
+    std::memcpy(self.reason, text.data(), text.size());
+    self.reason_size = static_cast<std::uint32_t>(text.size());
+  }
+  for (;;) {
+    if ((seen & count_mask) >= target) return {errc::none, {}, {}, {}};
+    if ((seen & broken_bit) != 0) return reason();
+    if (header_->arrived.compare_exchange_weak(seen, seen | broken_bit | std::uint64_t{rank} << rank_shift,
+                                               std::memory_order_acq_rel, std::memory_order_acquire))
+      break;
+  }
+  wake();
+  return why;
+}
+
+error area::reason() const {
+  const auto who = (header_->arrived.load(std::memory_order_acquire) & ~broken_bit) >> rank_shift;
+  const auto& said = seats_[std::min<std::uint64_t>(who, ranks_ - 1)];
+  auto why = decode<error>({said.reason, std::min<std::size_t>(said.reason_size, sizeof said.reason)}, "reason");
+  if (why && why->code != errc::none) return std::move(*why);
+  return {errc::internal, "rank " + std::to_string(who) + " failed and gave no reason that can be read", {}, {}};
+}
+
+void area::leave(std::uint32_t rank) {
+  seats_[rank].is.store(seat::left, std::memory_order_release);
+  wake();
+}
+
+void area::lost(std::uint32_t rank) {
+  std::uint32_t here = seat::here;
+  seats_[rank].is.compare_exchange_strong(here, seat::dead, std::memory_order_acq_rel, std::memory_order_relaxed);
+  wake();
+}
+
+bool area::is_deserted() const {
+  return std::all_of(seats_, seats_ + ranks_,
+                     [](const seat& s) { return s.is.load(std::memory_order_acquire) != seat::here; });
+}
+
+}  // namespace hydrogen::comm

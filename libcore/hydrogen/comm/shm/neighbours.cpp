@@ -1,0 +1,190 @@
+#include <hydrogen/comm/dial.hpp>
+#include <hydrogen/comm/endpoint.hpp>
+#include <hydrogen/comm/shm/neighbours.hpp>
+
+#include <poll.h>
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace hydrogen::comm::shm {
+namespace {
+
+constexpr char has_segment = 'S';
+constexpr char has_none = '-';
+
+union control_buffer {
+  cmsghdr header;
+  char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+bool hand_over(int socket, const segment* what) {
+  char byte = what != nullptr ? has_segment : has_none;
+  iovec part{&byte, 1};
+  control_buffer control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (what != nullptr) {
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    auto* rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    const int fd = what->file();
+    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+  }
+  // The first byte on a fresh socket: it fits.
+  return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+}
+
+/// What came, after a wait for it: the byte (0: the socket has ended), and the descriptor if there was one.
+char take_over(int socket, unique_fd& file) {
+  char byte = 0;
+  iovec part{&byte, 1};
+  control_buffer control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes;
+  message.msg_controllen = sizeof control.bytes;
+  if (recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != 1) return 0;
+  const auto* rights = CMSG_FIRSTHDR(&message);
+  if (rights != nullptr && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS &&
+      rights->cmsg_len == CMSG_LEN(sizeof(int))) {
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
+    file.reset(fd);
+  }
+  return byte;
+}
+
+}  // namespace
+
+neighbours::neighbours(const secret& key, bool share, lost_handler lost)
+    : key_(key), share_(share), lost_(std::move(lost)) {}
+
+neighbours::~neighbours() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  news_.set();
+  if (thread_.joinable()) thread_.join();
+}
+
+std::shared_ptr<segment> neighbours::own() {
+  if (!share_) return nullptr;
+  std::lock_guard lock(making_);
+  if (!made_) {
+    made_ = true;
+    auto fresh = segment::make();
+    if (fresh) {
+      own_ = std::move(*fresh);
+    } else {
+      spdlog::warn("gangs of this host use TCP: {}", fresh.error().message());
+    }
+  }
+  return own_;
+}
+
+void neighbours::accepted(unique_fd socket, const hello& from) {
+  const auto mine = own();
+  if (hand_over(socket.get(), mine.get()) && mine) watch(std::move(socket), from.from);
+}
+
+expected<std::shared_ptr<segment>> neighbours::attach(const std::string& endpoint, boot_id owner, boot_id self,
+                                                      abort_word& abort, time_point deadline) {
+  std::shared_ptr<std::mutex> turn;
+  {
+    std::lock_guard lock(mutex_);
+    if (const auto at = attached_.find(owner); at != attached_.end()) return at->second;
+    auto& place = asking_[owner];
+    if (!place) place = std::make_shared<std::mutex>();
+    turn = place;
+  }
+  std::lock_guard one(*turn);
+  {
+    std::lock_guard lock(mutex_);
+    if (const auto at = attached_.find(owner); at != attached_.end()) return at->second;
+  }
+  unique_fd socket;
+  auto made = ask(endpoint, owner, self, abort, deadline, socket);
+  if (!made) return made;
+  {
+    std::lock_guard lock(mutex_);
+    attached_[owner] = *made;
+  }
+  if (*made) watch(std::move(socket), owner);
+  return made;
+}
+
+expected<std::shared_ptr<segment>> neighbours::ask(const std::string& endpoint, boot_id owner, boot_id self,
+                                                   abort_word& abort, time_point deadline, unique_fd& socket) {
+  hello mine;
+  mine.purpose = link_purpose::memory;
+  mine.from = self;
+  mine.to = owner;
+  mine.who = "neighbour " + to_string(self);
+  auto dialled = dial(host_endpoint(endpoint), key_, mine, deadline, &abort);
+  if (!dialled) return unexpected(std::move(dialled.error()));
+  socket = std::move(*dialled);
+  auto came = fd_waiter(&abort).wait(socket.get(), POLLIN, deadline);
+  if (!came) return unexpected(std::move(came.error()));
+  if (*came == 0)
+    return fail(errc::timed_out, "no answer in time (shared memory)", endpoint, "does that process hang?");
+  unique_fd file;
+  switch (take_over(socket.get(), file)) {
+    case has_none:
+      return std::shared_ptr<segment>();
+    case has_segment:
+      return segment::attach(std::move(file));
+    default:
+      return fail(errc::disconnected, "the process closed the connection before it shared its memory", endpoint);
+  }
+}
+
+void neighbours::watch(unique_fd socket, boot_id who) {
+  std::lock_guard lock(mutex_);
+  if (stopping_) return;
+  arriving_.push_back({std::move(socket), who});
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  news_.set();
+}
+
+void neighbours::run() {
+  pthread_setname_np(pthread_self(), "hy-neighbours");
+  std::vector<watched> all;
+  std::vector<pollfd> set;
+  for (;;) {
+    set.clear();
+    set.push_back({news_.get(), POLLIN, 0});
+    for (const auto& w : all) set.push_back({w.socket.get(), POLLIN | POLLRDHUP, 0});
+    if (::poll(set.data(), set.size(), -1) < 0 && errno != EINTR) broken_invariant("poll of neighbours failed");
+    std::vector<boot_id> gone;
+    for (std::size_t i = all.size(); i-- > 0;) {
+      // Nobody sends anything more: whatever comes is the end.
+      if (set[i + 1].revents == 0) continue;
+      gone.push_back(all[i].who);
+      all.erase(all.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    {
+      std::lock_guard lock(mutex_);
+      if (stopping_) return;
+      if (set[0].revents != 0) news_.clear();
+      for (auto& w : arriving_) all.push_back(std::move(w));
+      arriving_.clear();
+      for (const auto who : gone) {
+        attached_.erase(who);
+        asking_.erase(who);
+      }
+    }
+    for (const auto who : gone) lost_(who);
+  }
+}
+
+}  // namespace hydrogen::comm::shm

@@ -1,0 +1,215 @@
+#include <hydrogen/comm/shm/segment.hpp>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+namespace hydrogen::comm::shm {
+namespace {
+
+constexpr std::uint64_t segment_magic = 0x6d67657368594431;  // also the version of the layout
+constexpr std::uint32_t max_entries = 256;
+constexpr std::size_t segment_size = std::size_t{2} << 30;
+constexpr std::size_t first_place = 64 << 10;
+constexpr int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+}  // namespace
+
+struct segment::head {
+  std::uint64_t magic;
+  alignas(128) std::atomic<std::uint32_t> news;
+};
+
+struct alignas(64) segment::entry {
+  std::atomic<std::uint32_t> sequence;              // odd: being written
+  std::atomic<std::uint64_t> fence, term, counter;  // of the token; counter 0: nothing here
+  std::atomic<std::uint64_t> offset, size;
+};
+
+segment::head& segment::top() const {
+  return *reinterpret_cast<head*>(memory_);
+}
+
+segment::entry* segment::entries() const {
+  static_assert(4096 + max_entries * sizeof(entry) <= first_place);
+  return reinterpret_cast<entry*>(memory_ + 4096);
+}
+
+expected<std::byte*> segment::map(int file) {
+  void* at = mmap(nullptr, segment_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
+  if (at == MAP_FAILED) return fail_errno("mmap of shared memory");
+  madvise(at, segment_size, MADV_DONTDUMP);
+  return static_cast<std::byte*>(at);
+}
+
+expected<std::shared_ptr<segment>> segment::make() {
+  unique_fd file(memfd_create("hydrogen-gangs", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!file || ftruncate(file.get(), segment_size) != 0 || fcntl(file.get(), F_ADD_SEALS, seals) != 0) {
+    return fail_errno("a memory file for gangs of this host");
+  }
+  auto memory = map(file.get());
+  if (!memory) return unexpected(std::move(memory.error()));
+  std::shared_ptr<segment> made(new segment(std::move(file), *memory));
+  made->end_ = first_place;
+  made->owned_.resize(max_entries);
+  new (&made->top()) head{};
+  for (std::uint32_t i = 0; i < max_entries; ++i) new (made->entries() + i) entry{};
+  made->top().magic = segment_magic;
+  return made;
+}
+
+expected<std::shared_ptr<segment>> segment::attach(unique_fd file) {
+  struct stat what {};
+  const int sealed = fcntl(file.get(), F_GET_SEALS);
+  if (sealed < 0 || (sealed & F_SEAL_SHRINK) == 0 || fstat(file.get(), &what) != 0 ||
+      what.st_size != static_cast<off_t>(segment_size)) {
+    return fail(errc::mismatch, "what the neighbour handed over is no shared memory of this build");
+  }
+  auto memory = map(file.get());
+  if (!memory) return unexpected(std::move(memory.error()));
+  std::shared_ptr<segment> there(new segment(std::move(file), *memory));
+  if (there->top().magic != segment_magic) {
+    return fail(errc::mismatch, "what the neighbour handed over is no shared memory of this build");
+  }
+  return there;
+}
+
+segment::~segment() {
+  // The areas that are kept here refer to the mapping.
+  owned_.clear();
+  munmap(memory_, segment_size);
+}
+
+void segment::wake() noexcept {
+  top().news.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake_all(top().news, futex_reach::host);
+}
+
+void segment::write(entry& e, const gang_token* token, place at) {
+  const auto fence = token != nullptr ? fence_of(*token) : gang_fence{};
+  const auto sequence = e.sequence.load(std::memory_order_relaxed);
+  e.sequence.store(sequence + 1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  e.fence.store(fence.gang, std::memory_order_relaxed);
+  e.term.store(fence.attempt.term.value, std::memory_order_relaxed);
+  e.counter.store(fence.attempt.counter, std::memory_order_relaxed);
+  e.offset.store(at.offset, std::memory_order_relaxed);
+  e.size.store(at.size, std::memory_order_relaxed);
+  e.sequence.store(sequence + 2, std::memory_order_release);
+}
+
+bool segment::look_up(const gang_token& token, place& at) const {
+  const auto fence = fence_of(token);
+  for (std::uint32_t i = 0; i < max_entries; ++i) {
+    const auto& e = entries()[i];
+    const auto sequence = e.sequence.load(std::memory_order_acquire);
+    if (sequence % 2 != 0 || e.fence.load(std::memory_order_relaxed) != fence.gang ||
+        e.term.load(std::memory_order_relaxed) != fence.attempt.term.value ||
+        e.counter.load(std::memory_order_relaxed) != fence.attempt.counter) {
+      continue;
+    }
+    at = {e.offset.load(std::memory_order_relaxed), e.size.load(std::memory_order_relaxed)};
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (e.sequence.load(std::memory_order_relaxed) == sequence) return true;
+  }
+  return false;
+}
+
+expected<std::shared_ptr<area>> segment::find(const gang_token& token, std::uint32_t ranks, abort_word& abort,
+                                              time_point deadline) {
+  const auto on_abort = abort.on_abort([this] { wake(); });
+  for (;;) {
+    const auto seen = top().news.load(std::memory_order_seq_cst);
+    if (abort.is_set()) return unexpected(abort.reason());
+    place at;
+    if (look_up(token, at)) {
+      if (at.offset < first_place || at.offset % 4096 != 0 || at.size > segment_size - at.offset ||
+          at.size < area::bytes_on_host(1)) {
+        return fail(errc::mismatch, "the directory of shared memory makes no sense");
+      }
+      if (at.size < area::bytes_on_host(ranks)) {
+        return fail(errc::mismatch, "the ranks were told different sizes of the gang");
+      }
+      return area::attach(memory_ + at.offset, ranks, shared_from_this());
+    }
+    if (!futex_wait(top().news, seen, deadline, futex_reach::host)) {
+      return fail(errc::timed_out, "the area of the gang does not come");
+    }
+  }
+}
+
+expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::uint32_t ranks) {
+  std::lock_guard lock(mutex_);
+  std::uint32_t number = max_entries;
+  std::uint32_t oldest = max_entries;
+  for (std::uint32_t i = 0; i < max_entries; ++i) {
+    auto& o = owned_[i];
+    if (o.used && o.token == token) {
+      if (auto there = o.there.lock()) return there;
+    }
+    if (o.used && o.over && !reclaim(i) && (oldest == max_entries || o.since < owned_[oldest].since)) oldest = i;
+    if (!o.used && number == max_entries) number = i;
+  }
+  if (number == max_entries && oldest != max_entries) abandon(number = oldest);
+  if (number == max_entries) {
+    return fail(errc::over_limit, std::to_string(max_entries) + " gangs meet in this process already");
+  }
+  auto at = allocate(area::bytes_on_host(ranks));
+  if (!at) return unexpected(std::move(at.error()));
+  auto& o = owned_[number];
+  o.used = true;
+  o.over = false;
+  o.since = ++published_;
+  o.token = token;
+  o.at = *at;
+  o.last = area::create(memory_ + at->offset, ranks, nullptr);
+  std::shared_ptr<area> given(o.last.get(), [self = shared_from_this(), number](area*) { self->take_back(number); });
+  o.there = given;
+  write(entries()[number], &token, *at);
+  wake();
+  return given;
+}
+
+expected<segment::place> segment::allocate(std::size_t size) {
+  if (const auto at = free_.lower_bound(size); at != free_.end() && at->first <= 2 * size) {
+    const place found{at->second, at->first};
+    free_.erase(at);
+    return found;
+  }
+  if (size > segment_size - end_) {
+    return fail(errc::over_limit, "the shared memory of this process is used up by attempts that did not end in order",
+                {}, "it ends with the run; a node config with links = \"tcp\" does without");
+  }
+  const place fresh{end_, size};
+  end_ += size;
+  return fresh;
+}
+
+void segment::take_back(std::uint32_t number) {
+  std::lock_guard lock(mutex_);
+  owned_[number].over = true;
+  reclaim(number);
+}
+
+/// False: somebody may still be in the memory of an attempt that is over here; perhaps its other ranks are slow to
+/// leave.
+bool segment::reclaim(std::uint32_t number) {
+  auto& o = owned_[number];
+  if (!o.last->is_deserted()) return false;
+  write(entries()[number], nullptr, {});
+  free_.emplace(o.at.size, o.at.offset);
+  o = {};
+  return true;
+}
+
+void segment::abandon(std::uint32_t number) {
+  auto& o = owned_[number];
+  write(entries()[number], nullptr, {});
+  fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(o.at.offset),
+            static_cast<off_t>(o.at.size));
+  o = {};
+}
+
+}  // namespace hydrogen::comm::shm

@@ -1,0 +1,82 @@
+#pragma once
+// A memory file that the processes of one host share: its owner makes gang areas in it, neighbours attach and find
+// them. It has no name and is gone with the last process that has mapped it; it is sealed against shrinking, so that
+// nobody can take pages away under a reader.
+//
+//     | head: magic, news | directory: token, place of each area, 256 of them | areas ... (sparse, 2 GiB) |
+//
+// An entry of the directory is published by its sequence number (odd while it is written), and `news` is a futex that
+// changes with every entry. Memory of an attempt is used again only when every rank of it has left or is dead: a
+// process that was stopped and goes on after its gang was given up may still write there. When such attempts fill the
+// directory, the pages of the oldest go back to the system, and its place stays unused as long as the owner lives.
+//
+// Any thread.
+
+#include <hydrogen/base/abort.hpp>
+#include <hydrogen/base/unique_fd.hpp>
+#include <hydrogen/comm/area.hpp>
+#include <hydrogen/comm/token.hpp>
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace hydrogen::comm::shm {
+
+class segment : public std::enable_shared_from_this<segment> {
+ public:
+  /// A new one. errc::io when the system gives no memory file or no address space.
+  static expected<std::shared_ptr<segment>> make();
+  /// One that its owner has handed over. errc::mismatch when it is no sealed segment of this build.
+  static expected<std::shared_ptr<segment>> attach(unique_fd file);
+  ~segment();
+  segment(const segment&) = delete;
+
+  int file() const { return file_.get(); }
+
+  /// Owner: makes the area of an attempt and tells everybody; the same one when asked again. It is taken back when the
+  /// returned pointer and its copies are gone. errc::over_limit: the place is used up.
+  expected<std::shared_ptr<area>> publish(const gang_token&, std::uint32_t ranks);
+  /// Neighbour: waits for the area of an attempt. errc::timed_out; mismatch: other size; the abort word's reason.
+  expected<std::shared_ptr<area>> find(const gang_token&, std::uint32_t ranks, abort_word&, time_point deadline);
+
+ private:
+  struct head;
+  struct entry;
+  struct place {
+    std::size_t offset = 0;
+    std::size_t size = 0;
+  };
+  segment(unique_fd file, std::byte* memory) : file_(std::move(file)), memory_(memory) {}
+  static expected<std::byte*> map(int file);
+  head& top() const;
+  entry* entries() const;
+  bool look_up(const gang_token&, place& at) const;
+  void write(entry&, const gang_token*, place);
+  void wake() noexcept;
+  expected<place> allocate(std::size_t size);
+  void take_back(std::uint32_t number);
+  bool reclaim(std::uint32_t number);
+  void abandon(std::uint32_t number);
+
+  const unique_fd file_;
+  std::byte* const memory_;
+  // The owner's.
+  struct owned {
+    bool used = false;
+    bool over = false;        // no rank of this process needs it any more
+    std::uint64_t since = 0;  // in the order of their beginning
+    gang_token token;
+    place at;
+    std::weak_ptr<area> there;
+    std::shared_ptr<area> last;  // to see whether the ranks of others have left
+  };
+  std::mutex mutex_;
+  std::vector<owned> owned_;
+  std::multimap<std::size_t, std::size_t> free_;  // size -> offset of what can be used again
+  std::size_t end_ = 0;                           // of what was ever used
+  std::uint64_t published_ = 0;
+};
+
+}  // namespace hydrogen::comm::shm

@@ -1,0 +1,136 @@
+// Memory shared by processes of one host: who may touch what when, and what is left when one of them is killed.
+#include <hydrogen/base/random.hpp>
+#include <hydrogen/comm/shm/segment.hpp>
+
+#include "rank_process.hpp"
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <csignal>
+#include <thread>
+
+using namespace hydrogen;
+using namespace hydrogen::comm;
+using testing::rank_process;
+using testing::start_gang;
+
+namespace {
+
+gang_token attempt(std::uint64_t counter) {
+  gang_token token;
+  token.attempt = {{1}, counter};
+  return token;
+}
+
+unique_fd copy_of(int fd) {
+  return unique_fd(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+std::unique_ptr<rank_process> make(const secret& key) {
+  return std::make_unique<rank_process>(key);
+}
+
+}  // namespace
+
+TEST_CASE("memory of an attempt is used again only when every rank of it has left or is dead") {
+  auto owner = value_or_throw(shm::segment::make());
+  auto first = value_or_throw(owner->publish(attempt(1), 2));
+  const auto* place = first->stage(0, 0);
+  first->leave(0);
+  first.reset();
+  auto second = value_or_throw(owner->publish(attempt(2), 2));
+  CHECK(second->stage(0, 0) != place);  // rank 1 of the first may still be in there
+  second->leave(0);
+  second->lost(1);
+  const auto* free = second->stage(0, 0);
+  second.reset();
+  CHECK(value_or_throw(owner->publish(attempt(3), 2))->stage(0, 0) == free);
+}
+
+TEST_CASE("attempts that never end in order do not use up the directory") {
+  auto owner = value_or_throw(shm::segment::make());
+  for (std::uint64_t i = 1; i <= 400; ++i) {
+    auto area = owner->publish(attempt(i), 2);
+    REQUIRE_MESSAGE(area, area.error().message());
+    (*area)->leave(0);
+  }
+}
+
+TEST_CASE("a neighbour waits for an area, by the abort word or the deadline") {
+  auto owner = value_or_throw(shm::segment::make());
+  auto there = value_or_throw(shm::segment::attach(copy_of(owner->file())));
+  abort_word abort;
+  const auto late = there->find(attempt(1), 2, abort, now() + 50ms);
+  REQUIRE_FALSE(late);
+  CHECK(late.error().code == errc::timed_out);
+  std::thread other([&] { abort.set({errc::aborted, "enough", {}, {}}); });
+  const auto stopped = there->find(attempt(1), 2, abort, now() + 60s);
+  other.join();
+  REQUIRE_FALSE(stopped);
+  CHECK(stopped.error().what == "enough");
+  const auto kept = value_or_throw(owner->publish(attempt(1), 2));
+  abort_word calm;
+  CHECK(there->find(attempt(1), 2, calm, now() + 60s));
+  const auto other_size = there->find(attempt(1), 60, calm, now() + 60s);
+  REQUIRE_FALSE(other_size);
+  CHECK(other_size.error().code == errc::mismatch);
+}
+
+TEST_CASE("what is no sealed segment of this build is not mapped") {
+  unique_fd open(memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  REQUIRE(ftruncate(open.get(), 1 << 20) == 0);
+  CHECK(shm::segment::attach(copy_of(open.get())).error().code == errc::mismatch);
+  REQUIRE(fcntl(open.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0);
+  CHECK(shm::segment::attach(copy_of(open.get())).error().code == errc::mismatch);
+  CHECK(shm::segment::attach(unique_fd()).error().code == errc::mismatch);
+}
+
+TEST_CASE("a rank that is killed at any moment is named by all others, and the rest of them meet again") {
+  const auto key = secret::random();
+  std::vector<std::unique_ptr<rank_process>> processes;
+  for (int i = 0; i < 3; ++i) processes.push_back(make(key));
+  random_source random(20'24);
+  for (std::uint64_t round = 1; round <= 24; ++round) {
+    std::vector<rank_process*> ranks;
+    for (auto& p : processes) ranks.push_back(p.get());
+    start_gang(ranks, 2 * round, 1'000'000);
+    const auto victim = random.below(3);
+    // Somewhere in a call, or between two, of any of the four sizes.
+    (void)ranks[victim]->hear("call " + std::to_string(random.below(9)));
+    for (auto spin = random.below(200'000); spin > 0; --spin) asm volatile("");
+    ranks[victim]->signal(SIGKILL);
+    for (std::size_t r = 0; r < 3; ++r) {
+      if (r == victim) continue;
+      const auto end = ranks[r]->hear("failed ");
+      INFO("round ", round, ", rank ", r, ": ", end);
+      CHECK(end.starts_with("failed " + std::to_string(static_cast<int>(errc::disconnected))));
+      CHECK(end.find("rank " + std::to_string(victim) + " is gone") != std::string::npos);
+    }
+    processes[victim] = make(key);
+    for (std::size_t r = 0; r < 3; ++r) ranks[r] = processes[r].get();
+    start_gang(ranks, 2 * round + 1, 8);
+    for (auto* r : ranks) CHECK(r->hear("done") == "done");
+  }
+}
+
+TEST_CASE("a rank that was stopped and goes on after its gang was given up changes nothing") {
+  const auto key = secret::random();
+  std::vector<std::unique_ptr<rank_process>> processes;
+  for (int i = 0; i < 4; ++i) processes.push_back(make(key));
+  for (std::uint64_t round = 1; round <= 8; ++round) {
+    // The stopped one is never rank 0, so that its memory stays in use.
+    start_gang({processes[0].get(), processes[1].get(), processes[2].get()}, 2 * round, 1'000'000);
+    (void)processes[2]->hear("call 5");
+    processes[2]->signal(SIGSTOP);
+    for (const int r : {0, 1}) {
+      processes[r]->say("abort");
+      CHECK(processes[r]->hear("failed ").find("told to") != std::string::npos);
+    }
+    start_gang({processes[0].get(), processes[1].get(), processes[3].get()}, 2 * round + 1, 400);
+    (void)processes[0]->hear("call 100");
+    processes[2]->signal(SIGCONT);
+    CHECK(processes[2]->hear("failed ").find("told to") != std::string::npos);
+    for (const int r : {0, 1, 3}) CHECK(processes[r]->hear("done") == "done");
+  }
+}
