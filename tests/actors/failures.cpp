@@ -13,33 +13,11 @@ using actors::cluster_kind;
 
 namespace {
 
-/// Waits until the file has a line that starts like this; returns it.
-std::string wait_for_line(const std::string& file, const std::string& start, duration limit = 60s) {
-  const auto deadline = now() + limit;
-  while (now() < deadline) {
-    for (const auto& line : lines_of(file)) {
-      if (line.starts_with(start)) return line;
-    }
-    std::this_thread::yield();
-  }
-  FAIL("no line starts with " << start);
-  return {};
-}
-
 std::map<std::string, int> count_lines(const std::string& file, const std::string& start) {
   std::map<std::string, int> counts;
   for (const auto& line : lines_of(file)) counts[line] += line.starts_with(start) ? 1 : 0;
   std::erase_if(counts, [](const auto& c) { return c.second == 0; });
   return counts;
-}
-
-bool all_slots_become_free(actors::local_cluster& cluster, std::uint32_t slots, duration limit = 10s) {
-  const auto deadline = now() + limit;
-  while (now() < deadline) {
-    if (free_slots(cluster) == slots) return true;
-    std::this_thread::yield();
-  }
-  return false;
 }
 
 }  // namespace
@@ -123,7 +101,7 @@ TEST_CASE("the coordinator is killed and comes back: the job ends with the right
   auto cluster = start(cluster_kind::processes, 3, 4);
   const auto notes = cluster->options().directory + "/notes";
   std::thread killer([&] {
-    wait_for_line(notes, "step 5");
+    wait_for_lines(notes, "step 5");
     value_or_throw(cluster->restart(0));
   });
   run(*cluster, {"gang", "4", notes, "2000", "-1", "-1"});

@@ -82,6 +82,11 @@ class Applications(Case):
         self.refused(run("run", self.write("libempty.so", "")), 2, "libempty.so")
         self.refused(run("run", os.path.join(BIN, "../lib/libhydrogen.so")), 2, "libhydrogen.so", "entry")
 
+    def test_a_library_whose_initialiser_throws_is_refused(self):
+        self.write("anywhere", "")
+        self.refused(run("run", "test_fragile", env={"HYDROGEN_TEST_LOADS": self.folder}), 2, "libtest_fragile.so",
+                     "a static initialiser of it threw: this initialiser always throws")
+
     def test_wrong_arguments_of_an_application_are_one_message(self):
         self.refused(run("run", "pi", "--", "--sample", "3"), 2, "'--sample'", "'--samples'")
         self.refused(run("run", "pi", "--", "--samples", "0"), 2, "--samples")

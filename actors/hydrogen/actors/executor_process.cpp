@@ -86,7 +86,8 @@ int run_executor(int control_fd) {
                           : gang::refusal_kind::executor;
     return cannot(kind, library.error());
   }
-  auto application = exec::load_application(*library);
+  auto application =
+      exec::load_application(*library, [&](const error& why) { cannot(gang::refusal_kind::application, why); });
   if (!application) return cannot(gang::refusal_kind::application, application.error());
 
   process_options options;

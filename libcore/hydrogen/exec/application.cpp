@@ -8,7 +8,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 
 namespace hydrogen::exec {
@@ -38,13 +41,56 @@ std::string last_dl_error() {
   return text != nullptr ? text : "unknown error";
 }
 
+/// While it lives, an exception that nobody catches on its thread is one of a static initialiser. There is no unwinding
+/// through the loader, so this is the last place that sees it.
+class initialiser_watch {
+ public:
+  initialiser_watch(const std::string& path, const std::function<void(const error&)>& last_words)
+      : path_(path), last_words_(last_words), before_(std::set_terminate(on_terminate)) {
+    current_ = this;
+  }
+  ~initialiser_watch() {
+    current_ = nullptr;
+    std::set_terminate(before_);
+  }
+
+ private:
+  static void on_terminate() {
+    const auto* self = current_;
+    if (self == nullptr) std::abort();  // another thread, for a reason of its own
+    std::string what = "something that is no std::exception";
+    try {
+      if (const auto thrown = std::current_exception()) std::rethrow_exception(thrown);
+    } catch (const std::exception& e) {
+      what = e.what();
+    } catch (...) {
+    }
+    const error why{
+        errc::bad_input, "a static initialiser of it threw: " + what, self->path_,
+        "it runs in each process that loads the library: leave such work to the entry function or to tasks"};
+    if (self->last_words_) {
+      self->last_words_(why);
+    } else {
+      std::fflush(stdout);
+      std::fprintf(stderr, "hydrogen: %s\n", why.message().c_str());
+    }
+    _exit(2);
+  }
+
+  static thread_local const initialiser_watch* current_;
+  const std::string& path_;
+  const std::function<void(const error&)>& last_words_;
+  const std::terminate_handler before_;
+};
+thread_local const initialiser_watch* initialiser_watch::current_ = nullptr;
+
 }  // namespace
 
 const char* abi_stamp() {
   return HYDROGEN_ABI_STAMP;
 }
 
-expected<application> load_application(const std::string& path) {
+expected<application> load_application(const std::string& path, const std::function<void(const error&)>& last_words) {
   std::error_code ec;
   application app;
   app.path = std::filesystem::absolute(path, ec).lexically_normal().string();
@@ -55,7 +101,11 @@ expected<application> load_application(const std::string& path) {
   app.name = std::filesystem::path(app.path).stem().string();
   if (app.name.starts_with("lib")) app.name.erase(0, 3);
 
-  void* library = dlopen(app.path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* library = nullptr;
+  {
+    const initialiser_watch watch(app.path, last_words);
+    library = dlopen(app.path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  }
   if (library == nullptr) {
     const auto text = last_dl_error();
     const bool symbols = text.find("undefined symbol") != std::string::npos;

@@ -3,8 +3,10 @@
 // symbols resolved and apart from others (RTLD_NOW | RTLD_LOCAL), and never unloaded: blocks, threads and log lines may
 // still point into it. Any thread; blocking.
 
+#include <hydrogen/base/error.hpp>
 #include <hydrogen/base/hash.hpp>
 
+#include <functional>
 #include <string>
 
 namespace hydrogen::plan {
@@ -42,6 +44,9 @@ struct application {
 
 /// Errors: not_found (no such file), bad_input (no shared library; no entry), mismatch (another ABI stamp; unresolved
 /// symbols).
-expected<application> load_application(const std::string& path);
+/// What a static initialiser of the library throws cannot leave the loader and ends the process: `last_words` gets the
+/// error before, on this thread. Without it the error goes to standard error and the exit code is 2.
+expected<application> load_application(const std::string& path,
+                                       const std::function<void(const error&)>& last_words = {});
 
 }  // namespace hydrogen::exec

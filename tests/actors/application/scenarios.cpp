@@ -1,30 +1,19 @@
 // The application that end-to-end tests run: one scenario per name, given as the first argument. A scenario checks its
 // own results and throws when they are wrong; the tests check what comes out of it, and what is left behind.
 
-#include <hydrogen/hydrogen.hpp>
+#include "scenarios.hpp"
 
 #include <unistd.h>
 
-#include <atomic>
 #include <csignal>
 #include <cstdlib>
-#include <fstream>
 #include <map>
-#include <string>
 
 namespace {
 
+using namespace hydrogen::scenarios;
 using hydrogen::barrier_context;
 using hydrogen::rows;
-
-void expect(bool holds, const std::string& what) {
-  if (!holds) throw std::runtime_error("scenario: " + what);
-}
-
-/// Appends one line to a file, atomically, so that the test can count what ranks and tasks did.
-void note(const std::string& file, const std::string& line) {
-  std::ofstream(file, std::ios::app) << line + "\n" << std::flush;
-}
 
 struct options {
   std::string notes;  // a file
@@ -97,13 +86,14 @@ void gang(hydrogen::context& ctx) {
     expect(total == expected_total(static_cast<std::int32_t>(ranks), opt.steps), "total " + std::to_string(total));
 }
 
-/// What a rank does wrong: thrown, exited, crashed, returned early, another size, never arrives.
+/// What a rank does wrong: throws, exits, crashes, returns early, brings another size, never arrives, never looks.
 std::int64_t misbehave(barrier_context& gang, rows<std::int64_t>, const std::string& how) {
   const bool bad = gang.rank() == 1;
   if (bad && how == "throw") throw std::runtime_error("rank one does not like this");
   if (bad && how == "exit") std::exit(3);
   if (bad && how == "crash") raise(SIGSEGV);
   if (bad && how == "return") return 0;
+  while (bad && how == "hang") pause();
   std::vector<double> values(bad && how == "size" ? 11 : 10, 1.0);
   if (bad && how == "absent") {
     while (!gang.stop_requested()) usleep(1000);
@@ -152,6 +142,10 @@ void entry(hydrogen::context& ctx) {
   if (name == "bad_rank") return bad_rank(ctx);
   if (name == "bad_task") return bad_task(ctx);
   if (name == "two_gangs") return two_gangs(ctx);
+  if (name == "warm_gang") return warm_gang(ctx);
+  if (name == "busy") return busy(ctx);
+  if (name == "large_result") return large_result(ctx);
+  if (name == "large_argument") return large_argument(ctx);
   throw std::invalid_argument("no scenario " + name);
 }
 
