@@ -116,8 +116,17 @@ void admission::progress(request_state& r, attempt_state& a, attempt_member& m, 
       break;
     case entry_news::entered:
     case entry_news::finished:
-      if (a.phase != attempt_phase::running || m.progress >= member_progress::entered) return;
-      m.progress = member_progress::entered;
+      if (a.phase != attempt_phase::running || m.progress >= member_progress::finished) return;
+      if (news.news == entry_news::finished) {
+        // Only for people: the job hears of results from its ranks.
+        const bool known = m.progress == member_progress::entered;
+        m.progress = member_progress::finished;
+        if (known) return;
+      } else if (m.progress == member_progress::entered) {
+        return;
+      } else {
+        m.progress = member_progress::entered;
+      }
       r.executor_failures = 0;
       break;
     default:

@@ -23,6 +23,13 @@ std::string nodes_that(const attempt_state& a, bool (*owes)(const attempt_member
   return names;
 }
 
+/// Slots of members that are so far, or further.
+std::uint32_t slots_that(const attempt_state& a, member_progress least) {
+  std::uint32_t slots = 0;
+  for (const auto& m : a.members) slots += m.progress >= least ? m.is.slots : 0;
+  return slots;
+}
+
 }  // namespace
 
 /// What takes slots away that a person may not think of.
@@ -63,10 +70,11 @@ std::string admission::reason(const request_state& r) const {
       case attempt_phase::deciding:
         return "its go is being recorded";
       case attempt_phase::joining:
-        return "waits for the ranks on " +
-               nodes_that(a, [](const attempt_member& m) { return m.progress < member_progress::joined; }) + " to join";
+        return fmt::format("{} of {} ranks have joined, waits for {}", slots_that(a, member_progress::joined), a.slots,
+                           nodes_that(a, [](const attempt_member& m) { return m.progress < member_progress::joined; }));
       case attempt_phase::running:
-        return {};
+        if (slots_that(a, member_progress::finished) < a.slots) return {};
+        return "all ranks have returned, waits for its job to take the results";
       case attempt_phase::closing:
       case attempt_phase::ending:
         return "waits for " +

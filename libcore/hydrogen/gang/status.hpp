@@ -57,7 +57,7 @@ struct request_status {
   std::uint32_t held = 0;   // slots debited for it now
   std::uint64_t place = 0;  // in the queue, by submission
   std::string attempt;      // of a gang: its live or last attempt; empty before the first
-  std::string reason;       // why it waits; empty while it runs
+  std::string reason;       // why it waits; empty while its tasks run
   template <class I>
   friend auto inspect(I& f, request_status& x) {
     return f(x.id, x.label, x.kind, x.state, x.least, x.most, x.held, x.place, x.attempt, x.reason);
