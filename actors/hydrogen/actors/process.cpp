@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <numeric>
 
 namespace hydrogen::actors {
 namespace {
@@ -200,13 +201,33 @@ expected<comm::served_block> process::serve(const comm::block_key& key) {
 expected<std::vector<data::block_ptr>> process::fetch(std::span<const data::block_ref> refs, abort_word& abort,
                                                       data::block_store* cache, std::vector<data::block_ref>* missing) {
   std::vector<data::block_ptr> blocks(refs.size());
-  std::map<std::pair<boot_id, std::string>, std::vector<std::size_t>> elsewhere;
   error problem{errc::none, {}, {}, {}};
   const auto lost = [&](const data::block_ref& ref, error why) {
     if (problem.code == errc::none) problem = std::move(why);
     if (missing != nullptr) missing->push_back(ref);
   };
-  for (std::size_t i = 0; i < refs.size(); ++i) {
+  std::vector<std::size_t> todo(refs.size());
+  std::iota(todo.begin(), todo.end(), 0);
+  while (!todo.empty()) {
+    // What another thread of this executor fetches now is looked for again when it is done.
+    std::vector<std::size_t> later;
+    if (auto done = fetch(refs, todo, abort, cache, blocks, later, lost); !done) return unexpected(done.error());
+    if (!later.empty()) under_way_.wait(*cache, refs[later.front()].info.id, abort);
+    if (abort.is_set() && !later.empty()) return unexpected(abort.reason());
+    todo = std::move(later);
+  }
+  if (problem.code != errc::none) return unexpected(std::move(problem));
+  return blocks;
+}
+
+expected<void> process::fetch(std::span<const data::block_ref> refs, const std::vector<std::size_t>& which,
+                              abort_word& abort, data::block_store* cache, std::vector<data::block_ptr>& blocks,
+                              std::vector<std::size_t>& later,
+                              const std::function<void(const data::block_ref&, error)>& lost) {
+  std::map<std::pair<boot_id, std::string>, std::vector<std::size_t>> elsewhere;
+  std::optional<fetches_under_way::claims> claims;
+  if (cache != nullptr) claims.emplace(under_way_, *cache);
+  for (const auto i : which) {
     const auto& ref = refs[i];
     if (cache != nullptr && (blocks[i] = cache->get(ref.info.id))) continue;
     if (const auto store = find_store(ref.at.boot)) {
@@ -218,6 +239,10 @@ expected<std::vector<data::block_ptr>> process::fetch(std::span<const data::bloc
                  "the executor " + to_string(ref.at.boot) + " that held block " + to_string(ref.info.id) + " is gone",
                  {},
                  {}});
+    } else if (claims && ref.info.id.is_content() && !claims->add(ref.info.id)) {
+      later.push_back(i);
+    } else if (cache != nullptr && ref.info.id.is_content() && (blocks[i] = cache->get(ref.info.id))) {
+      // It came between the first look and the claim.
     } else {
       elsewhere[{ref.at.boot, ref.at.endpoint}].push_back(i);
     }
@@ -239,8 +264,7 @@ expected<std::vector<data::block_ptr>> process::fetch(std::span<const data::bloc
       }
     }
   }
-  if (problem.code != errc::none) return unexpected(std::move(problem));
-  return blocks;
+  return {};
 }
 
 }  // namespace hydrogen::actors

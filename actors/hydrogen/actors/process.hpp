@@ -6,6 +6,7 @@
 // block is passed by pointer and a message by actor mail. Other processes are reached by (boot, endpoint).
 // Built once at start by the thread that runs the process; all functions: any thread, unless they say that they block.
 
+#include <hydrogen/actors/fetches_under_way.hpp>
 #include <hydrogen/actors/mail.hpp>
 #include <hydrogen/actors/wire.hpp>
 #include <hydrogen/comm/acceptor.hpp>
@@ -67,14 +68,21 @@ class process {
   caf::actor find_executor(boot_id) const;
 
   /// Blocks by pointer where they are in this process, over block links elsewhere; in the order asked. Content blocks
-  /// that came over a link are kept in `cache` (an executor's own store), if given. Blocks the calling thread.
+  /// that came over a link are kept in `cache` (an executor's own store), if given, and come once for all who ask at a
+  /// time. Blocks the calling thread.
   /// Errors name the block that is missing, and who should have had it; `missing`, if given, gets those refs.
   expected<std::vector<data::block_ptr>> fetch(std::span<const data::block_ref>, abort_word&, data::block_store* cache,
                                                std::vector<data::block_ref>* missing);
+  /// Bytes of blocks that other processes fetched from this one; those still on their way are not in it.
+  std::uint64_t bytes_served() const { return block_server_ ? block_server_->bytes_served() : 0; }
 
  private:
   explicit process(process_options);
   expected<comm::served_block> serve(const comm::block_key&);
+  /// Fills those of `which`, except those that another thread fetches now: they come into `later`.
+  expected<void> fetch(std::span<const data::block_ref> refs, const std::vector<std::size_t>& which, abort_word&,
+                       data::block_store* cache, std::vector<data::block_ptr>& blocks, std::vector<std::size_t>& later,
+                       const std::function<void(const data::block_ref&, error)>& lost);
 
   process_options options_;
   std::string endpoint_;
@@ -84,6 +92,7 @@ class process {
   std::unique_ptr<comm::reactor> reactor_;
   std::unique_ptr<comm::block_server> block_server_;
   std::unique_ptr<comm::block_client> block_client_;
+  fetches_under_way under_way_;
   mutable std::mutex mutex_;
   std::unordered_map<boot_id, std::shared_ptr<data::block_store>> stores_;
   std::weak_ptr<data::block_store> driver_store_;
