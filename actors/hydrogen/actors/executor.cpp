@@ -1,4 +1,5 @@
 #include <hydrogen/actors/executor.hpp>
+#include <hydrogen/actors/scratch_folder.hpp>
 #include <hydrogen/actors/task.hpp>
 #include <hydrogen/base/log.hpp>
 
@@ -221,6 +222,7 @@ class executor_actor : public caf::event_based_actor {
         "hydrogen: %s: user code was told to stop %lld s ago and does not return; a thread cannot be ended, so this "
         "process is (look at stop_requested(), or run on node processes)\n",
         who.c_str(), static_cast<long long>(options_.hang_limit / 1s));
+    remove_scratch_folders();
     _exit(1);
   }
 

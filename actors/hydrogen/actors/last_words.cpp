@@ -1,4 +1,5 @@
 #include <hydrogen/actors/last_words.hpp>
+#include <hydrogen/actors/scratch_folder.hpp>
 #include <hydrogen/base/log.hpp>
 
 #include <unistd.h>
@@ -46,6 +47,7 @@ void on_signal(int number) {
 void on_exit() {
   if (getpid() != words_of || log_scope::text().empty()) return;
   say("called exit()", "");
+  remove_scratch_folders();
   _exit(exit_code);  // static destructors of the application must not run while slot threads do
 }
 

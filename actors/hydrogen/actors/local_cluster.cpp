@@ -74,10 +74,10 @@ expected<std::uint16_t> free_port() {
 expected<std::unique_ptr<local_cluster>> local_cluster::start(cluster_options options) {
   std::unique_ptr<local_cluster> self(new local_cluster(std::move(options)));
   if (self->options_.directory.empty()) {
-    auto pattern = (std::filesystem::temp_directory_path() / "hydrogen-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) return fail_errno("mkdtemp", pattern);
-    self->options_.directory = pattern;
-    self->remove_directory_ = true;
+    auto made = scratch_folder::make();
+    if (!made) return unexpected(std::move(made.error()));
+    self->scratch_ = std::move(*made);
+    self->options_.directory = self->scratch_.path();
   }
   auto started = self->options_.kind == cluster_kind::in_process ? self->start_in_process() : self->start_processes();
   if (!started) return unexpected(std::move(started.error()));
@@ -97,6 +97,7 @@ expected<void> local_cluster::start_in_process() {
     one.host.slots = options_.slots;
     one.host.block_budget = options_.block_budget;
     one.host.storage_dir = options_.directory + "/storage";
+    one.host.hang_limit = options_.hang_limit;
     one.reservation.node = one.name;
     one.reservation.slots = options_.slots;
     one.admission.expected_nodes = options_.nodes;
@@ -253,8 +254,6 @@ local_cluster::~local_cluster() {
     }
   }
   home_.reset();
-  std::error_code ignored;
-  if (remove_directory_) std::filesystem::remove_all(options_.directory, ignored);
 }
 
 expected<gang::cluster_status> fetch_status(process& home, const std::string& cluster, duration timeout) {

@@ -4,6 +4,7 @@
 
 #include <hydrogen/actors/driver.hpp>
 #include <hydrogen/actors/node.hpp>
+#include <hydrogen/actors/scratch_folder.hpp>
 
 #include <sys/types.h>
 
@@ -23,6 +24,7 @@ struct cluster_options {
   std::string directory;         // journal, config, scratch, checkpoints; empty: a temporary one, removed at the end
   bool durable_journal = false;  // in_process: keep the journal in a file, too (processes always do)
   std::uint64_t block_budget = std::uint64_t{4} << 30;
+  duration hang_limit = 5s;  // in_process: as in host_options
   std::string log_level = "warning";
   std::string program;  // the `hydrogen` program that node processes run; empty: this program, or the one beside it
 };
@@ -61,7 +63,7 @@ class local_cluster {
   expected<void> wait_for_nodes(duration limit);
 
   cluster_options options_;
-  bool remove_directory_ = false;
+  scratch_folder scratch_;  // empty when the directory was given
   std::string address_;
   std::unique_ptr<process> home_;
   std::unique_ptr<node> node_;          // in_process

@@ -54,7 +54,10 @@ class interruptible {
       std::lock_guard lock(mutex_);
       d = driver_.lock();
     }
-    if (!d || count > 1) _exit(exit_interrupted);
+    if (!d || count > 1) {
+      remove_scratch_folders();
+      _exit(exit_interrupted);
+    }
     std::fprintf(stderr, "hydrogen: interrupted; cancelling (once more: end at once)\n");
     d->cancel();
   }
@@ -126,6 +129,7 @@ int run_on(const driver_options& options, cluster_options cluster) {
 int run_embedded(const driver_options& options, const embedded_options& embedded) {
   cluster_options cluster;
   cluster.slots = embedded.slots;
+  cluster.hang_limit = embedded.hang_limit;
   return run_on(options, std::move(cluster));
 }
 

@@ -27,6 +27,7 @@ struct driver_options {
 
 struct embedded_options {
   std::uint32_t slots = 4;
+  duration hang_limit = std::chrono::seconds(5);  // user code that is told to end and does not ends the process
 };
 
 struct processes_options {
