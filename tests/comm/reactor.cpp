@@ -432,6 +432,72 @@ TEST_CASE("two quiet reactors keep each other for many time-outs' length") {
   CHECK(left_seen.frames.take());
 }
 
+TEST_CASE("a handler that is stuck for longer than the heartbeat timeout costs neither side the connection") {
+  connection_options options;
+  options.heartbeat_interval = 20ms;
+  options.heartbeat_timeout = 600ms;
+  observer left_seen;
+  observer right_seen;
+  std::promise<void> release;
+  std::atomic<bool> stuck{false};
+  auto pair = tcp_pair();
+  reactor left;
+  reactor right;
+  const auto a = left.adopt(std::move(pair.a), from_process("right"), left_seen.handlers(), options);
+  auto handlers = right_seen.handlers();
+  handlers.on_frame = [&, take = handlers.on_frame](const connection_ptr& c, byte_buffer b) {
+    if (!stuck.exchange(true)) release.get_future().wait();
+    take(c, std::move(b));
+  };
+  const auto b = right.adopt(std::move(pair.b), from_process("left"), handlers, options);
+  REQUIRE(a->send(as_byte_view("a frame that takes long")));
+  // A connection with a silent peer measures the time.
+  options.heartbeat_timeout = 2s;
+  observer clock;
+  auto silent = unix_pair();
+  left.adopt(std::move(silent.a), from_process("silent"), clock.handlers(), options);
+  CHECK(clock.closed.take()->code == errc::timed_out);
+  CHECK(stuck);
+  CHECK(a->is_open());
+  CHECK(b->is_open());
+  release.set_value();
+  CHECK(right_seen.frames.take());
+  REQUIRE(b->send(as_byte_view("it was worth it")));
+  CHECK(left_seen.frames.take());
+  CHECK(left_seen.closed.size() == 0);
+  CHECK(right_seen.closed.size() == 0);
+}
+
+TEST_CASE("frames that a handler sends leave in their order, between those of other threads") {
+  observer seen;
+  auto pair = unix_pair();
+  reactor left;
+  reactor right;
+  std::atomic<bool> go{false};
+  const auto a = left.adopt(std::move(pair.a), from_process("right"), {}, quiet());
+  right.adopt(std::move(pair.b), from_process("left"), seen.handlers(), quiet());
+  auto trigger = unix_pair();
+  raw_socket pull(std::move(trigger.b));
+  left.adopt(std::move(trigger.a), from_process("trigger"),
+             {[&](const connection_ptr&, byte_buffer) {
+                go = true;
+                for (std::uint32_t i = 0; i < 2000; ++i) a->send(encode(std::pair<std::uint8_t, std::uint32_t>(0, i)));
+              },
+              {}},
+             quiet());
+  REQUIRE(pull.write(frame_header(0, data_kind)));
+  while (!go) std::this_thread::yield();
+  for (std::uint32_t i = 0; i < 2000; ++i) a->send(encode(std::pair<std::uint8_t, std::uint32_t>(1, i)));
+  std::array<std::uint32_t, 2> next{};
+  for (int i = 0; i < 4000; ++i) {
+    const auto frame = seen.frames.take();
+    REQUIRE(frame);
+    const auto got = decode<std::pair<std::uint8_t, std::uint32_t>>(*frame);
+    REQUIRE(got);
+    REQUIRE(got->second == next[got->first]++);
+  }
+}
+
 TEST_CASE("child: a control peer that echoes" * doctest::skip()) {
   secret::key key;
   const auto hex = setting("HYDROGEN_TEST_SECRET");

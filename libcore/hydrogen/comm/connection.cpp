@@ -1,10 +1,13 @@
 #include <hydrogen/comm/connection.hpp>
+#include <hydrogen/comm/cork.hpp>
 #include <hydrogen/comm/reactor_loop.hpp>
 
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -14,8 +17,23 @@ namespace {
 // Small frames that wait share a piece of the outbox up to this size.
 constexpr std::size_t outbox_piece = 64 << 10;
 constexpr std::size_t pieces_per_write = 16;
+// More than this does not wait for a cork.
+constexpr std::size_t most_corked = 256 << 10;
+
+/// What waits for this thread's cork.
+thread_local bool corked = false;
+thread_local std::vector<connection_ptr> waiting;
 
 }  // namespace
+
+cork::cork() : outer_(!std::exchange(corked, true)) {}
+
+cork::~cork() {
+  if (!outer_) return;
+  corked = false;
+  for (auto& c : waiting) c->let_go();
+  waiting.clear();
+}
 
 connection::connection(private_tag, unique_fd fd, hello peer, connection_handlers handlers, connection_options options,
                        std::shared_ptr<reactor_loop> loop)
@@ -67,6 +85,23 @@ void connection::send_small(frame_kind kind) {
   loop_->ended(shared_from_this());
 }
 
+/// Any thread: a byte has come that the reactor has not read yet.
+bool connection::has_unread() {
+  std::lock_guard lock(mutex_);
+  int bytes = 0;
+  return registered_ && ioctl(fd_.get(), FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+/// Sends what waited for a cork.
+void connection::let_go() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!registered_ || wants_out_ || outbox_.empty() || flush()) return;
+  }
+  finish({errc::disconnected, "the connection to " + name_of(peer_) + " broke: " + std::strerror(errno), {}, {}},
+         false);
+}
+
 /// From open to closed, once; the caller tells the loop. A graceful end says bye behind what is queued.
 bool connection::end(error why, bool graceful) {
   if (!is_open()) return false;
@@ -91,7 +126,7 @@ bool connection::write(frame_kind kind, byte_view body) {
   std::memcpy(header.data(), &length, 4);
   header[4] = static_cast<std::byte>(kind);
 
-  if (outbox_.empty() && registered_) {
+  if (outbox_.empty() && registered_ && !corked) {
     iovec parts[2] = {{header.data(), header.size()}, {const_cast<std::byte*>(body.data()), body.size()}};
     msghdr message{};
     message.msg_iov = parts;
@@ -100,11 +135,7 @@ bool connection::write(frame_kind kind, byte_view body) {
     do {
       n = sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (n < 0 && errno == EINTR);
-    if (n < 0 && errno != EAGAIN) {
-      return !end(
-          {errc::disconnected, "the connection to " + name_of(peer_) + " broke: " + std::strerror(errno), {}, {}},
-          false);
-    }
+    if (n < 0 && errno != EAGAIN) return broke();
     const auto sent = n < 0 ? std::size_t{0} : static_cast<std::size_t>(n);
     if (sent == header.size() + body.size()) return true;
     if (sent < header.size()) {
@@ -113,20 +144,35 @@ bool connection::write(frame_kind kind, byte_view body) {
     } else {
       queue(body.subspan(sent - header.size()));
     }
-  } else {
-    if (kind == frame_kind::data && queued_ + header.size() + body.size() > options_.max_outbox) {
-      return !end({errc::over_limit,
-                   std::to_string(queued_ + body.size()) + " bytes wait for " + name_of(peer_) + "; the limit is " +
-                       std::to_string(options_.max_outbox),
-                   {},
-                   "the peer does not keep up, or hangs"},
-                  false);
-    }
-    queue(header);
-    queue(body);
+    watch_writable(true);
+    return true;
   }
-  watch_writable(true);
+  if (kind == frame_kind::data && queued_ + header.size() + body.size() > options_.max_outbox) {
+    return !end({errc::over_limit,
+                 std::to_string(queued_ + body.size()) + " bytes wait for " + name_of(peer_) + "; the limit is " +
+                     std::to_string(options_.max_outbox),
+                 {},
+                 "the peer does not keep up, or hangs"},
+                false);
+  }
+  queue(header);
+  queue(body);
+  if (!registered_) {
+    watch_writable(true);
+  } else if (!wants_out_) {
+    // Only a cork holds back what waits: that of this thread, else of another one, whose frames leave with this one.
+    if (!corked || queued_ > most_corked) return flush() || broke();
+    if (std::none_of(waiting.begin(), waiting.end(), [this](const auto& c) { return c.get() == this; })) {
+      waiting.push_back(shared_from_this());
+    }
+  }
   return true;
+}
+
+/// The socket is of no use any more (errno says why): false, as this ended the connection.
+bool connection::broke() {
+  return !end({errc::disconnected, "the connection to " + name_of(peer_) + " broke: " + std::strerror(errno), {}, {}},
+              false);
 }
 
 void connection::queue(byte_view bytes) {

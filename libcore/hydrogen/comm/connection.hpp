@@ -3,8 +3,8 @@
 // `reactor::adopt`. Shared; any thread. `send` and `close` never block. The reactor keeps it alive until it has ended.
 //
 // On the wire a frame is: length of the body (4 bytes, little-endian), kind (1 byte), body. Kinds: data; ping and pong
-// (empty), by which the reactors look after each other without any other thread; bye (an encoded error), the last frame
-// of a side that closes.
+// (empty), by which the processes look after each other (heartbeats.hpp); bye (an encoded error), the last frame of a
+// side that closes.
 
 #include <hydrogen/base/bytes.hpp>
 #include <hydrogen/base/clock.hpp>
@@ -21,6 +21,7 @@
 namespace hydrogen::comm {
 
 class connection;
+class heartbeats;
 class reactor_loop;
 using connection_ptr = std::shared_ptr<connection>;
 
@@ -47,8 +48,9 @@ class connection : public std::enable_shared_from_this<connection> {
              std::shared_ptr<reactor_loop> loop);
   connection(const connection&) = delete;
 
-  /// Queues a frame and tries to write it at once. False when the connection is closed. A frame beyond `max_frame`, or
-  /// an outbox beyond `max_outbox`, closes it with errc::over_limit: a lost control message would be worse.
+  /// Queues a frame and tries to write it at once, unless this thread has a `cork` open. False when the connection is
+  /// closed. A frame beyond `max_frame`, or an outbox beyond `max_outbox`, closes it with errc::over_limit: a lost
+  /// control message would be worse.
   bool send(byte_view frame);
 
   /// Ends it: what was sent before still goes out (for a second without progress, ten in all), then the peer learns
@@ -62,18 +64,25 @@ class connection : public std::enable_shared_from_this<connection> {
   std::size_t queued() const;
 
  private:
+  friend class cork;
+  friend class heartbeats;
   friend class reactor_loop;
   enum class frame_kind : std::uint8_t { data, ping, pong, bye };
   static constexpr std::size_t header_size = 5;
 
   // With mutex_ held:
   bool write(frame_kind kind, byte_view body);
+  bool broke();
   void queue(byte_view bytes);
   bool flush();
   void watch_writable(bool on);
   bool end(error why, bool graceful);
 
   // Any thread:
+  time_point last_heard() const noexcept { return time_point(last_heard_.load(std::memory_order_relaxed)); }
+  void heard_at(time_point t) noexcept { last_heard_.store(t.time_since_epoch(), std::memory_order_relaxed); }
+  bool has_unread();
+  void let_go();
   void finish(error why, bool graceful);
   void send_small(frame_kind kind);
 
@@ -81,6 +90,7 @@ class connection : public std::enable_shared_from_this<connection> {
   const connection_options options_;
   const std::shared_ptr<reactor_loop> loop_;
   std::atomic<bool> open_{true};
+  std::atomic<duration> last_heard_{};  // when a byte came, since the clock's epoch
 
   mutable std::mutex mutex_;
   unique_fd fd_;  // closed by the reactor's thread only, under the mutex
@@ -92,11 +102,11 @@ class connection : public std::enable_shared_from_this<connection> {
   error reason_;
   bool graceful_ = false;
 
+  time_point last_ping_{};  // the heartbeats' thread only
+
   // The reactor's thread only:
   connection_handlers handlers_;
-  std::size_t slot_ = 0;  // its place in the reactor's list
-  time_point last_heard_{};
-  time_point last_ping_{};
+  std::size_t slot_ = 0;       // its place in the reactor's list
   time_point linger_until_{};  // moves on while the last bytes go out, up to linger_end_
   time_point linger_end_{};
   bool lingering_ = false;

@@ -29,6 +29,10 @@ void reactor::connect(std::string endpoint, const secret& key, hello mine, time_
   dials_->connect(std::move(endpoint), key, std::move(mine), deadline, std::move(done));
 }
 
+void reactor::around_rounds(round_wrapper wrapper) {
+  loop_->around_rounds(std::move(wrapper));
+}
+
 std::size_t reactor::size() const {
   return loop_->size();
 }

@@ -1,6 +1,6 @@
 #pragma once
-// One per process: a thread that serves all control connections and looks after their peers by itself (heartbeats), so
-// that a stuck worker delays nothing. Frames go to handlers on this thread, which pass them on to actors.
+// One per process: a thread that serves all control connections. Frames go to handlers on this thread, which pass them
+// on to actors. A second thread looks after the peers (heartbeats.hpp), so that a handler that is stuck delays no ping.
 // Any thread may call it, except that a handler must not destroy it.
 
 #include <hydrogen/comm/connection.hpp>
@@ -11,6 +11,10 @@
 #include <thread>
 
 namespace hydrogen::comm {
+
+/// Runs `deliver`, once, which calls handlers for all that has arrived; and what it likes before and after that. What
+/// is sent meanwhile leaves when it returns (cork.hpp).
+using round_wrapper = std::function<void(const std::function<void()>& deliver)>;
 
 class reactor {
  public:
@@ -30,6 +34,9 @@ class reactor {
   /// errc::cancelled when the reactor goes.
   void connect(std::string endpoint, const secret& key, hello mine, time_point deadline,
                std::function<void(expected<unique_fd>)> done);
+
+  /// From one of the next rounds of events on. The reactor's thread runs it; it must not block.
+  void around_rounds(round_wrapper);
 
   /// How many connections it serves now.
   std::size_t size() const;

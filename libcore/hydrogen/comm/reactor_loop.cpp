@@ -1,3 +1,4 @@
+#include <hydrogen/comm/cork.hpp>
 #include <hydrogen/comm/reactor_loop.hpp>
 
 #include <sys/epoll.h>
@@ -16,9 +17,6 @@ constexpr std::size_t max_bye = 8 << 10;
 // The last bytes of a closed connection may take this long as long as some go out, and this long without that.
 constexpr duration linger_most = 10s;
 constexpr duration linger_idle = 1s;
-// A check that comes later than planned by this much says that this process did not run (stopped, suspended): the
-// silence was ours.
-constexpr duration lateness = 200ms;
 
 error ending() {
   return {errc::cancelled, "this process is ending", {}, {}};
@@ -73,6 +71,12 @@ void reactor_loop::stop() {
   wake_.set();
 }
 
+void reactor_loop::around_rounds(round_wrapper wrapper) {
+  auto shared = std::make_shared<const round_wrapper>(std::move(wrapper));
+  std::lock_guard lock(mutex_);
+  around_ = std::move(shared);
+}
+
 void reactor_loop::run() {
   std::array<epoll_event, 64> events;
   time_point last_exit = never;  // set once stopping
@@ -80,14 +84,25 @@ void reactor_loop::run() {
     const int n = epoll_wait(epoll_.get(), events.data(), events.size(),
                              milliseconds_until(std::min(next_check_, last_exit), now()));
     const auto t = now();
-    for (int i = 0; i < n; ++i) {
-      if (events[i].data.ptr == nullptr)
-        wake_.clear();
-      else
-        serve(*static_cast<connection*>(events[i].data.ptr), events[i].events, t);
+    const auto deliver = [&] {
+      for (int i = 0; i < n; ++i) {
+        if (events[i].data.ptr == nullptr)
+          wake_.clear();
+        else
+          serve(*static_cast<connection*>(events[i].data.ptr), events[i].events, t);
+      }
+      if (news_.load(std::memory_order_acquire)) take_news(t);
+    };
+    {
+      std::shared_ptr<const round_wrapper> around;
+      {
+        std::lock_guard lock(mutex_);
+        around = around_;
+      }
+      const cork together;
+      around ? (*around)(std::ref(deliver)) : deliver();
     }
-    if (news_.load(std::memory_order_acquire)) take_news(t);
-    if (t >= next_check_) check_all(t);
+    if (t >= next_check_) check_lingering(t);
     if (stopping_.load(std::memory_order_acquire)) {
       if (last_exit == never) last_exit = t + linger_most;
       // Each time, because handlers may adopt until the end.
@@ -112,6 +127,7 @@ void reactor_loop::run() {
     late.swap(ended_);
   }
   for (auto& c : late) finish(c, now());
+  beats_.stop();
 }
 
 void reactor_loop::take_news(time_point t) {
@@ -129,10 +145,9 @@ void reactor_loop::take_news(time_point t) {
 
 void reactor_loop::enter(const connection_ptr& c, time_point t) {
   c->slot_ = connections_.size();
-  c->last_heard_ = c->last_ping_ = t;
+  c->heard_at(t);
   connections_.push_back(c);
   size_.store(connections_.size(), std::memory_order_relaxed);
-  plan(t + std::min(c->options_.heartbeat_interval, c->options_.heartbeat_timeout));
   bool broken = false;
   {
     std::lock_guard lock(c->mutex_);
@@ -143,7 +158,9 @@ void reactor_loop::enter(const connection_ptr& c, time_point t) {
     c->registered_ = !broken;
     if (!broken) broken = !c->flush();
   }
-  if (broken)
+  if (!broken)
+    beats_.watch(c);
+  else
     c->finish(
         {errc::io, "the connection to " + name_of(c->peer_) + " cannot be watched: " + std::strerror(errno), {}, {}},
         false);
@@ -151,6 +168,7 @@ void reactor_loop::enter(const connection_ptr& c, time_point t) {
 
 /// Tells the handler, once, and lets the last bytes go out.
 void reactor_loop::finish(const connection_ptr& c, time_point t) {
+  beats_.forget(c);
   if (c->handlers_.on_closed) c->handlers_.on_closed(c, c->reason_);
   c->handlers_ = {};
   c->body_ = {};
@@ -218,7 +236,7 @@ void reactor_loop::serve(connection& c, std::uint32_t events, time_point t) {
 void reactor_loop::read(connection& c, time_point t) {
   const auto n = recv(c.fd_.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
   if (n > 0) {
-    c.last_heard_ = t;
+    c.heard_at(now());  // not t: a handler of this round may have taken long
     if (c.is_open()) parse(c, {buffer_.data(), static_cast<std::size_t>(n)});
     return;
   }
@@ -313,40 +331,16 @@ void reactor_loop::plan(time_point at) {
   next_check_ = std::min(next_check_, at);
 }
 
-void reactor_loop::check_all(time_point t) {
-  const auto late = t - next_check_;
+void reactor_loop::check_lingering(time_point t) {
   next_check_ = never;
   for (std::size_t i = 0; i < connections_.size();) {
     auto& c = *connections_[i];
-    if (c.lingering_) {
-      if (t >= c.linger_until_) {
-        drop(c);
-        continue;
-      }
-      plan(c.linger_until_);
-      ++i;
+    if (c.lingering_ && t >= c.linger_until_) {
+      drop(c);
       continue;
     }
+    if (c.lingering_) plan(c.linger_until_);
     ++i;
-    if (!c.is_open()) continue;
-    const auto& o = c.options_;
-    if (late > lateness) c.last_heard_ = std::min(t, c.last_heard_ + late);
-    if (t - c.last_heard_ >= o.heartbeat_timeout) {
-      const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(t - c.last_heard_).count();
-      c.finish({errc::timed_out,
-                name_of(c.peer_) + " has been silent for " + std::to_string(ms) + " ms",
-                {},
-                "it hangs, is stopped, or its host is gone"},
-               false);
-      continue;
-    }
-    auto ping_at = std::max(c.last_heard_, c.last_ping_) + o.heartbeat_interval;
-    if (t >= ping_at) {
-      c.last_ping_ = t;
-      c.send_small(connection::frame_kind::ping);
-      ping_at = t + o.heartbeat_interval;
-    }
-    plan(std::min(c.last_heard_ + o.heartbeat_timeout, ping_at));
   }
 }
 

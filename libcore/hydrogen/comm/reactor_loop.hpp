@@ -3,6 +3,8 @@
 
 #include <hydrogen/comm/connection.hpp>
 #include <hydrogen/comm/fd_wait.hpp>
+#include <hydrogen/comm/heartbeats.hpp>
+#include <hydrogen/comm/reactor.hpp>
 
 #include <atomic>
 #include <memory>
@@ -22,6 +24,7 @@ class reactor_loop : public std::enable_shared_from_this<reactor_loop> {
   void ended(connection_ptr c);
   /// Any thread: `run` says bye to all and returns, within a bounded time.
   void stop();
+  void around_rounds(round_wrapper);
   void run();
   int epoll() const { return epoll_.get(); }
   std::size_t size() const { return size_.load(std::memory_order_relaxed); }
@@ -36,7 +39,7 @@ class reactor_loop : public std::enable_shared_from_this<reactor_loop> {
   void parse(connection& c, byte_view in);
   bool begin_body(connection& c);
   void deliver(connection& c, byte_buffer body);
-  void check_all(time_point t);
+  void check_lingering(time_point t);
   void plan(time_point at);
 
   unique_fd epoll_;
@@ -49,6 +52,9 @@ class reactor_loop : public std::enable_shared_from_this<reactor_loop> {
   std::atomic<bool> news_{false};
   std::vector<connection_ptr> entering_;
   std::vector<connection_ptr> ended_;
+  std::shared_ptr<const round_wrapper> around_;
+
+  heartbeats beats_;
 
   // The loop's thread only:
   std::vector<connection_ptr> connections_;
