@@ -1,6 +1,7 @@
 #include <hydrogen/actors/alarm.hpp>
 #include <hydrogen/actors/coordinator.hpp>
 #include <hydrogen/actors/journal_thread.hpp>
+#include <hydrogen/actors/scheduler.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -17,8 +18,10 @@ class coordinator_actor : public caf::event_based_actor {
   caf::behavior make_behavior() override {
     namespace event = gang::admission_event;
     const auto self = caf::actor_cast<caf::actor>(this);
-    journal_ = std::make_unique<journal_thread>(std::move(opened_),
-                                                [self](std::uint64_t n) { caf::anon_send(self, journal_synced{n}); });
+    journal_ = std::make_unique<journal_thread>(std::move(opened_), [self, &system = system()](std::uint64_t n) {
+      const scheduler::helper actors(system);
+      caf::anon_send(self, journal_synced{n});
+    });
     perform(machine_.start(hydrogen::now()));
     return {[this](const attach_peer& m) {
               peers_[m.key] = peer{m, {}, {}};

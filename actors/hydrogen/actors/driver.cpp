@@ -1,5 +1,6 @@
 #include <hydrogen/actors/driver.hpp>
 #include <hydrogen/actors/job.hpp>
+#include <hydrogen/actors/scheduler.hpp>
 
 #include <fcntl.h>
 #include <spdlog/fmt/fmt.h>
@@ -238,7 +239,11 @@ void driver::execute(const plan::job_graph& graph, const sink& take) {
     jobs_[number] = job;
     if (!to_coordinator_) tell_job(job, job::coordinator_lost{});
   }
-  tell_job(job, job::start{});
+  {
+    // This thread has nothing to do until the first result.
+    const scheduler::helper actors(home_.system());
+    tell_job(job, job::start{});
+  }
 
   std::map<std::uint32_t, std::vector<data::block_ref>> ready;
   std::uint32_t next = 0;

@@ -96,7 +96,7 @@ int run_executor(int control_fd) {
   options.secret = secret;
   options.connections.heartbeat_interval = order.timing.interval;
   options.connections.heartbeat_timeout = order.timing.timeout;
-  auto home = process::start(std::move(options));
+  auto home = process::start(std::move(options), std::move(reactor));
   if (!home) return cannot(gang::refusal_kind::executor, home.error());
 
   executor_options work;

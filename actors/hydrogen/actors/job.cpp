@@ -56,7 +56,7 @@ class job_actor : public caf::event_based_actor {
 }  // namespace
 
 caf::actor spawn_job(caf::actor_system& system, job::setup setup, job_surroundings around) {
-  return system.spawn<job_actor>(std::move(setup), std::move(around));
+  return system.spawn<job_actor, caf::lazy_init>(std::move(setup), std::move(around));
 }
 
 }  // namespace hydrogen::actors

@@ -9,41 +9,61 @@
 namespace hydrogen::actors {
 
 journal_thread::journal_thread(std::unique_ptr<gang::journal> journal, std::function<void(std::uint64_t)> synced)
-    : journal_(std::move(journal)), synced_(std::move(synced)), thread_([this] { work(); }) {}
+    : state_(std::make_shared<state>()) {
+  state_->journal = std::move(journal);
+  state_->synced = std::move(synced);
+  thread_ = std::thread([s = state_] { work(*s); });
+}
 
 journal_thread::~journal_thread() {
+  auto& s = *state_;
+  std::vector<gang::record> last;
+  const bool inside = thread_.get_id() == std::this_thread::get_id();
   {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
+    std::lock_guard lock(s.mutex);
+    s.stopping = true;
+    if (inside) last.swap(s.waiting);
   }
-  wake_.notify_one();
-  thread_.join();
+  if (!inside) {
+    s.wake.notify_one();
+    thread_.join();
+    return;
+  }
+  if (!last.empty()) write(s, last);
+  s.journal.reset();  // its lock is free for the next coordinator
+  thread_.detach();
 }
 
 void journal_thread::append(std::vector<gang::record> records) {
+  auto& s = *state_;
   {
-    std::lock_guard lock(mutex_);
-    waiting_.insert(waiting_.end(), std::make_move_iterator(records.begin()), std::make_move_iterator(records.end()));
+    std::lock_guard lock(s.mutex);
+    s.waiting.insert(s.waiting.end(), std::make_move_iterator(records.begin()), std::make_move_iterator(records.end()));
   }
-  wake_.notify_one();
+  s.wake.notify_one();
 }
 
-void journal_thread::work() {
-  std::unique_lock lock(mutex_);
+std::uint64_t journal_thread::write(state& s, const std::vector<gang::record>& batch) {
+  for (const auto& record : batch) s.journal->append(record);
+  const auto durable = s.journal->sync();
+  if (!durable) {
+    spdlog::critical("the journal cannot be written, so the coordinator ends: {}", durable.error().message());
+    spdlog::shutdown();
+    _exit(1);
+  }
+  return *durable;
+}
+
+void journal_thread::work(state& s) {
+  std::unique_lock lock(s.mutex);
   for (;;) {
-    wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
-    if (waiting_.empty()) return;
+    s.wake.wait(lock, [&s] { return s.stopping || !s.waiting.empty(); });
+    if (s.waiting.empty()) return;
     std::vector<gang::record> batch;
-    batch.swap(waiting_);
+    batch.swap(s.waiting);
     lock.unlock();
-    for (const auto& record : batch) journal_->append(record);
-    const auto durable = journal_->sync();
-    if (!durable) {
-      spdlog::critical("the journal cannot be written, so the coordinator ends: {}", durable.error().message());
-      spdlog::shutdown();
-      _exit(1);
-    }
-    synced_(*durable);
+    const auto durable = write(s, batch);
+    s.synced(durable);
     lock.lock();
   }
 }

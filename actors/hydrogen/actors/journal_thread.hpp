@@ -1,6 +1,7 @@
 #pragma once
 // Group commit: takes records from the coordinator actor, and on a thread of its own appends what has come, syncs once,
 // and says how many records are durable. A sync that fails ends the process: nothing promised may be forgotten.
+// `synced` may run the coordinator itself, and so destroy the journal_thread.
 
 #include <hydrogen/gang/journal.hpp>
 
@@ -22,13 +23,18 @@ class journal_thread {
   void append(std::vector<gang::record>);
 
  private:
-  void work();
-  std::unique_ptr<gang::journal> journal_;
-  const std::function<void(std::uint64_t)> synced_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::vector<gang::record> waiting_;
-  bool stopping_ = false;
+  struct state {
+    std::unique_ptr<gang::journal> journal;
+    std::function<void(std::uint64_t)> synced;
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::vector<gang::record> waiting;
+    bool stopping = false;
+  };
+  static void work(state&);
+  static std::uint64_t write(state&, const std::vector<gang::record>&);
+
+  std::shared_ptr<state> state_;  // with the thread, which outlives this when it is the one that destroys it
   std::thread thread_;
 };
 

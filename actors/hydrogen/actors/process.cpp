@@ -1,4 +1,5 @@
 #include <hydrogen/actors/process.hpp>
+#include <hydrogen/actors/scheduler.hpp>
 
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
@@ -52,17 +53,16 @@ void end_process_with(const caf::actor& actor, std::string what) {
 
 process::process(process_options options) : options_(std::move(options)) {}
 
-expected<std::unique_ptr<process>> process::start(process_options options) {
+expected<std::unique_ptr<process>> process::start(process_options options, std::unique_ptr<comm::reactor> reactor) {
   std::unique_ptr<process> self(new process(std::move(options)));
-  // One worker with a shared queue wakes fastest and uses almost no processor when idle; work stealing polls.
-  self->config_.set("scheduler.policy", caf::atom("sharing"));
-  self->config_.set("scheduler.max-threads", 1);
+  self->config_.load<scheduler>();
   self->system_ = std::make_unique<caf::actor_system>(self->config_);
   self->system_->await_actors_before_shutdown(true);
   self->rendezvous_ = std::make_unique<comm::rendezvous>(self->options_.secret);
+  if (reactor) self->use(std::move(reactor));
   if (!self->options_.secret) return self;
 
-  self->reactor_ = std::make_unique<comm::reactor>();
+  if (!self->reactor_) self->use(std::make_unique<comm::reactor>());
   self->block_client_ = std::make_unique<comm::block_client>(*self->options_.secret, self->options_.boot);
   self->block_server_ =
       std::make_unique<comm::block_server>([p = self.get()](const comm::block_key& key) { return p->serve(key); });
@@ -95,6 +95,15 @@ expected<std::unique_ptr<process>> process::start(process_options options) {
   self->acceptor_ = std::move(*acceptor);
   self->endpoint_ = self->acceptor_->endpoint();
   return self;
+}
+
+void process::use(std::unique_ptr<comm::reactor> reactor) {
+  reactor_ = std::move(reactor);
+  // The actors that a round of frames has woken run right behind it, and what they say leaves together.
+  reactor_->around_rounds([this](const std::function<void()>& deliver) {
+    const scheduler::helper actors(*system_);
+    deliver();
+  });
 }
 
 process::~process() {
@@ -135,7 +144,7 @@ void process::connect(const std::string& endpoint, boot_id peer, duration timeou
 }
 
 comm::connection_ptr process::adopt(unique_fd fd, comm::hello peer, comm::connection_handlers handlers) {
-  if (!reactor_) reactor_ = std::make_unique<comm::reactor>();
+  if (!reactor_) use(std::make_unique<comm::reactor>());
   return reactor_->adopt(std::move(fd), std::move(peer), std::move(handlers), options_.connections);
 }
 

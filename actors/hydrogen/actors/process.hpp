@@ -36,7 +36,8 @@ struct process_options {
 
 class process {
  public:
-  static expected<std::unique_ptr<process>> start(process_options);
+  /// Takes over a reactor that serves connections already, if given.
+  static expected<std::unique_ptr<process>> start(process_options, std::unique_ptr<comm::reactor> = nullptr);
   ~process();
 
   caf::actor_system& system() { return *system_; }
@@ -78,6 +79,7 @@ class process {
 
  private:
   explicit process(process_options);
+  void use(std::unique_ptr<comm::reactor>);
   expected<comm::served_block> serve(const comm::block_key&);
   /// Fills those of `which`, except those that another thread fetches now: they come into `later`.
   expected<void> fetch(std::span<const data::block_ref> refs, const std::vector<std::size_t>& which, abort_word&,

@@ -1,3 +1,4 @@
+#include <hydrogen/actors/scheduler.hpp>
 #include <hydrogen/actors/task.hpp>
 #include <hydrogen/base/log.hpp>
 #include <hydrogen/exec/perform_task.hpp>
@@ -78,7 +79,10 @@ std::function<void(slot_task&)> rank_body(std::shared_ptr<task_surroundings> env
     if (!group) return give_up(std::move(group.error()));
     const auto executor = caf::actor_cast<caf::actor>(env->executor);
     if (!executor) return give_up({errc::aborted, "the executor is gone", {}, {}});
-    caf::anon_send(executor, rank_joined_mail{gate->ref});
+    {
+      const scheduler::helper actors(env->home.system());
+      caf::anon_send(executor, rank_joined_mail{gate->ref});
+    }
 
     // The rank sleeps on `entered`; an abort wakes it through the same word.
     const auto deadline = now() + env->enter_timeout;
@@ -93,6 +97,7 @@ std::function<void(slot_task&)> rank_body(std::shared_ptr<task_surroundings> env
     }
     auto surroundings = environment_of(env, task, reply, group->get());
     auto result = exec::perform_task(what, surroundings);
+    const scheduler::helper actors(env->home.system());
     if (auto* failed = std::get_if<exec::task_failed>(&result)) {
       tell(actor, std::move(*failed));
       return;

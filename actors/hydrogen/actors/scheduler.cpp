@@ -1,0 +1,236 @@
+#include <hydrogen/actors/scheduler.hpp>
+#include <hydrogen/comm/cork.hpp>
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace hydrogen::actors {
+namespace {
+
+using time_point = caf::actor_clock::time_point;
+
+// A helper has work of its own: it runs this much of others', and no actor for longer than so many messages at a time.
+constexpr auto help_time = std::chrono::microseconds(200);
+constexpr std::size_t help_jobs = 64;
+constexpr std::size_t help_messages = 64;
+// The worker lets frames go after so many actors, also when more are ready.
+constexpr std::size_t worker_batch = 64;
+
+/// The scheduler whose queue this thread will run itself, so that nobody has to be woken for it.
+thread_local const scheduler* served_here = nullptr;
+
+}  // namespace
+
+// ---- delayed messages ----------------------------------------------------------------------------------------------
+
+template <class Change>
+void scheduler::alarm_clock::change(Change what) {
+  auto next = time_point::max();
+  {
+    std::lock_guard lock(mutex_);
+    what();
+    if (!schedule_.empty()) next = schedule_.begin()->first;
+  }
+  owner_.alarm_at(next);
+}
+
+void scheduler::alarm_clock::set_ordinary_timeout(time_point t, caf::abstract_actor* self, caf::atom_value type,
+                                                  uint64_t id) {
+  change([&] { simple_actor_clock::set_ordinary_timeout(t, self, type, id); });
+}
+void scheduler::alarm_clock::set_multi_timeout(time_point t, caf::abstract_actor* self, caf::atom_value type,
+                                               uint64_t id) {
+  change([&] { simple_actor_clock::set_multi_timeout(t, self, type, id); });
+}
+void scheduler::alarm_clock::set_request_timeout(time_point t, caf::abstract_actor* self, caf::message_id id) {
+  change([&] { simple_actor_clock::set_request_timeout(t, self, id); });
+}
+void scheduler::alarm_clock::cancel_ordinary_timeout(caf::abstract_actor* self, caf::atom_value type) {
+  std::lock_guard lock(mutex_);
+  simple_actor_clock::cancel_ordinary_timeout(self, type);
+}
+void scheduler::alarm_clock::cancel_request_timeout(caf::abstract_actor* self, caf::message_id id) {
+  std::lock_guard lock(mutex_);
+  simple_actor_clock::cancel_request_timeout(self, id);
+}
+void scheduler::alarm_clock::cancel_timeouts(caf::abstract_actor* self) {
+  std::lock_guard lock(mutex_);
+  simple_actor_clock::cancel_timeouts(self);
+}
+void scheduler::alarm_clock::schedule_message(time_point t, caf::strong_actor_ptr to,
+                                              caf::mailbox_element_ptr content) {
+  change([&] { simple_actor_clock::schedule_message(t, std::move(to), std::move(content)); });
+}
+void scheduler::alarm_clock::schedule_message(time_point t, caf::group to, caf::strong_actor_ptr sender,
+                                              caf::message content) {
+  change([&] { simple_actor_clock::schedule_message(t, std::move(to), std::move(sender), std::move(content)); });
+}
+void scheduler::alarm_clock::cancel_all() {
+  std::lock_guard lock(mutex_);
+  simple_actor_clock::cancel_all();
+}
+void scheduler::alarm_clock::ring() {
+  change([&] { trigger_expired_timeouts(); });
+}
+
+// ---- the queue -----------------------------------------------------------------------------------------------------
+
+scheduler::scheduler(caf::actor_system& system) : abstract_coordinator(system), clock_(*this) {}
+
+scheduler::~scheduler() = default;
+
+caf::actor_system::module* scheduler::make(caf::actor_system& system, caf::detail::type_list<>) {
+  return new scheduler(system);
+}
+
+caf::actor_clock& scheduler::clock() noexcept {
+  return clock_;
+}
+
+void scheduler::enqueue(caf::resumable* job) {
+  std::unique_lock lock(mutex_);
+  ready_.push_back(job);
+  if (served_here == this || !std::exchange(sleeping_, false)) return;
+  lock.unlock();
+  wake_.notify_one();
+}
+
+void scheduler::wake_worker() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!std::exchange(sleeping_, false)) return;
+  }
+  wake_.notify_one();
+}
+
+void scheduler::alarm_at(time_point next) {
+  {
+    std::lock_guard lock(mutex_);
+    next_alarm_ = std::min(next_alarm_, next);
+    if (!sleeping_ || next >= sleeps_until_) return;
+    sleeping_ = false;
+  }
+  wake_.notify_one();
+}
+
+caf::resumable* scheduler::take() {
+  std::lock_guard lock(mutex_);
+  if (ready_.empty()) return nullptr;
+  auto* job = ready_.front();
+  ready_.pop_front();
+  return job;
+}
+
+void scheduler::run(caf::resumable* job, unit& here, std::size_t most_messages) {
+  switch (job->resume(&here, most_messages)) {
+    case caf::resumable::resume_later:
+      enqueue(job);
+      return;
+    case caf::resumable::awaiting_message:
+    case caf::resumable::done:
+    case caf::resumable::shutdown_execution_unit:
+      caf::intrusive_ptr_release(job);
+  }
+}
+
+// ---- the worker ----------------------------------------------------------------------------------------------------
+
+void scheduler::start() {
+  worker_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "hy-actors");
+    system().thread_started();
+    served_here = this;
+    work();
+    system().thread_terminates();
+  });
+  abstract_coordinator::start();
+}
+
+void scheduler::work() {
+  unit here(*this);
+  for (;;) {
+    {
+      // Frames leave before the worker sleeps.
+      const comm::cork together;
+      for (std::size_t n = 0; n < worker_batch; ++n) {
+        auto* job = take();
+        if (job == nullptr) break;
+        run(job, here, max_throughput());
+      }
+    }
+    std::unique_lock lock(mutex_);
+    if (next_alarm_ <= clock_.now()) {
+      next_alarm_ = time_point::max();
+      lock.unlock();
+      clock_.ring();
+      continue;
+    }
+    if (!ready_.empty()) continue;
+    if (stopping_) return;
+    sleeping_ = true;
+    sleeps_until_ = next_alarm_;
+    const auto woken = [this] { return !sleeping_; };
+    if (sleeps_until_ == time_point::max()) {
+      wake_.wait(lock, woken);
+    } else {
+      wake_.wait_until(lock, sleeps_until_, woken);
+    }
+    sleeping_ = false;
+  }
+}
+
+void scheduler::stop() {
+  // Before the worker goes, because they end through it.
+  stop_actors();
+  {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [this] { return helping_ == 0; });
+    stopping_ = true;
+    sleeping_ = false;
+  }
+  wake_.notify_one();
+  worker_.join();
+  clock_.cancel_all();
+  while (auto* job = take()) cleanup_and_release(job);
+}
+
+// ---- helpers -------------------------------------------------------------------------------------------------------
+
+scheduler::helper::helper(caf::actor_system& system) {
+  if (served_here != nullptr) return;
+  of_ = static_cast<scheduler*>(&system.scheduler());
+  served_here = of_;
+  std::lock_guard lock(of_->mutex_);
+  ++of_->helping_;
+}
+
+scheduler::helper::~helper() {
+  if (of_ == nullptr) return;
+  of_->help();
+  served_here = nullptr;
+  std::lock_guard lock(of_->mutex_);
+  if (--of_->helping_ == 0) of_->idle_.notify_all();
+}
+
+void scheduler::help() {
+  const comm::cork together;
+  unit here(*this);
+  time_point until{};
+  for (std::size_t n = 0; n < help_jobs; ++n) {
+    auto* job = take();
+    if (job == nullptr) return;
+    if (n == 0) until = clock_.now() + help_time;
+    run(job, here, help_messages);
+    if (clock_.now() >= until) break;
+  }
+  served_here = nullptr;
+  std::unique_lock lock(mutex_);
+  const bool more = !ready_.empty();
+  lock.unlock();
+  if (more) wake_worker();
+}
+
+}  // namespace hydrogen::actors
