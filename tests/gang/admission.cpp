@@ -23,6 +23,7 @@ struct desk {
   std::optional<admission> machine;
   time_point now{};
   bool syncs = true, agents_answer = true, joins = true, ends = true, fences = true;
+  bool warm = false;  // agents commit with the reserve
   std::vector<to_agent> orders;
   std::vector<to_job> told;
   std::vector<boot_id> nodes;
@@ -90,7 +91,9 @@ struct desk {
     if (durable > before) on(event::synced{n});
   }
   void answer(const to_agent& message) {
-    if (const auto* m = std::get_if<reserve>(&message)) news(m->agent, m->ref, entry_news::reserved);
+    if (const auto* m = std::get_if<reserve>(&message)) {
+      news(m->agent, m->ref, warm ? entry_news::committed : entry_news::reserved);
+    }
     if (const auto* m = std::get_if<gang::go>(&message)) {
       const bool lease = m->members.size() == 1 && m->members[0].ranks.empty();
       if (lease || joins) news(m->agent, m->ref, lease ? entry_news::entered : entry_news::joined);
@@ -193,6 +196,82 @@ TEST_CASE("no go leaves before its record is durable, and none before the fence 
   CHECK(d.all<placed>().empty());
   d.sync();
   CHECK(d.count_orders<gang::go>() == 1);
+  CHECK(d.all<granted>().size() == 1);
+}
+
+TEST_CASE("when all executors are up, the go follows the reserve, and no commit is sent") {
+  desk d({2, 2});
+  d.warm = true;
+  d.gang(0, 4);
+  CHECK(d.orders_of(entry_verb::commit) == 0);
+  CHECK(d.count_records<go_record>() == 1);
+  REQUIRE(d.last<placed>().members.size() == 2);
+  for (const auto& m : d.last<placed>().members) CHECK(m.executor == boot_id{m.agent.value + 1000});
+  CHECK(d.all<granted>().size() == 1);
+  d.stage(1, 1);
+  d.decide(0, d.last<placed>().attempt, 1, decision_kind::release);
+  CHECK(d.all<leased>().size() == 1);
+  CHECK(d.orders_of(entry_verb::commit) == 0);
+}
+
+TEST_CASE("when some executors are up, all members are told to commit, and go waits for those that were not") {
+  desk d({2, 2});
+  d.agents_answer = false;
+  d.gang(0, 4);
+  const attempt_ref ref{d.id(0), d.last<fence>().attempt};
+  d.news({100}, ref, entry_news::committed);
+  d.news({100}, ref, entry_news::committed);  // twice the same is not two
+  CHECK(d.orders_of(entry_verb::commit) == 0);
+  d.news({101}, ref, entry_news::reserved);
+  CHECK(d.orders_of(entry_verb::commit) == 2);
+  d.wait(500ms);
+  CHECK(d.orders_of(entry_verb::commit) == 4);
+  d.news({100}, ref, entry_news::committed);
+  CHECK(d.count_records<go_record>() == 0);
+  d.wait(500ms);
+  CHECK(d.orders_of(entry_verb::commit) == 5);
+  d.news({101}, ref, entry_news::committed);
+  CHECK(d.count_records<go_record>() == 1);
+}
+
+TEST_CASE("while the fence or the record takes long, what was committed at once is told to commit, so that it stays") {
+  desk d({4});
+  d.warm = true;
+  d.fences = false;
+  d.syncs = false;
+  d.gang(0, 4);
+  CHECK(d.orders_of(entry_verb::commit) == 0);
+  d.wait(500ms);
+  CHECK(d.orders_of(entry_verb::commit) == 1);
+  d.wait(1s);  // answered: not again
+  CHECK(d.orders_of(entry_verb::commit) == 1);
+  d.job(fenced{d.id(0), d.last<fence>().attempt});
+  d.sync();
+  CHECK(d.all<granted>().size() == 1);
+
+  desk slow_disk({4});
+  slow_disk.warm = true;
+  slow_disk.syncs = false;
+  slow_disk.gang(0, 4);
+  CHECK(slow_disk.count_records<go_record>() == 1);
+  slow_disk.wait(500ms);
+  CHECK(slow_disk.orders_of(entry_verb::commit) == 1);
+}
+
+TEST_CASE("what was committed at once and has expired queues the gang again") {
+  desk d({2, 2});
+  d.agents_answer = false;
+  d.gang(0, 4);
+  const attempt_ref ref{d.id(0), d.last<fence>().attempt};
+  d.news({100}, ref, entry_news::committed);
+  d.news({100}, ref, entry_news::gone, refusal_kind::busy);
+  CHECK(d.orders_of(entry_verb::abort) == 1);
+  d.news({101}, ref, entry_news::committed);  // too late
+  CHECK(d.count_records<go_record>() == 0);
+  d.news({101}, ref, entry_news::gone);
+  CHECK(d.all<ended>().empty());
+  d.agents_answer = d.warm = true;
+  d.wait(1s);
   CHECK(d.all<granted>().size() == 1);
 }
 

@@ -180,14 +180,7 @@ void model_job::use(model_stage& s) {
       --s.to_do;
       ++s.running;
       ++lease.running;
-      sim.job_to_executor(lease.where.executor, [this, ref = attempt_ref{id, a}](model_executor& x) {
-        const auto run = sim.random(10ms, 3s);
-        sim.after(run, [this, ref, boot = x.boot] {
-          auto* y = sim.executor(boot);
-          if (y == nullptr || !y->attempts.contains(ref)) return;  // its job hears that the lease ended
-          sim.after(sim.some_delay(), [this, ref] { lease_task_done(ref); });
-        });
-      });
+      give_task({id, a}, lease.where.executor);
     }
   }
   const auto wanted = s.to_do + s.running;
@@ -201,6 +194,23 @@ void model_job::use(model_stage& s) {
     s.cancelling = true;
     if (begun) send(cancel{id});
   }
+}
+
+/// It may come before its lease: the executor hears of that from its agent.
+void model_job::give_task(const attempt_ref& ref, boot_id executor) {
+  if (!alive || !stages.at(ref.request).leases.contains(ref.attempt)) return;
+  sim.job_to_executor(executor, [this, ref](model_executor& x) {
+    if (!x.attempts.contains(ref)) {  // refused: said again while the job holds the lease
+      sim.after(500ms, [this, ref, boot = x.boot] { give_task(ref, boot); });
+      return;
+    }
+    const auto run = sim.random(10ms, 3s);
+    sim.after(run, [this, ref, boot = x.boot] {
+      auto* y = sim.executor(boot);
+      if (y == nullptr || !y->attempts.contains(ref)) return;  // its job hears that the lease ended
+      sim.after(sim.some_delay(), [this, ref] { lease_task_done(ref); });
+    });
+  });
 }
 
 void model_job::lease_task_done(const attempt_ref& ref) {

@@ -71,6 +71,7 @@ struct model_job {
   std::string open_requests() const;
 
   void rank_returned(const attempt_ref&, std::uint32_t rank, boot_id executor, bool good);
+  void give_task(const attempt_ref&, boot_id executor);
   void lease_task_done(const attempt_ref&);
 
  private:

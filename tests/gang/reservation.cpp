@@ -177,6 +177,69 @@ TEST_CASE("a reservation expires by itself, says so until it is answered, and ca
   CHECK(n.last() == entry_news::absent);
 }
 
+TEST_CASE("with its executor up a reserve is committed at once, and expires unless a commit or the go comes") {
+  for (const bool by_go : {false, true}) {
+    node n;
+    n.committed(node::ref(1, 8));  // starts the executor
+    const auto told = n.told.size();
+    const auto r = node::ref(1);
+    n.reserve(r, 1);
+    CHECK(n.last() == entry_news::committed);
+    CHECK(n.news.back().executor == n.executor);
+    CHECK(n.news.back().endpoint == "e:1");
+    n.reserve(r, 1);  // a repeat is answered the same, and renews nothing
+    CHECK(n.last() == entry_news::committed);
+    CHECK(n.machine.free() == 1);
+    n.wait(4s);
+    if (by_go) {
+      n.go(r);
+    } else {
+      n.verb(r, entry_verb::commit);
+      CHECK(n.last() == entry_news::committed);
+      CHECK(n.told.size() == told);
+    }
+    n.wait(2s);
+    CHECK(n.state(r) == (by_go ? entry_state::joining : entry_state::committed));
+
+    const auto late = node::ref(1, 1);
+    n.reserve(late, 1);
+    n.wait(5s);
+    CHECK(n.state(late) == entry_state::absent);
+    CHECK(n.last() == entry_news::gone);
+    CHECK(n.news.back().refusal == refusal_kind::busy);
+    CHECK(n.machine.free() == 1);
+    n.go(late);
+    CHECK(n.last() == entry_news::gone);
+    CHECK(n.state(late) == entry_state::absent);
+  }
+}
+
+TEST_CASE("an executor hears of an attempt at its go; until then an abort frees the slots at once") {
+  node n;
+  const auto r = node::ref(1);
+  n.committed(r);
+  CHECK(n.told.empty());
+  n.verb(r, entry_verb::abort);
+  CHECK(n.last() == entry_news::gone);
+  CHECK(n.machine.free() == 4);
+  CHECK(n.told.empty());
+  const auto next = node::ref(2);
+  n.committed(next);
+  n.go(next);
+  REQUIRE(n.told.size() == 2);
+  CHECK(std::holds_alternative<accept_attempt>(n.told[0]));
+  CHECK(std::holds_alternative<start_joining>(n.told[1]));
+}
+
+TEST_CASE("the death of an executor ends what is committed to it, though it had not heard of that") {
+  node n;
+  n.committed(node::ref(1));
+  n.on(event::executor_died{run, n.executor, "killed"});
+  CHECK(n.state(node::ref(1)) == entry_state::absent);
+  CHECK(n.news.back().cause == end_cause::lost);
+  CHECK(n.machine.free() == 4);
+}
+
 TEST_CASE("rule 3: the term is adopted before the list is taken, and lower ones are refused") {
   node n;
   n.order(follow{{5}, {77}});
@@ -299,8 +362,7 @@ TEST_CASE("without a coordinator everything ends by itself, soon what waits, lat
   CHECK(n.state(node::ref(1, 3)) == entry_state::absent);
   CHECK(n.state(node::ref(1, 2)) == entry_state::committed);
   n.wait(5s);
-  CHECK(n.state(node::ref(1, 2)) == entry_state::draining);
-  n.executor_said(attempt_stopped{node::ref(1, 2)});
+  CHECK(n.state(node::ref(1, 2)) == entry_state::absent);
   CHECK(n.state(node::ref(1)) == entry_state::running);
   n.wait(15min);
   n.executor_said(attempt_stopped{node::ref(1)});

@@ -40,9 +40,8 @@ void admission::owe(const attempt_state& a, const attempt_member& m, const reque
       }
       return;
     case attempt_phase::committing:
-      if (m.progress < member_progress::committed) order(agent, a.ref, entry_verb::commit);
-      return;
     case attempt_phase::deciding:
+      if (m.progress < member_progress::committed) order(agent, a.ref, entry_verb::commit);
       return;
     case attempt_phase::joining:
       if (m.progress < member_progress::joined) {
@@ -103,8 +102,16 @@ void admission::progress(request_state& r, attempt_state& a, attempt_member& m, 
       m.progress = member_progress::reserved;
       break;
     case entry_news::committed: {
-      if (a.phase != attempt_phase::committing || m.progress != member_progress::reserved) return;
-      m.progress = member_progress::committed;
+      const bool at_once = a.phase == attempt_phase::reserving && m.progress == member_progress::asked;
+      if (!at_once) {
+        if (a.phase != attempt_phase::committing && a.phase != attempt_phase::deciding) return;
+        const bool counted = m.progress == member_progress::ready;
+        if (!counted && m.progress != member_progress::reserved) return;
+        m.progress = member_progress::committed;
+        if (counted) return;
+      } else {
+        m.progress = member_progress::ready;
+      }
       m.is.executor = news.executor;
       m.is.endpoint = news.endpoint;
       ledger_.find(m.is.agent)->executors[news.executor] = r.what.id.run;
@@ -141,8 +148,13 @@ void admission::step_done(request_state& r, attempt_state& a) {
     case attempt_phase::reserving:
       a.phase = attempt_phase::committing;
       a.progressed = 0;
-      for (const auto& m : a.members) host_of(id.run, m.is.agent);
-      return ask_all(r, a);
+      for (const auto& m : a.members) {
+        host_of(id.run, m.is.agent);
+        a.progressed += m.progress == member_progress::ready ? 1 : 0;
+      }
+      // With all executors up the go serves as the commit, unless it has to wait: then repeats say commit.
+      if (a.progressed < a.members.size()) return ask_all(r, a);
+      return step_done(r, a);
     case attempt_phase::committing:
       if (r.is_gang()) {
         if (a.fenced) decide(r, a);
@@ -177,6 +189,7 @@ void admission::go_is_durable(request_state& r, attempt_state& a) {
   if (a.phase != attempt_phase::deciding || r.final) return;
   a.phase = attempt_phase::joining;
   a.progressed = 0;
+  for (auto& m : a.members) m.progress = member_progress::committed;
   ask_all(r, a);
   placed message{term_, r.what.id, a.ref.attempt, {}};
   for (const auto& m : a.members) message.members.push_back(m.is);

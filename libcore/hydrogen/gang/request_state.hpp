@@ -31,8 +31,8 @@ struct queue_place {
 enum class attempt_phase : std::uint8_t { reserving, committing, deciding, joining, running, closing, ending };
 
 /// How far a member of an attempt is. What it still owes, and so which message is repeated, follows from this and the
-/// phase of the attempt.
-enum class member_progress : std::uint8_t { asked, reserved, committed, joined, entered, finished, gone };
+/// phase of the attempt. A `ready` one is committed, and may still expire: its executor was up when it was reserved.
+enum class member_progress : std::uint8_t { asked, reserved, ready, committed, joined, entered, finished, gone };
 
 struct attempt_member {
   member is;

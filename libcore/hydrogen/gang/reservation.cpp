@@ -205,7 +205,9 @@ void reservation::tell_news(const entry& e, entry_news news) {
 
 void reservation::order(const reserve& m) {
   if (auto* e = find(m.ref)) {  // a live entry before the tombstone
-    if (e->state != entry_state::draining) tell_news(*e, entry_news::reserved);
+    if (e->state != entry_state::draining) {
+      tell_news(*e, e->state == entry_state::committed ? entry_news::committed : entry_news::reserved);
+    }
     return;
   }
   if (is_dead(m.ref)) return answer_absent(m.ref, entry_news::refused, refusal_kind::dead);
@@ -219,7 +221,13 @@ void reservation::order(const reserve& m) {
   e.ranks = m.ranks;
   e.deadline = now_ + options_.expiry;
   free_ -= m.slots;
-  tell_news(entries_.emplace(m.ref, std::move(e)).first->second, entry_news::reserved);
+  auto& kept = entries_.emplace(m.ref, std::move(e)).first->second;
+  const auto x = executors_.find(kept.app.run);
+  if (x != executors_.end() && x->second.state == executor_state::ready) {
+    accept(kept, x->second);  // until the commit or the go it may expire as before
+  } else {
+    tell_news(kept, entry_news::reserved);
+  }
 }
 
 void reservation::order(const entry_order& m) {
@@ -232,6 +240,7 @@ void reservation::order(const entry_order& m) {
   switch (m.verb) {
     case entry_verb::commit:
       if (e->state == entry_state::reserved) return commit_entry(*e);
+      if (e->state == entry_state::committed) e->deadline = never;
       if (e->state != entry_state::starting && e->state != entry_state::draining) tell_news(*e, entry_news::committed);
       return;
     case entry_verb::enter:
@@ -256,6 +265,8 @@ void reservation::order(const go& m) {
   auto* e = find(m.ref);
   if (e == nullptr) return answer_absent(m.ref, entry_news::absent, refusal_kind::dead);
   if (e->state == entry_state::committed) {
+    e->told_executor = true;
+    out_.push_back(reservation_effect::tell_executor{e->executor, accept_attempt{e->ref, e->kind, e->slots, e->ranks}});
     if (e->kind == request_kind::parallel) {
       e->state = entry_state::running;
       e->deadline = never;
@@ -286,8 +297,6 @@ void reservation::commit_entry(entry& e) {
 void reservation::accept(entry& e, const executor& x) {
   e.state = entry_state::committed;
   e.executor = x.boot;
-  e.told_executor = true;
-  out_.push_back(reservation_effect::tell_executor{x.boot, accept_attempt{e.ref, e.kind, e.slots, e.ranks}});
   tell_news(e, entry_news::committed);
 }
 
@@ -343,8 +352,10 @@ void reservation::handle(const reservation_event::timer&) {
     const error away{errc::timed_out, "there was no coordinator for too long", options_.node, {}};
     switch (e->state) {
       case entry_state::reserved:
+      case entry_state::committed:
         end(*e, true, end_cause::expired, refusal_kind::busy,
-            {errc::timed_out, "the reservation was not committed in time", options_.node, {}});
+            e->deadline <= now_ ? error{errc::timed_out, "the reservation was not committed in time", options_.node, {}}
+                                : away);
         break;
       case entry_state::joining:
         if (e->deadline <= now_) {

@@ -2,18 +2,19 @@
 // The agent's side of gang admission: owns the slots of its node, one entry per (request, attempt), one executor per
 // run.
 //
-//     ABSENT    -reserve-> RESERVED
+//     ABSENT    -reserve-> RESERVED                with an executor that is up: at once COMMITTED, expiry still on
 //     RESERVED  -commit-> STARTING                 expiry, abort, revoke, close, disowned -> ABSENT
 //     STARTING  -executor ready-> COMMITTED        failed, too slow, abort, contact lost  -> ABSENT
-//     COMMITTED -go-> JOINING (lease: RUNNING)     abort, contact lost for long           -> DRAINING
+//     COMMITTED -commit-> (expiry off)             expiry, abort, contact lost for long   -> ABSENT
+//     COMMITTED -go-> JOINING (lease: RUNNING)
 //     JOINING   -enter-> RUNNING                   revoke, join deadline, contact lost    -> DRAINING
 //     RUNNING   -all ranks returned-> FINISHED     revoke, close, contact lost for long   -> DRAINING
 //     FINISHED  -close-> DRAINING
 //     DRAINING  -executor confirms, or is dead-> ABSENT
 //
 // Every way into ABSENT leaves a tombstone. A slot is free only when nothing of its entry is left in the executor: what
-// the executor was told about is ended through it (DRAINING), also from COMMITTED and FINISHED. An executor that does
-// not confirm in time is ended, and the other entries of its run with it.
+// the executor was told about (at go) is ended through it (DRAINING), also from FINISHED. An executor that does not
+// confirm in time is ended, and the other entries of its run with it.
 //
 // Pure: no clock, thread, socket. `effects = on(event, now)`; feed `timer{}` at `next_wakeup()` (early or late timers
 // do no harm). One thread: the agent's actor. Never fails: what makes no sense is ignored.
@@ -35,7 +36,7 @@ struct reservation_options {
   std::string node;  // name, unique in the cluster
   std::uint32_t slots = 1;
   duration retry = 500ms;            // what is unanswered is said again after this
-  duration expiry = 5s;              // a reservation without commit ends: a coordinator that is slow cannot hoard
+  duration expiry = 5s;              // a reservation without commit or go ends: a slow coordinator cannot hoard
   duration start_timeout = 60s;      // executor.start_timeout: from start until it has loaded the library
   duration join_timeout = 30s;       // from go until enter: the slowest rank's rendezvous and task
   duration drain_grace = 2s;         // for user code that was told to stop; then its executor is ended

@@ -55,7 +55,8 @@ void reservation::executor_is_gone(run_id run, boot_id boot, refusal_kind kind, 
   bool wanted = false;
   for (auto& [ref, e] : entries_) {
     if (ref.request.run != run) continue;
-    if (e.told_executor || (e.state == entry_state::starting && !on_purpose && !x.was_ready)) {
+    if (e.told_executor || e.state == entry_state::committed ||
+        (e.state == entry_state::starting && !on_purpose && !x.was_ready)) {
       known.push_back(ref);
     } else {
       wanted |= e.state == entry_state::starting;
