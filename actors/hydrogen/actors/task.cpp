@@ -55,6 +55,7 @@ std::function<void(slot_task&)> task_body(std::shared_ptr<task_surroundings> env
     log_scope scope(to_string(task.what.id), kept_log_lines);
     auto surroundings = environment_of(env, task, reply, nullptr);
     auto result = exec::perform_task(task.what, surroundings);
+    const scheduler::helper actors(env->home.system());
     tell(actor, outcome_of(std::move(result)));
   };
 }
