@@ -80,6 +80,7 @@ void executor_links::lost(boot_id boot, const error& why) {
     remotes_.erase(boot);
     if (closed_) return;
   }
+  home_.forget(boot);
   unreachable_(boot, why);
 }
 
@@ -91,6 +92,7 @@ void executor_links::close() {
     remotes.swap(remotes_);
   }
   for (auto& [boot, r] : remotes) {
+    home_.forget(boot);
     if (r.connection) r.connection->close({errc::cancelled, "the driver ends", {}, {}});
   }
 }

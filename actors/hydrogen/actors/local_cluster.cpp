@@ -215,6 +215,10 @@ expected<std::shared_ptr<driver>> local_cluster::open(gang::application_ref app,
   if (node_) {
     node_->attach(opened);
   } else {
+    std::erase_if(links_, [](const auto& link) {  // of drivers that are gone
+      if (link.first.expired()) caf::anon_send(link.second, stop_mail{});
+      return link.first.expired();
+    });
     auto link = connect_driver(*home_, opened, address_, nodes_register_within);
     if (!link) return unexpected(std::move(link.error()));
     links_.emplace_back(opened, *link);

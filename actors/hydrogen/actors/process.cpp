@@ -190,6 +190,10 @@ caf::actor process::find_executor(boot_id boot) const {
   return at == executors_.end() ? caf::actor() : at->second;
 }
 
+void process::forget(boot_id which) {
+  if (block_client_) block_client_->forget(which);
+}
+
 expected<comm::served_block> process::serve(const comm::block_key& key) {
   const auto id = id_of(key);
   std::vector<std::shared_ptr<data::block_store>> stores;

@@ -74,6 +74,8 @@ class process {
   /// Errors name the block that is missing, and who should have had it; `missing`, if given, gets those refs.
   expected<std::vector<data::block_ptr>> fetch(std::span<const data::block_ref>, abort_word&, data::block_store* cache,
                                                std::vector<data::block_ref>* missing);
+  /// A process that is not needed any more: closes the connections that are kept for the next fetch from it.
+  void forget(boot_id);
   /// Bytes of blocks that other processes fetched from this one; those still on their way are not in it.
   std::uint64_t bytes_served() const { return block_server_ ? block_server_->bytes_served() : 0; }
 
