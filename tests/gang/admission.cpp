@@ -284,8 +284,30 @@ TEST_CASE("enter leaves only when every member has joined") {
   CHECK(d.orders_of(entry_verb::enter) == 0);
   d.news({100}, ref, entry_news::joined);  // twice the same is not two
   CHECK(d.orders_of(entry_verb::enter) == 0);
+  CHECK(d.status(0).state == "joining");
+  CHECK(d.status(0).reason == "2 of 4 ranks have joined, waits for n101");
   d.news({101}, ref, entry_news::joined);
   CHECK(d.orders_of(entry_verb::enter) == 2);
+}
+
+TEST_CASE("a gang whose ranks have all returned says that its job has the word") {
+  desk d({2, 2});
+  d.joins = false;
+  d.gang(0, 4);
+  const attempt_ref ref{d.id(0), d.last<placed>().attempt};
+  for (const auto agent : {boot_id{100}, boot_id{101}}) d.news(agent, ref, entry_news::joined);
+  d.news({100}, ref, entry_news::entered);
+  d.news({100}, ref, entry_news::finished);
+  d.news({100}, ref, entry_news::finished);  // twice the same is not two
+  CHECK(d.status(0).state == "running");
+  CHECK(d.status(0).reason == "");
+  d.news({101}, ref, entry_news::finished);  // its entered was lost
+  d.news({101}, ref, entry_news::entered);
+  CHECK(d.status(0).state == "running");
+  CHECK(d.status(0).reason == "all ranks have returned, waits for its job to take the results");
+  const auto enters = d.orders_of(entry_verb::enter);
+  d.wait(2s);
+  CHECK(d.orders_of(entry_verb::enter) == enters);  // nothing is owed any more
 }
 
 TEST_CASE("unanswered messages are repeated, answered ones are not") {
