@@ -9,7 +9,7 @@
 
 namespace hydrogen::bench {
 
-engine::engine(actors::cluster_options options) {
+engine::engine(actors::cluster_options options, job::options of_jobs) : of_jobs_(of_jobs) {
   options.program = program_folder() + "/hydrogen";
   options.log_level = "error";  // benchmarks kill and end processes on purpose
   cluster_ = value_or_throw(actors::local_cluster::start(std::move(options)));
@@ -30,6 +30,7 @@ context& engine::ctx() {
     app.size = std::filesystem::file_size(library.path);
     actors::session_options settings;
     settings.storage_dir = cluster_->options().directory + "/storage";
+    settings.job = of_jobs_;
     driver_ = value_or_throw(cluster_->open(app, settings));
     context_.emplace(*driver_, std::vector<std::string>{});
   }
@@ -42,10 +43,10 @@ void engine::end_run() {
   driver_.reset();
 }
 
-engine embedded(std::uint32_t slots) {
+engine embedded(std::uint32_t slots, job::options of_jobs) {
   actors::cluster_options options;
   options.slots = slots;
-  return engine(std::move(options));
+  return engine(std::move(options), of_jobs);
 }
 
 engine on_processes(std::uint32_t nodes, std::uint32_t slots) {

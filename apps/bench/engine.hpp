@@ -13,7 +13,7 @@ namespace hydrogen::bench {
 class engine {
  public:
   /// Throws `failure` when the cluster does not start.
-  explicit engine(actors::cluster_options options);
+  explicit engine(actors::cluster_options options, job::options of_jobs = {});
   ~engine();
 
   actors::local_cluster& cluster() { return *cluster_; }
@@ -24,12 +24,13 @@ class engine {
 
  private:
   std::unique_ptr<actors::local_cluster> cluster_;
+  const job::options of_jobs_;
   std::shared_ptr<actors::driver> driver_;
   std::optional<context> context_;
 };
 
 /// In this process, one node.
-engine embedded(std::uint32_t slots);
+engine embedded(std::uint32_t slots, job::options of_jobs = {});
 /// Node processes of this machine.
 engine on_processes(std::uint32_t nodes, std::uint32_t slots);
 

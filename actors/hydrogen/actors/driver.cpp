@@ -1,5 +1,4 @@
 #include <hydrogen/actors/driver.hpp>
-#include <hydrogen/actors/job.hpp>
 #include <hydrogen/actors/scheduler.hpp>
 
 #include <fcntl.h>
@@ -33,20 +32,21 @@ data::block_ptr block_of_bytes(byte_buffer bytes) {
 /// From the job actor to the thread that runs the application.
 class driver::job_results {
  public:
-  void put(job::effect what) {
+  void put(std::vector<job::effect> some) {
+    bool first = false;
     {
       std::lock_guard lock(mutex_);
-      waiting_.push_back(std::move(what));
+      first = waiting_.empty();
+      std::move(some.begin(), some.end(), std::back_inserter(waiting_));
     }
-    wake_.notify_one();
+    if (first) wake_.notify_one();
   }
-  job::effect take() {
+  /// All that is there, at least one.
+  std::deque<job::effect> take() {
     std::unique_lock lock(mutex_);
     // No deadline of its own: the job machine has one for everything it waits for, and always ends with a result.
     wake_.wait(lock, [this] { return !waiting_.empty(); });
-    auto first = std::move(waiting_.front());
-    waiting_.pop_front();
-    return first;
+    return std::exchange(waiting_, {});
   }
 
  private:
@@ -91,7 +91,7 @@ driver::~driver() {
 }
 
 void driver::close() {
-  std::vector<caf::actor> jobs;
+  std::vector<job_handle> jobs;
   {
     std::unique_lock lock(mutex_);
     if (std::exchange(closing_, true)) return;
@@ -107,7 +107,7 @@ void driver::close() {
   cancelled_.set({errc::cancelled, "the driver ends", {}, {}});  // fetches return at once
   changed_.notify_all();
   fetch_thread_.join();
-  for (auto& job : jobs) caf::anon_send(job, stop_mail{});
+  for (auto& job : jobs) caf::anon_send(job.actor, stop_mail{});
   links_->close();
 }
 
@@ -130,9 +130,9 @@ void driver::detach(const error& why) {
   for (auto& job : all_jobs()) tell_job(job, job::coordinator_lost{});
 }
 
-std::vector<caf::actor> driver::all_jobs() {
+std::vector<job_handle> driver::all_jobs() {
   std::lock_guard lock(mutex_);
-  std::vector<caf::actor> jobs;
+  std::vector<job_handle> jobs;
   for (auto& [number, actor] : jobs_) jobs.push_back(actor);
   return jobs;
 }
@@ -151,13 +151,13 @@ void driver::deliver(gang::to_job message) {
     for (auto& job : all_jobs()) tell_job(job, job::from_coordinator{message});
     return;
   }
-  caf::actor job;
+  job_handle job;
   {
     std::lock_guard lock(mutex_);
     const auto at = jobs_.find(request->job);
     if (at != jobs_.end()) job = at->second;
   }
-  if (job) {
+  if (job.actor) {
     tell_job(job, job::from_coordinator{std::move(message)});
     return;
   }
@@ -175,7 +175,7 @@ void driver::tell_coordinator(const gang::from_job& message) {
 
 void driver::answer(boot_id from, exec::from_task_host&& message) {
   const auto number = std::visit([](const auto& m) { return m.id.job; }, message);
-  caf::actor job;
+  job_handle job;
   {
     std::lock_guard lock(mutex_);
     const auto at = jobs_.find(number);
@@ -207,8 +207,9 @@ void driver::execute(const plan::job_graph& graph, const sink& take) {
   setup.run = options_.app.run;
   setup.app = options_.app;
   setup.storage_dir = options_.storage_dir;
+  setup.opt = options_.job;
   std::uint32_t number = 0;
-  caf::actor job;
+  job_handle job;
   {
     std::lock_guard lock(mutex_);
     if (closing_) throw failure(error{errc::refused, "the driver is closed", {}, {}});
@@ -222,16 +223,16 @@ void driver::execute(const plan::job_graph& graph, const sink& take) {
     around.to_coordinator = [weak](const gang::from_job& m) {
       if (auto d = weak.lock()) d->tell_coordinator(m);
     };
-    around.to_executor = [links = links_](const data::process_ref& at, exec::to_task_host&& m) {
+    around.to_executor = [links = links_](const data::process_ref& at, std::vector<exec::to_task_host>&& m) {
       links->send(at, std::move(m));
     };
-    around.copy_blocks = [weak](caf::actor self, job::copy_blocks&& what) {
+    around.copy_blocks = [weak](job_handle self, job::copy_blocks&& what) {
       if (auto d = weak.lock()) d->copy(std::move(self), std::move(what));
     };
     around.drop_copies = [store = store_](const std::vector<data::block_id>& ids) {
       for (const auto& id : ids) store->drop(id);
     };
-    around.outcome = [results](job::effect&& e) { results->put(std::move(e)); };
+    around.outcomes = [results](std::vector<job::effect>&& some) { results->put(std::move(some)); };
     around.over = [weak, number] {
       if (auto d = weak.lock()) d->job_over(number);
     };
@@ -253,8 +254,15 @@ void driver::execute(const plan::job_graph& graph, const sink& take) {
     std::lock_guard lock(mutex_);
     for (auto& output : outputs) kept_[output.keep_as] = std::move(output);
   };
+  std::deque<job::effect> effects;
+  std::vector<job::event> consumed;  // said to the job when nothing more is there to take
   for (;;) {
-    auto effect = results->take();
+    if (effects.empty()) {
+      tell_job(job, std::exchange(consumed, {}));
+      effects = results->take();
+    }
+    auto effect = std::move(effects.front());
+    effects.pop_front();
     if (auto* end = std::get_if<job::finished>(&effect)) return keep(end->kept);
     if (auto* end = std::get_if<job::failed>(&effect)) {
       keep(end->kept);
@@ -290,10 +298,10 @@ void driver::execute(const plan::job_graph& graph, const sink& take) {
         throw;
       }
       ready.erase(at);
-      tell_job(job, job::result_consumed{next++});
+      consumed.push_back(job::result_consumed{next++});
       if (!more) {
         enough = true;
-        tell_job(job, job::enough{});
+        consumed.push_back(job::enough{});
       }
     }
   }
@@ -337,10 +345,10 @@ void driver::drop(const std::vector<data::block_ref>& refs) {
       blocks.blocks.push_back(ref.info.id);
     }
   }
-  for (auto& [boot, what] : elsewhere) links_->send(what.first, std::move(what.second));
+  for (auto& [boot, what] : elsewhere) links_->send(what.first, {std::move(what.second)});
 }
 
-void driver::copy(caf::actor job, job::copy_blocks what) {
+void driver::copy(job_handle job, job::copy_blocks what) {
   {
     std::lock_guard lock(mutex_);
     fetches_.push_back([this, job = std::move(job), what = std::move(what)] {

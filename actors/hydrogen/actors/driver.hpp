@@ -4,6 +4,7 @@
 // function; `execute` blocks that thread. Everything else is thread-safe.
 
 #include <hydrogen/actors/executor_links.hpp>
+#include <hydrogen/actors/job.hpp>
 #include <hydrogen/actors/process.hpp>
 #include <hydrogen/job/machine.hpp>
 #include <hydrogen/plan/session.hpp>
@@ -23,6 +24,7 @@ struct session_options {
   std::string storage_dir;    // for checkpoints
   std::uint64_t max_result = std::uint64_t{1} << 30;
   std::uint64_t block_budget = std::uint64_t{4} << 30;
+  job::options job;               // of all jobs of the run
   duration cancel_timeout = 10s;  // how long a cancelled job may take to be confirmed
   duration close_timeout = 3s;    // how long `close` waits for the coordinator to confirm that all is free
 };
@@ -59,11 +61,11 @@ class driver final : public plan::session, public std::enable_shared_from_this<d
   void answer(boot_id from, exec::from_task_host&&);
   void unreachable(boot_id, const error& why);
   /// Blocking work of a job actor, on the driver's fetch thread.
-  void copy(caf::actor job, job::copy_blocks what);
+  void copy(job_handle job, job::copy_blocks what);
   void drop(const std::vector<data::block_ref>&);
   void job_over(std::uint32_t number);
   void fetch_work();
-  std::vector<caf::actor> all_jobs();
+  std::vector<job_handle> all_jobs();
 
   process& home_;
   session_options options_;
@@ -74,7 +76,7 @@ class driver final : public plan::session, public std::enable_shared_from_this<d
   std::mutex mutex_;
   std::condition_variable changed_;
   channel<gang::from_job> to_coordinator_;  // null while away
-  std::map<std::uint32_t, caf::actor> jobs_;
+  std::map<std::uint32_t, job_handle> jobs_;
   std::map<std::uint64_t, job::kept_output> kept_;
   std::uint32_t next_job_ = 0;
   bool closing_ = false;

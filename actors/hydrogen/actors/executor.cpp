@@ -1,31 +1,23 @@
+#include <hydrogen/actors/alarm.hpp>
+#include <hydrogen/actors/answer_batch.hpp>
 #include <hydrogen/actors/executor.hpp>
 #include <hydrogen/actors/scratch_folder.hpp>
 #include <hydrogen/actors/task.hpp>
-#include <hydrogen/base/log.hpp>
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
-#include <deque>
 
 namespace hydrogen::actors {
 namespace {
 
-constexpr duration early_task_patience = 500ms;
-constexpr std::size_t most_early_tasks = 256;  // per attempt
-constexpr std::size_t most_over = 256;
+namespace event = gang::execution_event;
+namespace effect = gang::execution_effect;
 
-struct attempt_entry {
-  gang::accept_attempt what;
+/// What an attempt that the machine holds has here.
+struct attempt_place {
   slot_pool::lane_ptr lane;
-  std::set<exec::task_id> seen;                  // a repeated task is not run twice
-  std::shared_ptr<gang_gate> gate;               // gang only
-  std::map<std::uint32_t, slot_task_ptr> ranks;  // tasks that came before start_joining
-  std::set<std::uint32_t> pushed;
-  std::uint32_t joined = 0;
-  std::uint32_t returned = 0;
-  bool stopping = false;
+  std::shared_ptr<gang_gate> gate;  // gang only
 };
 
 class executor_actor : public caf::event_based_actor {
@@ -35,186 +27,151 @@ class executor_actor : public caf::event_based_actor {
       : event_based_actor(cfg),
         env_(std::make_shared<task_surroundings>(home, options.boot, options.node, std::move(store))),
         options_(std::move(options)),
-        pool_(std::make_unique<slot_pool>(options_.slots)) {
+        machine_({.run = options_.app.run}),
+        pool_(slot_pool::make(options_.slots)) {
     env_->join_timeout = options_.join_timeout;
     env_->enter_timeout = options_.enter_timeout;
   }
 
   caf::behavior make_behavior() override {
     env_->executor = caf::actor_cast<caf::actor_addr>(this);
-    return {[this](const attempt_mail& mail) { std::visit([this](const auto& m) { on(m); }, mail.message); },
-            [this](const task_mail& mail) { std::visit([&](const auto& m) { on(m, mail.reply); }, mail.message); },
-            [this](const rank_joined_mail& mail) { on(mail); },
-            [this](const rank_returned_mail& mail) { on(mail); },
-            [this](const lane_idle_mail& mail) { on(mail); },
-            [this](const early_tasks_late& mail) { on(mail); },
-            [this](const wake_up&) { hung(); },
+    return {[this](const attempt_mail& mail) { on(event::agent_said{mail.message}); },
+            [this](const task_mail& mail) { on(mail); },
+            [this](const rank_joined_mail& mail) { on(event::rank_joined{mail.ref}); },
+            [this](const rank_returned_mail& mail) { on(event::rank_returned{mail.ref}); },
+            [this](const lane_idle_mail& mail) {
+              places_.erase(mail.ref);
+              on(event::lane_idle{mail.ref});
+            },
+            [this](const wake_up&) {
+              alarm_.rang();
+              on(event::timer{});
+            },
+            [](const flush_mail& mail) { mail.what->flush(); },
+            [this](const hang_mail&) { hung(); },
             [this](const stop_mail&) { stop(); }};
   }
 
   void on_exit() override {
-    attempts_.clear();
-    early_.clear();
+    places_.clear();
     options_.to_agent = nullptr;
   }
 
  private:
-  // ---- from the agent ----
-
-  void on(const gang::accept_attempt& m) {
-    if (attempts_.count(m.ref) != 0) return;  // repeated
-    attempt_entry entry;
-    entry.what = m;
-    entry.lane = pool_->open(m.slots);
-    if (m.kind == gang::request_kind::gang) entry.gate = std::make_shared<gang_gate>(m.ref);
-    attempts_.emplace(m.ref, std::move(entry));
-    if (auto early = early_.extract(m.ref)) {
-      for (const auto& mail : early.mapped()) on(std::get<exec::run_task>(mail.message), mail.reply);
-    }
+  void on(event::any what) {
+    machine_.on(std::move(what), hydrogen::now(), effects_);
+    perform();
   }
 
-  void on(const gang::start_joining& m) {
-    const auto at = attempts_.find(m.ref);
-    if (at == attempts_.end() || !at->second.gate || at->second.stopping) return;
-    auto& entry = at->second;
-    if (!entry.gate->members.empty()) return;  // repeated
-    for (const auto& where : m.members) {
-      for (const auto rank : where.ranks) {
-        entry.gate->members.push_back({rank, where.executor, where.endpoint, where.node});
+  void on(const task_mail& mail) {
+    const auto at = hydrogen::now();
+    for (auto& message : *mail.messages) {
+      if (auto* run = std::get_if<exec::run_task>(&message)) {
+        if (run->what.storage_dir.empty()) run->what.storage_dir = options_.storage_dir;
+        auto task = std::make_shared<executor_task>(std::move(run->what), env_, mail.reply);
+        machine_.on(event::task_came{std::move(task)}, at, effects_);
+      } else if (auto* cancel = std::get_if<exec::cancel_task>(&message)) {
+        // What came before it must be in its lane, to be found there.
+        perform();
+        on(event::cancel{cancel->id, std::move(cancel->why)});
+      } else if (auto* drop = std::get_if<exec::drop_blocks>(&message)) {
+        for (const auto& id : drop->blocks) env_->store->drop(id);
       }
     }
-    for (auto& [rank, task] : entry.ranks) push_rank(entry, rank, task);
+    perform();
   }
 
-  void on(const gang::enter_ranks& m) {
-    const auto at = attempts_.find(m.ref);
-    if (at == attempts_.end() || !at->second.gate) return;
-    at->second.gate->entered.store(1, std::memory_order_release);
-    futex_wake_all(at->second.gate->entered);
-  }
-
-  void on(const gang::stop_attempt& m) {
-    const auto at = attempts_.find(m.ref);
-    if (at == attempts_.end()) {
-      over_.push_back(m.ref);
-      on(early_tasks_late{m.ref});
-      report(gang::attempt_stopped{m.ref});
-      return;
+  void perform() {
+    // A step may ask the machine again, which adds effects behind those that are left.
+    for (std::size_t i = 0; i < effects_.size(); ++i) {
+      auto what = std::move(effects_[i]);
+      if (!std::holds_alternative<effect::push>(what)) flush();
+      std::visit([this](auto& e) { perform(e); }, what);
     }
-    auto& entry = at->second;
-    if (entry.stopping) return;  // the answer comes when the lane is idle
-    entry.stopping = true;
-    if (entry.gate) env_->home.gang_links().forget({m.ref.request, m.ref.attempt});
-    const auto self = caf::actor_cast<caf::actor>(this);
-    pool_->close(entry.lane, m.why, [self, ref = m.ref] { caf::anon_send(self, lane_idle_mail{ref}); });
+    flush();
+    effects_.clear();
+    if (pool_) alarm_.set(this, machine_.next_wakeup());
   }
 
-  void on(const early_tasks_late& mail) {
-    const auto early = early_.extract(mail.ref);
-    if (!early) return;
-    for (const auto& task : early.mapped()) {
-      const auto& what = std::get<exec::run_task>(task.message).what;
-      task.reply(exec::task_refused{what.id, what.request, what.attempt, "the executor does not hold this attempt"});
+  void perform(effect::open_lane& e) {
+    auto& place = places_[e.ref];
+    place.lane = pool_->open(e.slots);
+    if (e.kind == gang::request_kind::gang) place.gate = std::make_shared<gang_gate>(e.ref);
+  }
+
+  void perform(effect::set_members& e) {
+    auto& gate = *places_.at(e.ref).gate;
+    for (const auto& where : e.members) {
+      for (const auto rank : where.ranks) gate.members.push_back({rank, where.executor, where.endpoint, where.node});
     }
   }
 
-  void on(const lane_idle_mail& mail) {
-    attempts_.erase(mail.ref);
-    over_.push_back(mail.ref);
-    if (over_.size() > most_over) over_.pop_front();
-    report(gang::attempt_stopped{mail.ref});
-    if (ending_ && attempts_.empty()) finish();
+  void perform(effect::push& e) {
+    auto task = std::static_pointer_cast<executor_task>(std::move(e.task));
+    if (pushed_.empty() || pushed_to_ != task->ref) {
+      flush();
+      pushed_to_ = task->ref;
+    }
+    task->become_actor(places_.at(task->ref).gate);
+    pushed_.push_back(std::move(task));
   }
 
-  // ---- from a job ----
+  void flush() {
+    if (pushed_.empty()) return;
+    pool_->push(places_.at(pushed_to_).lane, pushed_);
+    pushed_.clear();
+  }
 
-  void on(const exec::run_task& m, const task_reply& reply) {
-    const gang::attempt_ref ref{m.what.request, m.what.attempt};
-    const auto at = attempts_.find(ref);
-    if (at == attempts_.end() && m.what.request.run == options_.app.run && !is_over(ref) && !ending_) {
-      // The lease is on its way through the agent, the task came straight from the job.
-      auto& early = early_[ref];
-      if (early.empty()) delayed_send(this, early_task_patience, early_tasks_late{ref});
-      if (early.size() < most_early_tasks) {
-        early.push_back({m, reply});
-        return;
-      }
-    }
-    if (at == attempts_.end() || at->second.stopping || m.what.request.run != options_.app.run) {
-      reply(exec::task_refused{m.what.id, m.what.request, m.what.attempt, "the executor does not hold this attempt"});
-      return;
-    }
-    auto& entry = at->second;
-    if (!entry.seen.insert(m.what.id).second) return;  // repeated
-    if (entry.gate && entry.ranks.count(m.what.id.partition) != 0) return;
-    auto task = std::make_shared<slot_task>();
-    task->what = m.what;
-    if (task->what.storage_dir.empty()) task->what.storage_dir = options_.storage_dir;
-    const auto actor = system().spawn<task_actor, caf::lazy_init>(reply, m.what.id);
-    task->run = entry.gate ? rank_body(env_, entry.gate, actor, reply) : task_body(env_, actor, reply);
-    if (entry.gate) {
-      entry.ranks.emplace(m.what.id.partition, task);
-      if (!entry.gate->members.empty()) push_rank(entry, m.what.id.partition, task);
+  void perform(effect::enter& e) {
+    auto& gate = *places_.at(e.ref).gate;
+    gate.entered.store(1, std::memory_order_release);
+    futex_wake_all(gate.entered);
+  }
+
+  void perform(effect::withdraw& e) {
+    const auto& lane = places_.at(e.ref).lane;
+    if (pool_->withdraw(lane, e.task)) {
+      machine_.on(event::withdrawn{e.ref, e.task}, hydrogen::now(), effects_);
     } else {
-      pool_->push(entry.lane, std::move(task));
+      pool_->abort_task(lane, e.task, {errc::cancelled, e.why, {}, {}});
     }
   }
 
-  void on(const exec::cancel_task& m, const task_reply&) {
-    for (auto& [ref, mails] : early_) {
-      if (std::erase_if(mails,
-                        [&](const task_mail& e) { return std::get<exec::run_task>(e.message).what.id == m.id; }) != 0)
-        return;
-    }
-    for (auto& [ref, entry] : attempts_) {
-      if (ref.request.run != m.id.run || ref.request.job != m.id.job || ref.request.stage != m.id.stage) continue;
-      if (pool_->withdraw(entry.lane, m.id)) {
-        entry.seen.erase(m.id);
-        return;
-      }
-      if (pool_->abort_task(entry.lane, m.id, {errc::cancelled, m.why, {}, {}})) return;
-    }
+  void perform(effect::close_lane& e) {
+    const auto& place = places_.at(e.ref);
+    if (place.gate) env_->home.gang_links().forget({e.ref.request, e.ref.attempt});
+    const auto self = caf::actor_cast<caf::actor>(this);
+    pool_->close(place.lane, e.why, [self, ref = e.ref] { caf::anon_send(self, lane_idle_mail{ref}); });
   }
 
-  void on(const exec::drop_blocks& m, const task_reply&) {
-    for (const auto& id : m.blocks) env_->store->drop(id);
+  void perform(effect::refuse& e) {
+    const auto& task = static_cast<const executor_task&>(*e.task);
+    task.reply(exec::task_refused{task.id, task.ref.request, task.ref.attempt, std::move(e.why)});
   }
 
-  // ---- from slot threads ----
-
-  void push_rank(attempt_entry& entry, std::uint32_t rank, const slot_task_ptr& task) {
-    if (entry.pushed.insert(rank).second) pool_->push(entry.lane, task);
+  void perform(effect::report& e) {
+    if (options_.to_agent) options_.to_agent(e.message);
   }
 
-  void on(const rank_joined_mail& mail) {
-    const auto at = attempts_.find(mail.ref);
-    if (at == attempts_.end() || at->second.stopping) return;
-    if (++at->second.joined == at->second.what.ranks.size()) report(gang::ranks_joined{mail.ref});
-  }
-
-  void on(const rank_returned_mail& mail) {
-    const auto at = attempts_.find(mail.ref);
-    if (at == attempts_.end() || at->second.stopping) return;
-    if (++at->second.returned == at->second.what.ranks.size()) report(gang::ranks_returned{mail.ref});
+  void perform(effect::ended&) {
+    env_->home.remove_executor(options_.boot);
+    env_->home.remove_store(options_.boot);
+    std::exchange(pool_, nullptr)->stop();
+    quit();
   }
 
   // ---- the end ----
 
   void stop() {
-    if (std::exchange(ending_, true)) return;
-    const error why{errc::aborted, "the executor ends", {}, {}};
-    auto refs = std::vector<gang::attempt_ref>();
-    for (const auto& [ref, entry] : attempts_) refs.push_back(ref);
-    for (const auto& ref : refs) on(gang::stop_attempt{ref, why});
-    if (attempts_.empty()) return finish();
-    if (options_.hang_limit > duration::zero()) delayed_send(this, options_.hang_limit, wake_up{});
+    on(event::end{});
+    if (pool_ && options_.hang_limit > duration::zero()) delayed_send(this, options_.hang_limit, hang_mail{});
   }
 
   /// A thread cannot be ended, so the process is.
   void hung() {
     std::string who;
-    for (const auto& [ref, entry] : attempts_) {
-      for (const auto& task : pool_->running(entry.lane)) who += (who.empty() ? "" : ", ") + task;
+    for (const auto& [ref, place] : places_) {
+      for (const auto& task : pool_->running(place.lane)) who += (who.empty() ? "" : ", ") + task;
     }
     std::fflush(stdout);
     std::fprintf(
@@ -226,27 +183,15 @@ class executor_actor : public caf::event_based_actor {
     _exit(1);
   }
 
-  void finish() {
-    env_->home.remove_executor(options_.boot);
-    env_->home.remove_store(options_.boot);
-    pool_.reset();
-    quit();
-  }
-
-  bool is_over(const gang::attempt_ref& ref) const { return std::find(over_.begin(), over_.end(), ref) != over_.end(); }
-
-  void report(gang::from_executor message) {
-    if (options_.to_agent) options_.to_agent(message);
-  }
-
   std::shared_ptr<task_surroundings> env_;
   executor_options options_;
-  std::unique_ptr<slot_pool> pool_;
-  std::map<gang::attempt_ref, attempt_entry> attempts_;
-  // Tasks whose attempt has not been announced yet; and attempts that are over, the last ones.
-  std::map<gang::attempt_ref, std::vector<task_mail>> early_;
-  std::deque<gang::attempt_ref> over_;
-  bool ending_ = false;
+  gang::execution machine_;
+  std::shared_ptr<slot_pool> pool_;
+  std::map<gang::attempt_ref, attempt_place> places_;
+  gang::execution::effects effects_;
+  std::vector<slot_task_ptr> pushed_;  // of `pushed_to_`: go to their lane together
+  gang::attempt_ref pushed_to_;
+  alarm alarm_;
 };
 
 }  // namespace

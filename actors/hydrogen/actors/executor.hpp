@@ -1,6 +1,6 @@
 #pragma once
-// An executor: runs the tasks of one run on one node. The actor keeps the attempts that its agent announced, puts tasks
-// in their lanes, and says when ranks have joined, returned, or an attempt has stopped; slot threads run user code.
+// An executor: runs the tasks of one run on one node. The actor translates around gang::execution, which decides what
+// may run when; each task is an actor, and slot threads run user code.
 // Embedded it lives in the process of its agent; on a cluster in a process of its own (executor_process.hpp).
 
 #include <hydrogen/actors/mail.hpp>

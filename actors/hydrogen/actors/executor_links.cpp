@@ -10,19 +10,32 @@ constexpr duration dial_timeout = 3s;
 executor_links::executor_links(process& home, answer_handler answer, unreachable_handler unreachable)
     : home_(home), answer_(std::move(answer)), unreachable_(std::move(unreachable)) {}
 
-void executor_links::send(const data::process_ref& to, exec::to_task_host message) {
+std::shared_ptr<const task_reply> executor_links::reply_of(boot_id executor) {
+  std::lock_guard lock(mutex_);
+  if (local_ != executor) {
+    local_ = executor;
+    local_reply_ = std::make_shared<const task_reply>([self = weak_from_this(), executor](exec::from_task_host&& m) {
+      if (auto links = self.lock()) links->answer_(executor, through_codec(std::move(m)));
+    });
+  }
+  return local_reply_;
+}
+
+void executor_links::send(const data::process_ref& to, std::vector<exec::to_task_host> messages) {
   if (const auto executor = home_.find_executor(to.boot)) {
-    caf::anon_send(executor, task_mail{through_codec(message),
-                                       [self = weak_from_this(), from = to.boot](exec::from_task_host&& m) {
-                                         if (auto links = self.lock()) links->answer_(from, through_codec(m));
-                                       }});
+    for (auto& message : messages) message = through_codec(std::move(message));
+    caf::anon_send(
+        executor, task_mail{std::make_shared<std::vector<exec::to_task_host>>(std::move(messages)), reply_of(to.boot)});
     return;
   }
   if (to.endpoint.empty()) {
     unreachable_(to.boot, {errc::disconnected, "the executor is gone", {}, {}});
     return;
   }
-  auto frame = make_frame(frame_kind::to_task_host, message);
+  std::vector<byte_buffer> frames;
+  for (std::size_t next = 0; next < messages.size();) {
+    frames.push_back(make_batch_frame(frame_kind::to_task_host, messages, next));
+  }
   comm::connection_ptr connection;
   bool fresh = false;
   {
@@ -31,10 +44,13 @@ void executor_links::send(const data::process_ref& to, exec::to_task_host messag
     const auto [at, is_new] = remotes_.try_emplace(to.boot);
     fresh = is_new;
     connection = at->second.connection;
-    if (!connection) at->second.waiting.push_back(std::move(frame));
+    if (!connection) {
+      for (auto& frame : frames) at->second.waiting.push_back(std::move(frame));
+    }
   }
   if (fresh) dial(to);
-  if (connection) connection->send(frame);
+  if (!connection) return;
+  for (const auto& frame : frames) connection->send(frame);
 }
 
 void executor_links::dial(const data::process_ref& to) {
@@ -43,12 +59,12 @@ void executor_links::dial(const data::process_ref& to) {
   handlers.on_frame = [self, boot = to.boot](const comm::connection_ptr& from, byte_buffer frame) {
     auto links = self.lock();
     if (!links) return;
-    auto message = read_frame<exec::from_task_host>(frame);
-    if (kind_of(frame) != frame_kind::from_task_host || !message) {
+    auto messages = read_batch_frame<exec::from_task_host>(frame);
+    if (kind_of(frame) != frame_kind::from_task_host || !messages) {
       from->close({errc::bad_input, "a frame that a driver does not understand", from->peer().who, {}});
       return;
     }
-    links->answer_(boot, std::move(*message));
+    for (auto& message : *messages) links->answer_(boot, std::move(message));
   };
   handlers.on_closed = [self, boot = to.boot](const comm::connection_ptr&, const error& why) {
     if (auto links = self.lock()) links->lost(boot, why);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <vector>
 
 namespace hydrogen::actors {
 
@@ -20,7 +21,8 @@ class executor_links : public std::enable_shared_from_this<executor_links> {
 
   executor_links(process& home, answer_handler, unreachable_handler);
 
-  void send(const data::process_ref& to, exec::to_task_host message);
+  /// All of them, in this order.
+  void send(const data::process_ref& to, std::vector<exec::to_task_host> messages);
   /// Closes all connections; later messages are dropped.
   void close();
 
@@ -33,10 +35,15 @@ class executor_links : public std::enable_shared_from_this<executor_links> {
   void lost(boot_id, const error&);
 
   process& home_;
+  /// Of an executor in this process, where its tasks answer; the last one that was asked for.
+  std::shared_ptr<const task_reply> reply_of(boot_id);
+
   const answer_handler answer_;
   const unreachable_handler unreachable_;
   std::mutex mutex_;
   std::unordered_map<boot_id, remote> remotes_;
+  boot_id local_;
+  std::shared_ptr<const task_reply> local_reply_;
   bool closed_ = false;
 };
 

@@ -1,3 +1,4 @@
+#include <hydrogen/actors/answer_batch.hpp>
 #include <hydrogen/actors/executor.hpp>
 #include <hydrogen/actors/executor_process.hpp>
 #include <hydrogen/actors/last_words.hpp>
@@ -119,15 +120,20 @@ int run_executor(int control_fd) {
       };
       return std::pair(std::move(from_driver), process::open_handler());
     }
-    from_driver.on_frame = [executor](const comm::connection_ptr& from, byte_buffer frame) {
-      auto message = read_frame<exec::to_task_host>(frame);
-      if (kind_of(frame) != frame_kind::to_task_host || !message) {
+    from_driver.on_frame = [executor, reply = std::shared_ptr<const task_reply>()](const comm::connection_ptr& from,
+                                                                                   byte_buffer frame) mutable {
+      auto messages = read_batch_frame<exec::to_task_host>(frame);
+      if (kind_of(frame) != frame_kind::to_task_host || !messages) {
         from->close({errc::bad_input, "a frame that an executor does not understand", from->peer().who, {}});
         return;
       }
-      caf::anon_send(executor, task_mail{std::move(*message), [from](exec::from_task_host&& answer) {
-                                           from->send(make_frame(frame_kind::from_task_host, answer));
-                                         }});
+      if (!reply) {
+        reply =
+            std::make_shared<const task_reply>([batch = std::make_shared<answer_batch>(from, executor)](
+                                                   exec::from_task_host&& answer) { batch->put(std::move(answer)); });
+      }
+      caf::anon_send(executor,
+                     task_mail{std::make_shared<std::vector<exec::to_task_host>>(std::move(*messages)), reply});
     };
     return std::pair(std::move(from_driver), process::open_handler());
   });

@@ -3,10 +3,17 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <iterator>
 
 namespace hydrogen::actors {
+namespace {
+
+constexpr auto submitted_patience = std::chrono::milliseconds(5);
+
+}  // namespace
 
 journal_thread::journal_thread(std::unique_ptr<gang::journal> journal, std::function<void(std::uint64_t)> synced)
     : state_(std::make_shared<state>()) {
@@ -35,9 +42,13 @@ journal_thread::~journal_thread() {
 }
 
 void journal_thread::append(std::vector<gang::record> records) {
+  const auto urgent = std::any_of(records.begin(), records.end(), [](const auto& r) {
+    return !std::holds_alternative<gang::submitted_record>(r.body);
+  });
   auto& s = *state_;
   {
     std::lock_guard lock(s.mutex);
+    s.urgent |= urgent;
     s.waiting.insert(s.waiting.end(), std::make_move_iterator(records.begin()), std::make_move_iterator(records.end()));
   }
   s.wake.notify_one();
@@ -59,6 +70,8 @@ void journal_thread::work(state& s) {
   for (;;) {
     s.wake.wait(lock, [&s] { return s.stopping || !s.waiting.empty(); });
     if (s.waiting.empty()) return;
+    s.wake.wait_for(lock, submitted_patience, [&s] { return s.stopping || s.urgent; });
+    s.urgent = false;
     std::vector<gang::record> batch;
     batch.swap(s.waiting);
     lock.unlock();

@@ -20,6 +20,8 @@ class journal_thread {
   journal_thread(std::unique_ptr<gang::journal>, std::function<void(std::uint64_t)> synced);
   /// Makes durable what was appended, then ends.
   ~journal_thread();
+  /// `submitted` records wait a few milliseconds for others to be synced with: nothing waits for them, and what waits
+  /// for the record of a gang that follows at once should not wait for two syncs.
   void append(std::vector<gang::record>);
 
  private:
@@ -29,6 +31,7 @@ class journal_thread {
     std::mutex mutex;
     std::condition_variable wake;
     std::vector<gang::record> waiting;
+    bool urgent = false;  // something waits for a record in `waiting`
     bool stopping = false;
   };
   static void work(state&);

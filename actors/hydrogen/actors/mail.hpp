@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 namespace hydrogen::actors {
 
@@ -99,10 +100,12 @@ struct executor_news_mail {
 struct attempt_mail {
   gang::to_executor message;
 };
+/// Where what a task says goes: to its job. Any thread; never blocks.
 using task_reply = std::function<void(exec::from_task_host&&)>;
+/// What a job says at one time, in order: each message stands for itself.
 struct task_mail {
-  exec::to_task_host message;
-  task_reply reply;
+  std::shared_ptr<std::vector<exec::to_task_host>> messages;
+  std::shared_ptr<const task_reply> reply;
 };
 /// From a slot thread: the rank has its links and waits for enter; or has returned.
 struct rank_joined_mail {
@@ -111,10 +114,8 @@ struct rank_joined_mail {
 struct rank_returned_mail {
   gang::attempt_ref ref;
 };
-/// Tasks that came before their attempt was announced have waited long enough.
-struct early_tasks_late {
-  gang::attempt_ref ref;
-};
+/// To itself: user code that was told to stop has had its time.
+struct hang_mail {};
 /// From the last slot thread that left a lane that was closed.
 struct lane_idle_mail {
   gang::attempt_ref ref;
@@ -122,8 +123,10 @@ struct lane_idle_mail {
 
 // ---- to a task actor ----
 
+class executor_task;
+/// The task itself, with its outcome in it.
 struct outcome_mail {
-  std::shared_ptr<exec::from_task_host> outcome;
+  std::shared_ptr<executor_task> task;
 };
 
 // ---- to all ----
@@ -151,7 +154,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::attempt_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::task_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::rank_joined_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::rank_returned_mail)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::early_tasks_late)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::hang_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::lane_idle_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::outcome_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::wake_up)

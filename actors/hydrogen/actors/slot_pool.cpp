@@ -1,5 +1,7 @@
 #include <hydrogen/actors/slot_pool.hpp>
 
+#include <pthread.h>
+
 #include <algorithm>
 
 namespace hydrogen::actors {
@@ -15,45 +17,74 @@ class slot_pool::lane {
   std::function<void()> idle;
 };
 
-slot_pool::slot_pool(std::uint32_t slots) : slots_(slots) {}
+std::shared_ptr<slot_pool> slot_pool::make(std::uint32_t slots) {
+  return std::shared_ptr<slot_pool>(new slot_pool(slots));
+}
 
-slot_pool::~slot_pool() {
+slot_pool::~slot_pool() = default;
+
+void slot_pool::stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  wake_.notify_all();
-  for (auto& thread : threads_) thread.join();
+  for (auto& w : workers_) {
+    w.signal.store(1, std::memory_order_release);
+    futex_wake_all(w.signal);
+  }
+  for (auto& w : workers_) {
+    if (w.thread.get_id() == std::this_thread::get_id())
+      w.thread.detach();  // it holds the pool until it returns
+    else
+      w.thread.join();
+  }
 }
 
 slot_pool::lane_ptr slot_pool::open(std::uint32_t slots) {
   return std::make_shared<lane>(slots);
 }
 
-bool slot_pool::push(const lane_ptr& to, slot_task_ptr task) {
-  bool notify = false;
+/// The first task of the lane's queue becomes that of the worker. False: there is none.
+bool slot_pool::take(worker& w, lane_ptr from) {
+  if (from->queue.empty()) return false;
+  w.task = std::move(from->queue.front());
+  from->queue.pop_front();
+  from->running.push_back(w.task);
+  w.from = std::move(from);
+  return true;
+}
+
+void slot_pool::push(const lane_ptr& to, std::span<slot_task_ptr> tasks) {
+  std::vector<worker*> wake;
   {
     std::lock_guard lock(mutex_);
-    if (to->closed) return false;
-    to->queue.push_back(std::move(task));
-    if (to->claimed < to->slots) {
+    if (to->closed) return;
+    for (auto& task : tasks) {
+      to->queue.push_back(std::move(task));
+      if (to->claimed == to->slots) continue;
       ++to->claimed;
-      ready_.push_back(to);
-      // A sleeping thread that was woken but has not run yet still counts as sleeping: compare with all that is ready.
-      if (ready_.size() <= sleeping_) {
-        notify = true;
-      } else if (threads_.size() < slots_) {
-        threads_.emplace_back([this] { work(); });
+      if (!sleeping_.empty()) {
+        wake.push_back(sleeping_.back());
+        sleeping_.pop_back();
+        take(*wake.back(), to);
+      } else if (workers_.size() < slots_) {
+        auto& w = workers_.emplace_back();
+        take(w, to);
+        w.thread = std::thread([self = shared_from_this(), &w] { self->work(w); });
+      } else {
+        ready_.push_back(to);
       }
     }
   }
-  if (notify) wake_.notify_one();
-  return true;
+  for (auto* w : wake) {
+    w->signal.store(1, std::memory_order_release);
+    futex_wake_all(w->signal);
+  }
 }
 
 bool slot_pool::withdraw(const lane_ptr& from, const exec::task_id& id) {
   std::lock_guard lock(mutex_);
-  const auto at = std::find_if(from->queue.begin(), from->queue.end(), [&](const auto& t) { return t->what.id == id; });
+  const auto at = std::find_if(from->queue.begin(), from->queue.end(), [&](const auto& t) { return t->id == id; });
   if (at == from->queue.end()) return false;
   from->queue.erase(at);
   return true;
@@ -63,8 +94,7 @@ bool slot_pool::abort_task(const lane_ptr& in, const exec::task_id& id, const er
   slot_task_ptr task;
   {
     std::lock_guard lock(mutex_);
-    const auto at =
-        std::find_if(in->running.begin(), in->running.end(), [&](const auto& t) { return t->what.id == id; });
+    const auto at = std::find_if(in->running.begin(), in->running.end(), [&](const auto& t) { return t->id == id; });
     if (at == in->running.end()) return false;
     task = *at;
   }
@@ -72,22 +102,21 @@ bool slot_pool::abort_task(const lane_ptr& in, const exec::task_id& id, const er
   return true;
 }
 
-std::vector<slot_task_ptr> slot_pool::close(const lane_ptr& which, const error& why, std::function<void()> idle) {
-  std::vector<slot_task_ptr> dropped, running;
+void slot_pool::close(const lane_ptr& which, const error& why, std::function<void()> idle) {
+  std::deque<slot_task_ptr> dropped;
+  std::vector<slot_task_ptr> running;
   bool idle_now = false;
   {
     std::lock_guard lock(mutex_);
-    if (which->closed) return {};
+    if (which->closed) return;
     which->closed = true;
-    dropped.assign(which->queue.begin(), which->queue.end());
-    which->queue.clear();
+    dropped.swap(which->queue);
     running = which->running;
     idle_now = running.empty();
     if (!idle_now) which->idle = std::move(idle);
   }
   for (auto& task : running) task->abort.set(why);
   if (idle_now) idle();
-  return dropped;
 }
 
 std::vector<std::string> slot_pool::running(const lane_ptr& in) {
@@ -100,37 +129,44 @@ std::vector<std::string> slot_pool::running(const lane_ptr& in) {
   return names;
 }
 
-void slot_pool::work() {
-  std::unique_lock lock(mutex_);
+void slot_pool::work(worker& self) {
+  pthread_setname_np(pthread_self(), "slot");
+  std::unique_lock lock(mutex_, std::defer_lock);
   for (;;) {
-    while (ready_.empty() && !stopping_) {
-      ++sleeping_;
-      wake_.wait(lock);
-      --sleeping_;
-    }
-    if (stopping_) return;
-    const auto from = std::move(ready_.front());
-    ready_.pop_front();
-    while (!from->queue.empty()) {
-      auto task = std::move(from->queue.front());
-      from->queue.pop_front();
-      from->running.push_back(task);
-      lock.unlock();
-      task->run(*task);
+    while (self.task) {
+      const auto from = std::move(self.from);
+      auto task = std::move(self.task);
+      task->run();
       lock.lock();
-      from->running.erase(std::find(from->running.begin(), from->running.end(), task));
-      if (from->closed && from->running.empty() && from->idle) {
-        auto idle = std::move(from->idle);
-        from->idle = nullptr;
-        lock.unlock();
-        idle();
-        lock.lock();
+      auto& running = from->running;
+      std::swap(*std::find(running.begin(), running.end(), task), running.back());
+      running.pop_back();
+      std::function<void()> idle;
+      if (!take(self, from)) {
+        --from->claimed;
+        if (from->closed && running.empty()) idle.swap(from->idle);
       }
       lock.unlock();
-      task.reset();  // frees what the task held without the lock
-      lock.lock();
+      auto& finished = *task;
+      finished.finish(std::move(task));
+      if (idle) idle();
     }
-    --from->claimed;
+    lock.lock();
+    while (!self.task && !ready_.empty()) {
+      const auto from = std::move(ready_.front());
+      ready_.pop_front();
+      if (!take(self, from)) --from->claimed;
+    }
+    if (!self.task) {
+      if (stopping_) return;
+      self.signal.store(0, std::memory_order_relaxed);
+      sleeping_.push_back(&self);
+      lock.unlock();
+      while (self.signal.load(std::memory_order_acquire) == 0) futex_wait(self.signal, 0, never);
+      if (!self.task) return;
+    } else {
+      lock.unlock();
+    }
   }
 }
 

@@ -4,16 +4,20 @@
 // Work comes in lanes. A lane is one lease or one gang attempt with k slots: at most k of its tasks run at a time, in
 // the order in which they came. The agent never grants more slots than the node has, and takes them back only when a
 // lane is idle, so a lane never waits for a thread of another one. All functions: any thread.
+//
+// Each thread sleeps on a word of its own and is woken with its task in hand, the one that slept last first.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/exec/task.hpp>
+#include <hydrogen/gang/execution.hpp>
 
-#include <condition_variable>
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,50 +25,62 @@
 namespace hydrogen::actors {
 
 /// One task on its way through an executor.
-struct slot_task {
+struct slot_task : gang::hosted_task {
+  explicit slot_task(exec::task t) : hosted_task(t.id, {t.request, t.attempt}), what(std::move(t)) {}
+  /// Does the work, on a slot thread; must not throw.
+  virtual void run() = 0;
+  /// Afterwards, when it counts as running no more; `self` is the pool's reference to this.
+  virtual void finish(std::shared_ptr<slot_task> self) = 0;
   exec::task what;
   abort_word abort;
-  /// Runs on a slot thread; must not throw.
-  std::function<void(slot_task&)> run;
 };
 using slot_task_ptr = std::shared_ptr<slot_task>;
 
-class slot_pool {
+class slot_pool : public std::enable_shared_from_this<slot_pool> {
  public:
   class lane;
   using lane_ptr = std::shared_ptr<lane>;
 
   /// At most `slots` threads, started when first needed.
-  explicit slot_pool(std::uint32_t slots);
-  /// Every lane must have been closed and idle; joins the threads.
+  static std::shared_ptr<slot_pool> make(std::uint32_t slots);
   ~slot_pool();
+  /// The last call. Every lane must have been closed and idle. Waits for the threads, but for the calling one: actors
+  /// run on slot threads that help, also the one that ends its pool.
+  void stop();
   slot_pool(const slot_pool&) = delete;
   slot_pool& operator=(const slot_pool&) = delete;
 
   lane_ptr open(std::uint32_t slots);
-  /// False if the lane is closed: the task is not taken.
-  bool push(const lane_ptr&, slot_task_ptr);
+  /// Takes all of them, in this order. A lane that is closed drops them.
+  void push(const lane_ptr&, std::span<slot_task_ptr>);
   /// Takes an unstarted task out of its lane. False: it runs, or ran, or never was there.
   bool withdraw(const lane_ptr&, const exec::task_id&);
   /// Sets the abort word of a running task. False: it does not run.
   bool abort_task(const lane_ptr&, const exec::task_id&, const error& why);
   /// Drops what has not started, aborts what runs, and calls `idle` (once, perhaps at once on this thread) when nothing
-  /// of the lane runs any more. Returns the dropped tasks.
-  std::vector<slot_task_ptr> close(const lane_ptr&, const error& why, std::function<void()> idle);
+  /// of the lane runs any more.
+  void close(const lane_ptr&, const error& why, std::function<void()> idle);
 
   /// What runs in the lane now, for messages: "digits: stage 2, train, rank 3".
   std::vector<std::string> running(const lane_ptr&);
 
  private:
-  void work();
+  explicit slot_pool(std::uint32_t slots) : slots_(slots) {}
+  struct worker {
+    std::atomic<std::uint32_t> signal{0};  // futex: 1 when `task` is there, or the end
+    lane_ptr from;
+    slot_task_ptr task;
+    std::thread thread;
+  };
+  void work(worker&);
+  static bool take(worker&, lane_ptr);
 
   const std::uint32_t slots_;
   std::mutex mutex_;
-  std::condition_variable wake_;
   std::deque<lane_ptr> ready_;  // a lane stands here once for each of its slots that may take a task
-  std::uint32_t sleeping_ = 0;
+  std::vector<worker*> sleeping_;
+  std::deque<worker> workers_;
   bool stopping_ = false;
-  std::vector<std::thread> threads_;
 };
 
 }  // namespace hydrogen::actors

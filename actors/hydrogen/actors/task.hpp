@@ -33,22 +33,39 @@ struct gang_gate {
   std::atomic<std::uint32_t> entered{0};
 };
 
+/// The task as an executor keeps it. Its actor is spawned when it is pushed to its lane.
+class executor_task final : public slot_task {
+ public:
+  executor_task(exec::task, std::shared_ptr<task_surroundings>, std::shared_ptr<const task_reply>);
+
+  /// `gate`: of a rank, else null.
+  void become_actor(std::shared_ptr<gang_gate> gate);
+  /// An answer to the job before, or instead of, becoming an actor.
+  void reply(exec::from_task_host&& answer) const { (*reply_)(std::move(answer)); }
+
+  /// Parallel stage: the work. Rank: links to all peers, joined, waits for enter, the work.
+  void run() override;
+  /// Hands this to the task's actor, with the outcome.
+  void finish(std::shared_ptr<slot_task> self) override;
+
+ private:
+  friend class task_actor;
+  void perform(comm::group* gang);
+  void run_rank();
+
+  const std::shared_ptr<task_surroundings> env_;
+  const std::shared_ptr<const task_reply> reply_;
+  std::shared_ptr<gang_gate> gate_;
+  caf::actor actor_;
+  exec::from_task_host outcome_;
+  bool returned_ = false;  // a rank whose function has returned
+};
+
 /// Sends the outcome of one task to its job, once.
 class task_actor : public caf::event_based_actor {
  public:
-  task_actor(caf::actor_config&, task_reply, exec::task_id);
+  using event_based_actor::event_based_actor;
   caf::behavior make_behavior() override;
-  void on_exit() override { reply_ = nullptr; }
-
- private:
-  task_reply reply_;
-  exec::task_id id_;
 };
-
-/// Runs a task of a parallel stage. The reply serves what a task says before its end (checkpoints).
-std::function<void(slot_task&)> task_body(std::shared_ptr<task_surroundings>, caf::actor task, task_reply);
-/// Runs a rank: links to all peers, joined, waits for enter, user code, returned.
-std::function<void(slot_task&)> rank_body(std::shared_ptr<task_surroundings>, std::shared_ptr<gang_gate>,
-                                          caf::actor task, task_reply);
 
 }  // namespace hydrogen::actors

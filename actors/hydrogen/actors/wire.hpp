@@ -9,6 +9,7 @@
 #include <hydrogen/gang/messages.hpp>
 
 #include <cstdint>
+#include <vector>
 
 namespace hydrogen::actors {
 
@@ -95,10 +96,40 @@ expected<Message> read_frame(byte_view frame) {
   return decode<Message>(frame.subspan(1), "control message");
 }
 
+/// As many messages of one set as a frame of moderate size takes, one behind the other. Starts at `messages[first]`,
+/// which moves behind what was taken.
+template <class Message>
+byte_buffer make_batch_frame(frame_kind kind, const std::vector<Message>& messages, std::size_t& first) {
+  constexpr std::size_t enough = 256 << 10;  // bytes; a larger message has a frame of its own
+  byte_buffer out;
+  out.push_back(static_cast<std::byte>(kind));
+  encoder into(out);
+  do {
+    const auto before = out.size();
+    into.put(messages[first]);
+    if (before > 1 && out.size() > enough) {
+      out.resize(before);
+      break;
+    }
+  } while (++first < messages.size());
+  return out;
+}
+
+template <class Message>
+expected<std::vector<Message>> read_batch_frame(byte_view frame) {
+  if (frame.empty()) return fail(errc::bad_input, "an empty control frame");
+  std::vector<Message> all;
+  decoder in(frame.subspan(1));
+  while (in.ok() && in.left() > 0) in.get(all.emplace_back());
+  if (!in.ok())
+    return fail(errc::bad_input, "a batch of messages cannot be decoded", {}, "are both sides of one build?");
+  return all;
+}
+
 /// What both ends of a message in one process do in debug builds: encode, decode, hand on. So that every message type
 /// is known to survive the wire.
 template <class Message>
-Message through_codec(const Message& message) {
+Message through_codec(Message message) {
 #ifdef NDEBUG
   return message;
 #else

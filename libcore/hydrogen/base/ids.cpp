@@ -30,6 +30,9 @@ std::string to_string(const request_id& x) {
 std::string to_string(const attempt_id& x) {
   return fmt::format("{}.{}", to_string(x.term), x.counter);
 }
+std::string to_string(const task_id& x) {
+  return fmt::format("{:08x}/j{}/s{}/p{} attempt {}", x.run.high >> 32, x.job, x.stage, x.partition, x.attempt);
+}
 
 run_id make_run_id() {
   return {random_bits(), random_bits()};

@@ -67,11 +67,26 @@ struct attempt_id {
   }
 };
 
+/// One try of one task. In a barrier stage the partition is the rank.
+struct task_id {
+  run_id run;
+  std::uint32_t job = 0;
+  std::uint32_t stage = 0;
+  std::uint32_t partition = 0;
+  std::uint32_t attempt = 0;  // from 0
+  auto operator<=>(const task_id&) const = default;
+  template <class I>
+  friend auto inspect(I& f, task_id& x) {
+    return f(x.run, x.job, x.stage, x.partition, x.attempt);
+  }
+};
+
 std::string to_string(const run_id&);      // 32 hexadecimal digits
 std::string to_string(const term_id&);     // "t3"
 std::string to_string(const boot_id&);     // 16 hexadecimal digits
 std::string to_string(const request_id&);  // "1f0c2a9b/j0/s2#0": the run's first 8 digits, job, stage, k
 std::string to_string(const attempt_id&);  // "t3.17"
+std::string to_string(const task_id&);     // "1f0c2a9b/j0/s2/p5 attempt 1"
 
 /// Fresh from the operating system's random source; never zero.
 run_id make_run_id();

@@ -230,10 +230,10 @@ void reactor_loop::serve(connection& c, std::uint32_t events, time_point t) {
       c.linger_until_ = std::min(t + linger_idle, c.linger_end_);
     }
   }
-  if ((events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) read(c, t);
+  if ((events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) read(c);
 }
 
-void reactor_loop::read(connection& c, time_point t) {
+void reactor_loop::read(connection& c) {
   const auto n = recv(c.fd_.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
   if (n > 0) {
     c.heard_at(now());  // not t: a handler of this round may have taken long

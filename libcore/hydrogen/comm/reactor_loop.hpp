@@ -35,7 +35,7 @@ class reactor_loop : public std::enable_shared_from_this<reactor_loop> {
   void finish(const connection_ptr& c, time_point t);
   void drop(connection& c);
   void serve(connection& c, std::uint32_t events, time_point t);
-  void read(connection& c, time_point t);
+  void read(connection& c);
   void parse(connection& c, byte_view in);
   bool begin_body(connection& c);
   void deliver(connection& c, byte_buffer body);

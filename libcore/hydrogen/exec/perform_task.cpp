@@ -144,7 +144,8 @@ error from_exception(const std::exception& e) {
 
 std::variant<task_done, task_failed> perform_task(const task& what, task_environment& environment) {
   const auto begin = now();
-  std::string text = "task=" + to_string(what.id);
+  // Made at once, not when a line needs it: a signal handler may ask for it.
+  auto text = "task=" + to_string(what.id);
   if (what.rank)
     text += " rank=" + std::to_string(what.id.partition) + " gang attempt=" + std::to_string(what.rank->gang_try);
   log_scope scope(std::move(text), kept_lines);

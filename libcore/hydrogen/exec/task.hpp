@@ -93,19 +93,7 @@ class operator_chain {
   std::shared_ptr<const std::vector<operator_call>> calls_;
 };
 
-struct task_id {
-  run_id run;
-  std::uint32_t job = 0;
-  std::uint32_t stage = 0;
-  std::uint32_t partition = 0;  // the rank, in a barrier stage
-  std::uint32_t attempt = 0;    // from 0
-  auto operator<=>(const task_id&) const = default;
-  template <class I>
-  friend auto inspect(I& f, task_id& x) {
-    return f(x.run, x.job, x.stage, x.partition, x.attempt);
-  }
-};
-std::string to_string(const task_id&);
+using hydrogen::task_id;
 
 /// The step that all ranks of an attempt restore, the same for all, so that they take the same branch.
 struct restore_point {

@@ -114,6 +114,7 @@ class core {
 
   // ---- tasks.cpp ----
   void pump(stage_record&, lease_record&);
+  std::uint32_t window_of(const stage_record&) const;
   bool usable(const stage_record&, const lease_record&) const;
   bool choosy_about(const stage_record&, const partition_record&, const lease_record&) const;
   std::uint32_t pick(stage_record&, const lease_record&);

@@ -20,6 +20,12 @@ struct options {
   /// trip after each task; large values make recalls and stealing dearer.
   std::uint32_t window = 2;
 
+  /// Of short tasks more wait, so that each slot has work ahead for so long, but at most `most_window` tasks: a slot
+  /// that runs dry sleeps and is woken, which costs more than an empty task. Tasks of half of this and more have
+  /// `window`. Zero: always `window`.
+  duration work_ahead = std::chrono::microseconds(500);
+  std::uint32_t most_window = 64;
+
   /// An executor that refuses the tasks of a lease for so long: the lease is given back.
   duration refusal_limit = std::chrono::seconds(10);
 

@@ -185,8 +185,9 @@ struct stage_record {
   std::uint32_t waiting = 0;
   std::uint32_t ready = 0;
   std::uint32_t sent = 0;
-  std::uint32_t failures = 0;  // of tasks or of gang attempts
-  std::string reason;          // the coordinator's, while it waits for slots
+  std::uint32_t failures = 0;           // of tasks or of gang attempts
+  std::string reason;                   // the coordinator's, while it waits for slots
+  duration typical = duration::zero();  // how long its tasks ran, the last ones counting most; zero: not known
   bool all_required = false;
   bool dirty = false;
   std::uint32_t next_k = 0;

@@ -58,9 +58,20 @@ std::uint32_t core::pick(stage_record& s, const lease_record& l) {
   return no_index;
 }
 
+/// How many tasks are to wait per slot.
+std::uint32_t core::window_of(const stage_record& s) const {
+  const auto least = set_.opt.window;
+  if (s.typical == duration::zero()) return least;
+  const auto ahead = set_.opt.work_ahead / s.typical;
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(ahead, least, std::max(least, set_.opt.most_window)));
+}
+
 void core::pump(stage_record& s, lease_record& l) {
   if (s.ready == 0 || !usable(s, l)) return;
-  const auto room = std::size_t{l.slots} * (1 + set_.opt.window);
+  const auto window = window_of(s);
+  const auto room = std::size_t{l.slots} * (1 + window);
+  // Short tasks are sent some at a time: half of what waits there must have begun.
+  if (window > set_.opt.window && l.tasks.size() > room - std::size_t{l.slots} * (window / 2)) return;
   while (l.tasks.size() < room && s.ready > 0) {
     const auto p = pick(s, l);
     if (p == no_index || !send(s, p, l)) return;
@@ -189,6 +200,7 @@ void core::got(boot_id executor, exec::task_done& m) {
   const auto home = m.at.boot == processes_[l.process].ref.boot ? l.process : process_of(m.at, l.node);
   forget_task(l, m.id.partition, m.id.attempt);
   l.refused_since = never;
+  s.typical = s.typical == duration::zero() ? m.ran : (s.typical * 7 + m.ran) / 8;
   if (processes_[home].gone) {  // it finished, and its blocks died with it
     requeue(s, m.id.partition);
     return;

@@ -1,0 +1,205 @@
+#include <hydrogen/gang/execution.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace hydrogen::gang {
+namespace {
+
+namespace effect = execution_effect;
+
+/// The rest of a task's id is that of its request.
+std::uint64_t key_of(const task_id& id) {
+  return std::uint64_t{id.partition} << 32 | id.attempt;
+}
+
+bool belongs(const task_id& id, const request_id& request) {
+  return id.run == request.run && id.job == request.job && id.stage == request.stage;
+}
+
+}  // namespace
+
+void execution::on(event e, time_point now, effects& out) {
+  now_ = now;
+  out_ = &out;
+  std::visit([this](auto& x) { handle(x); }, e);
+  out_ = nullptr;
+}
+
+time_point execution::next_wakeup() const {
+  auto next = never;
+  for (const auto& [ref, early] : early_) next = std::min(next, early.until);
+  return next;
+}
+
+void execution::handle(execution_event::agent_said& e) {
+  std::visit([this](auto& m) { said(m); }, e.message);
+}
+
+// ---- attempts ------------------------------------------------------------------------------------------------------
+
+void execution::said(accept_attempt& m) {
+  const auto [at, fresh] = attempts_.try_emplace(m.ref);
+  if (!fresh) return;  // repeated
+  auto& a = at->second;
+  a.what = std::move(m);
+  add(effect::open_lane{a.what.ref, a.what.kind, a.what.slots});
+  if (auto early = early_.extract(a.what.ref)) {
+    for (auto& task : early.mapped().tasks) take(a, std::move(task));
+  }
+}
+
+void execution::said(start_joining& m) {
+  auto* a = running(m.ref);
+  if (a == nullptr || a->what.kind != request_kind::gang || std::exchange(a->joining, true)) return;
+  a->here = m.members.size() == 1;
+  add(effect::set_members{m.ref, std::move(m.members)});
+  a->here ? count_joined(*a) : push_ranks(*a);
+}
+
+void execution::said(enter_ranks& m) {
+  auto* a = running(m.ref);
+  if (a == nullptr || !a->joining || std::exchange(a->entered, true)) return;
+  add(effect::enter{m.ref});
+  push_ranks(*a);
+}
+
+void execution::said(stop_attempt& m) {
+  if (const auto at = attempts_.find(m.ref); at != attempts_.end()) return stop(at->second, std::move(m.why));
+  remember(m.ref);
+  refuse_early(m.ref);
+  add(effect::report{attempt_stopped{m.ref}});
+}
+
+void execution::stop(attempt& a, error why) {
+  if (std::exchange(a.stopping, true)) return;  // the answer comes when the lane is idle
+  a.ranks.clear();
+  add(effect::close_lane{a.what.ref, std::move(why)});
+}
+
+void execution::handle(execution_event::lane_idle& e) {
+  if (attempts_.erase(e.ref) == 0) return;
+  remember(e.ref);
+  add(effect::report{attempt_stopped{e.ref}});
+  if (ending_ && attempts_.empty()) add(effect::ended{});
+}
+
+void execution::handle(execution_event::end&) {
+  if (std::exchange(ending_, true)) return;
+  for (auto& [ref, a] : attempts_) stop(a, {errc::aborted, "the executor ends", {}, {}});
+  if (attempts_.empty()) add(effect::ended{});
+}
+
+// ---- tasks ---------------------------------------------------------------------------------------------------------
+
+void execution::handle(execution_event::task_came& e) {
+  auto& task = e.task;
+  const auto at = attempts_.find(task->ref);
+  if (at != attempts_.end() && !at->second.stopping) return take(at->second, std::move(task));
+  const auto may_come =
+      at == attempts_.end() && task->ref.request.run == options_.run && !is_over(task->ref) && !ending_;
+  if (!may_come) return refuse(std::move(task));
+  auto& early = early_[task->ref];
+  if (early.tasks.empty()) early.until = now_ + options_.early_patience;
+  if (early.tasks.size() >= options_.most_early) return refuse(std::move(task));
+  early.tasks.push_back(std::move(task));
+}
+
+void execution::take(attempt& a, hosted_task_ptr task) {
+  if (!a.seen.insert(key_of(task->id)).second) return;  // repeated
+  if (a.what.kind == request_kind::parallel) {
+    add(effect::push{std::move(task)});
+    return;
+  }
+  if (!a.ranks.emplace(task->id.partition, std::move(task)).second || !a.joining) return;
+  a.here && !a.entered ? count_joined(a) : push_ranks(a);
+}
+
+void execution::push_ranks(attempt& a) {
+  for (auto& [rank, task] : a.ranks) {
+    if (task) add(effect::push{std::move(task)});
+    task = nullptr;
+  }
+}
+
+void execution::handle(execution_event::cancel& e) {
+  for (auto& [ref, early] : early_) {
+    if (belongs(e.task, ref.request) &&
+        std::erase_if(early.tasks, [&](const auto& task) { return task->id == e.task; }) != 0) {
+      return;
+    }
+  }
+  for (auto& [ref, a] : attempts_) {
+    if (!belongs(e.task, ref.request) || a.stopping || !a.seen.contains(key_of(e.task))) continue;
+    if (const auto rank = a.ranks.find(e.task.partition); rank != a.ranks.end() && rank->second) {
+      a.ranks.erase(rank);
+      a.seen.erase(key_of(e.task));
+    } else {
+      add(effect::withdraw{ref, e.task, e.why});
+    }
+  }
+}
+
+void execution::handle(execution_event::withdrawn& e) {
+  const auto at = attempts_.find(e.ref);
+  if (at == attempts_.end()) return;
+  at->second.seen.erase(key_of(e.task));
+  at->second.ranks.erase(e.task.partition);
+}
+
+void execution::refuse(hosted_task_ptr task) {
+  add(effect::refuse{std::move(task), "the executor does not hold this attempt"});
+}
+
+void execution::refuse_early(const attempt_ref& ref) {
+  auto early = early_.extract(ref);
+  if (!early) return;
+  for (auto& task : early.mapped().tasks) refuse(std::move(task));
+}
+
+void execution::handle(execution_event::timer&) {
+  std::vector<attempt_ref> late;
+  for (const auto& [ref, early] : early_) {
+    if (early.until <= now_) late.push_back(ref);
+  }
+  for (const auto& ref : late) refuse_early(ref);
+}
+
+// ---- ranks ---------------------------------------------------------------------------------------------------------
+
+/// Of a gang that lives here wholly: its ranks have joined when all of their tasks are there.
+void execution::count_joined(attempt& a) {
+  if (a.joined != 0 || a.ranks.size() != a.what.ranks.size()) return;
+  a.joined = static_cast<std::uint32_t>(a.ranks.size());
+  add(effect::report{ranks_joined{a.what.ref}});
+}
+
+void execution::handle(execution_event::rank_joined& e) {
+  auto* a = running(e.ref);
+  if (a == nullptr || a->here) return;
+  if (++a->joined == a->what.ranks.size()) add(effect::report{ranks_joined{e.ref}});
+}
+
+void execution::handle(execution_event::rank_returned& e) {
+  auto* a = running(e.ref);
+  if (a == nullptr) return;
+  if (++a->returned == a->what.ranks.size()) add(effect::report{ranks_returned{e.ref}});
+}
+
+// ---- what is held --------------------------------------------------------------------------------------------------
+
+execution::attempt* execution::running(const attempt_ref& ref) {
+  const auto at = attempts_.find(ref);
+  return at == attempts_.end() || at->second.stopping ? nullptr : &at->second;
+}
+
+bool execution::is_over(const attempt_ref& ref) const {
+  return std::find(over_.begin(), over_.end(), ref) != over_.end();
+}
+
+void execution::remember(const attempt_ref& ref) {
+  over_.push_back(ref);
+  if (over_.size() > options_.most_over) over_.pop_front();
+}
+
+}  // namespace hydrogen::gang

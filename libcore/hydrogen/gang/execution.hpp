@@ -1,0 +1,197 @@
+#pragma once
+// The executor's side of gangs and leases: which attempts are held, which task may run and when, when all ranks here
+// have joined or returned. Between an agent (attempts) and jobs (tasks), which come by different ways, in any order.
+//
+//     attempt: (unknown) -accept_attempt-> held -stop_attempt-> stopping -lane idle-> over
+//     task:    attempt held    parallel: pushed at once; rank: kept, see below
+//              unknown         kept for `early_patience`: its lease is on its way through the agent; then refused
+//              stopping, over  refused
+//
+// A rank whose gang has peers in other executors is pushed when `start_joining` and its task are there: a thread makes
+// its links and reports `rank_joined`. When all ranks of a gang live here, links cannot fail to come, so the ranks have
+// joined when all tasks are there, and no thread is woken before `enter_ranks`; they link up before user code begins.
+//
+// Pure: no clock, thread, socket. Feed `timer` at `next_wakeup()` (early or late timers do no harm). One thread: the
+// executor's actor. A task is the caller's own object; the machine keeps it while nothing else does.
+
+#include <hydrogen/base/clock.hpp>
+#include <hydrogen/gang/messages.hpp>
+
+#include <cstddef>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace hydrogen::gang {
+
+/// What the machine knows of a task; callers derive what runs.
+struct hosted_task {
+  hosted_task(const task_id& id, const attempt_ref& ref) : id(id), ref(ref) {}
+  virtual ~hosted_task() = default;
+  const task_id id;
+  const attempt_ref ref;
+};
+using hosted_task_ptr = std::shared_ptr<hosted_task>;
+
+struct execution_options {
+  run_id run;                       // tasks of other runs are refused
+  duration early_patience = 500ms;  // for the attempt of a task that came before it
+  std::size_t most_early = 256;     // tasks that wait so, per attempt; more are refused, and their job repeats them
+  std::size_t most_over = 256;      // attempts remembered as over, so that their late tasks are refused at once
+};
+
+// ---- events --------------------------------------------------------------------------------------------------------
+
+namespace execution_event {
+struct agent_said {
+  to_executor message;
+};
+struct task_came {
+  hosted_task_ptr task;
+};
+/// The job does not want this task any more, whether it waits or runs.
+struct cancel {
+  task_id task;
+  std::string why;
+};
+/// Answer to execution_effect::withdraw: the task had not begun, and is out of its lane.
+struct withdrawn {
+  attempt_ref ref;
+  task_id task;
+};
+/// A rank has its links and waits for enter; its function has returned.
+struct rank_joined {
+  attempt_ref ref;
+};
+struct rank_returned {
+  attempt_ref ref;
+};
+/// Nothing of the attempt runs any more. After execution_effect::close_lane.
+struct lane_idle {
+  attempt_ref ref;
+};
+/// The executor is to end: all attempts stop.
+struct end {};
+struct timer {};
+using any = std::variant<agent_said, task_came, cancel, withdrawn, rank_joined, rank_returned, lane_idle, end, timer>;
+}  // namespace execution_event
+
+// ---- effects -------------------------------------------------------------------------------------------------------
+
+namespace execution_effect {
+/// A place for the tasks of the attempt, of which at most `slots` run at a time.
+struct open_lane {
+  attempt_ref ref;
+  request_kind kind = request_kind::gang;
+  std::uint32_t slots = 0;
+};
+/// The gang's table. Comes before any of its ranks is pushed.
+struct set_members {
+  attempt_ref ref;
+  std::vector<member> members;
+};
+/// Into the lane of its attempt, behind what was pushed before.
+struct push {
+  hosted_task_ptr task;
+};
+/// All ranks, everywhere, have joined: user code may begin.
+struct enter {
+  attempt_ref ref;
+};
+/// Out of its lane, answered by `withdrawn`; if it has begun, abort it.
+struct withdraw {
+  attempt_ref ref;
+  task_id task;
+  std::string why;
+};
+/// Drop what waits in the lane, abort what runs; answered by `lane_idle`.
+struct close_lane {
+  attempt_ref ref;
+  error why;
+};
+/// To the task's job; the task is dropped.
+struct refuse {
+  hosted_task_ptr task;
+  std::string why;
+};
+struct report {
+  from_executor message;
+};
+/// After `end`: nothing is left.
+struct ended {};
+using any = std::variant<open_lane, set_members, push, enter, withdraw, close_lane, refuse, report, ended>;
+}  // namespace execution_effect
+
+class execution {
+ public:
+  using event = execution_event::any;
+  using effects = std::vector<execution_effect::any>;
+
+  explicit execution(execution_options options) : options_(options) {}
+
+  /// Appends the effects to `out`, so that a host can take many events before it acts.
+  void on(event, time_point now, effects& out);
+  /// When the next `timer` is due; `never` when nothing is.
+  time_point next_wakeup() const;
+
+ private:
+  struct attempt {
+    accept_attempt what;
+    std::unordered_set<std::uint64_t> seen;          // (partition, attempt) of tasks: a repeated one is not run twice
+    std::map<std::uint32_t, hosted_task_ptr> ranks;  // by rank; null once pushed
+    bool joining = false;                            // `start_joining` has come
+    bool here = false;                               // and named no other executor
+    bool entered = false;
+    bool stopping = false;
+    std::uint32_t joined = 0;
+    std::uint32_t returned = 0;
+  };
+  struct early_tasks {
+    std::vector<hosted_task_ptr> tasks;
+    time_point until;
+  };
+
+  void handle(execution_event::agent_said&);
+  void handle(execution_event::task_came&);
+  void handle(execution_event::cancel&);
+  void handle(execution_event::withdrawn&);
+  void handle(execution_event::rank_joined&);
+  void handle(execution_event::rank_returned&);
+  void handle(execution_event::lane_idle&);
+  void handle(execution_event::end&);
+  void handle(execution_event::timer&);
+
+  void said(accept_attempt&);
+  void said(start_joining&);
+  void said(enter_ranks&);
+  void said(stop_attempt&);
+
+  void take(attempt&, hosted_task_ptr);
+  void push_ranks(attempt&);
+  void count_joined(attempt&);
+  void stop(attempt&, error why);
+  void refuse(hosted_task_ptr);
+  void refuse_early(const attempt_ref&);
+  attempt* running(const attempt_ref&);
+  template <class Effect>
+  void add(Effect e) {
+    out_->emplace_back(std::in_place_type<Effect>, std::move(e));
+  }
+  bool is_over(const attempt_ref&) const;
+  void remember(const attempt_ref&);
+
+  const execution_options options_;
+  std::map<attempt_ref, attempt> attempts_;
+  std::map<attempt_ref, early_tasks> early_;
+  std::deque<attempt_ref> over_;
+  bool ending_ = false;
+  time_point now_{};
+  effects* out_ = nullptr;
+};
+
+}  // namespace hydrogen::gang

@@ -1,0 +1,247 @@
+#include <hydrogen/gang/execution.hpp>
+
+#include <doctest/doctest.h>
+
+using namespace hydrogen;
+using namespace hydrogen::gang;
+namespace event = execution_event;
+namespace effect = execution_effect;
+
+namespace {
+
+const run_id run{1, 1};
+
+struct host {
+  execution machine{{.run = run, .most_early = 3, .most_over = 2}};
+  time_point now{};
+  execution::effects all;
+  std::vector<task_id> pushed, refused, withdrawn;
+  std::vector<attempt_ref> opened, closed, entered;
+  std::vector<from_executor> reports;
+  bool ended = false;
+
+  void on(event::any e) {
+    execution::effects out;
+    machine.on(std::move(e), now, out);
+    for (auto& x : out) {
+      if (const auto* o = std::get_if<effect::open_lane>(&x)) opened.push_back(o->ref);
+      if (const auto* p = std::get_if<effect::push>(&x)) pushed.push_back(p->task->id);
+      if (const auto* r = std::get_if<effect::refuse>(&x)) refused.push_back(r->task->id);
+      if (const auto* w = std::get_if<effect::withdraw>(&x)) withdrawn.push_back(w->task);
+      if (const auto* c = std::get_if<effect::close_lane>(&x)) closed.push_back(c->ref);
+      if (const auto* n = std::get_if<effect::enter>(&x)) entered.push_back(n->ref);
+      if (const auto* m = std::get_if<effect::report>(&x)) reports.push_back(m->message);
+      if (std::holds_alternative<effect::ended>(x)) ended = true;
+      all.push_back(std::move(x));
+    }
+  }
+  static attempt_ref ref(std::uint64_t attempt, std::uint32_t stage = 0) {
+    return {{run, 0, stage, 0}, {{1}, attempt}};
+  }
+  static task_id id(std::uint32_t partition, std::uint32_t attempt = 0, std::uint32_t stage = 0) {
+    return {run, 0, stage, partition, attempt};
+  }
+  void agent(to_executor m) { on(event::agent_said{std::move(m)}); }
+  void lease(attempt_ref r) { agent(accept_attempt{r, request_kind::parallel, 2, {}}); }
+  void ranks(attempt_ref r, std::vector<std::uint32_t> here) {
+    const auto n = static_cast<std::uint32_t>(here.size());
+    agent(accept_attempt{r, request_kind::gang, n, std::move(here)});
+  }
+  /// All ranks in one executor, or half of them in each of two.
+  void join(attempt_ref r, bool alone) {
+    start_joining m{r, {}};
+    m.members.resize(alone ? 1 : 2);
+    m.members[0].ranks = {0, 1};
+    if (!alone) m.members[1].ranks = {2, 3};
+    agent(std::move(m));
+  }
+  void task(attempt_ref r, task_id t) { on(event::task_came{std::make_shared<hosted_task>(t, r)}); }
+  void wait(duration d) {
+    now += d;
+    on(event::timer{});
+  }
+  template <class M>
+  std::size_t reported() const {
+    std::size_t n = 0;
+    for (const auto& m : reports) n += std::holds_alternative<M>(m) ? 1 : 0;
+    return n;
+  }
+};
+using ids = std::vector<task_id>;
+
+}  // namespace
+
+TEST_CASE("tasks of a lease run at once, a repeated one not again") {
+  host h;
+  h.lease(h.ref(1));
+  h.lease(h.ref(1));
+  CHECK(h.opened.size() == 1);
+  for (int i = 0; i < 2; ++i) h.task(h.ref(1), h.id(0));
+  h.task(h.ref(1), h.id(0, 1));
+  h.task(h.ref(1), h.id(7));
+  CHECK(h.pushed == ids{h.id(0), h.id(0, 1), h.id(7)});
+  CHECK(h.refused.empty());
+}
+
+TEST_CASE("a task that comes before its attempt waits for it, and runs when it comes") {
+  host h;
+  h.task(h.ref(1), h.id(0));
+  h.task(h.ref(1), h.id(1));
+  CHECK(h.pushed.empty());
+  CHECK(h.machine.next_wakeup() == h.now + 500ms);
+  h.wait(499ms);
+  CHECK(h.refused.empty());
+  h.lease(h.ref(1));
+  CHECK(h.pushed == ids{h.id(0), h.id(1)});
+  CHECK(h.machine.next_wakeup() == never);
+}
+
+TEST_CASE("early tasks are refused when their attempt does not come, and beyond their number") {
+  host h;
+  for (std::uint32_t p = 0; p < 4; ++p) h.task(h.ref(1), h.id(p));
+  CHECK(h.refused == ids{h.id(3)});
+  h.wait(500ms);
+  CHECK(h.refused == ids{h.id(3), h.id(0), h.id(1), h.id(2)});
+  CHECK(h.machine.next_wakeup() == never);
+  h.lease(h.ref(1));
+  h.task(h.ref(1), h.id(0));  // its job repeats it
+  CHECK(h.pushed == ids{h.id(0)});
+}
+
+TEST_CASE("tasks of an attempt that stops or is over, and of other runs, are refused at once") {
+  host h;
+  h.lease(h.ref(1));
+  h.agent(stop_attempt{h.ref(1), {}});
+  h.agent(stop_attempt{h.ref(1), {}});
+  CHECK(h.closed.size() == 1);
+  h.task(h.ref(1), h.id(0));
+  CHECK(h.refused.size() == 1);
+  CHECK(h.reports.empty());
+  h.on(event::lane_idle{h.ref(1)});
+  CHECK(h.reported<attempt_stopped>() == 1);
+  h.task(h.ref(1), h.id(1));
+  CHECK(h.refused.size() == 2);
+  h.task({{{9, 9}, 0, 0, 0}, {{1}, 1}}, {{9, 9}, 0, 0, 0, 0});
+  CHECK(h.refused.size() == 3);
+}
+
+TEST_CASE("a stop for what is not held is confirmed, and refuses the tasks that wait for it") {
+  host h;
+  h.task(h.ref(1), h.id(0));
+  h.agent(stop_attempt{h.ref(1), {}});
+  CHECK(h.reported<attempt_stopped>() == 1);
+  CHECK(h.refused == ids{h.id(0)});
+  h.task(h.ref(1), h.id(1));
+  CHECK(h.refused.size() == 2);
+  // Only the last ones are remembered.
+  h.agent(stop_attempt{h.ref(2), {}});
+  h.agent(stop_attempt{h.ref(3), {}});
+  h.task(h.ref(1), h.id(2));
+  CHECK(h.refused.size() == 2);
+}
+
+TEST_CASE("ranks with peers elsewhere are pushed when the table and their task are there, and join one by one") {
+  host h;
+  h.ranks(h.ref(1), {0, 1});
+  h.task(h.ref(1), h.id(0));
+  CHECK(h.pushed.empty());
+  h.join(h.ref(1), false);
+  h.join(h.ref(1), false);
+  CHECK(h.pushed == ids{h.id(0)});
+  h.task(h.ref(1), h.id(1));
+  h.task(h.ref(1), h.id(1, 1));  // a rank runs once in an attempt
+  CHECK(h.pushed == ids{h.id(0), h.id(1)});
+  h.on(event::rank_joined{h.ref(1)});
+  CHECK(h.reported<ranks_joined>() == 0);
+  h.on(event::rank_joined{h.ref(1)});
+  CHECK(h.reported<ranks_joined>() == 1);
+  CHECK(h.entered.empty());
+  h.agent(enter_ranks{h.ref(1)});
+  h.agent(enter_ranks{h.ref(1)});
+  CHECK(h.entered.size() == 1);
+  for (int i = 0; i < 2; ++i) h.on(event::rank_returned{h.ref(1)});
+  CHECK(h.reported<ranks_returned>() == 1);
+}
+
+TEST_CASE("ranks that all live here have joined when their tasks are there, and no thread is woken before enter") {
+  for (const bool table_first : {true, false}) {
+    host h;
+    h.ranks(h.ref(1), {0, 1});
+    if (table_first) h.join(h.ref(1), true);
+    h.task(h.ref(1), h.id(1));
+    CHECK(h.reported<ranks_joined>() == 0);
+    h.task(h.ref(1), h.id(0));
+    if (!table_first) {
+      CHECK(h.reported<ranks_joined>() == 0);
+      h.join(h.ref(1), true);
+    }
+    CHECK(h.reported<ranks_joined>() == 1);
+    CHECK(h.pushed.empty());
+    h.agent(enter_ranks{h.ref(1)});
+    CHECK(h.entered.size() == 1);
+    CHECK(h.pushed == ids{h.id(0), h.id(1)});
+    h.on(event::rank_joined{h.ref(1)});
+    CHECK(h.reported<ranks_joined>() == 1);
+    // The gate is open before a rank is pushed.
+    std::size_t gate = 0, first = 0;
+    for (std::size_t i = 0; i < h.all.size(); ++i) {
+      if (std::holds_alternative<effect::enter>(h.all[i])) gate = i;
+      if (std::holds_alternative<effect::push>(h.all[i]) && first == 0) first = i;
+    }
+    CHECK(gate < first);
+  }
+}
+
+TEST_CASE("an enter before the table, or after a stop, lets nobody in") {
+  host h;
+  h.ranks(h.ref(1), {0, 1});
+  h.task(h.ref(1), h.id(0));
+  h.task(h.ref(1), h.id(1));
+  h.agent(enter_ranks{h.ref(1)});
+  CHECK(h.entered.empty());
+  h.join(h.ref(1), true);
+  h.agent(stop_attempt{h.ref(1), {}});
+  h.agent(enter_ranks{h.ref(1)});
+  CHECK(h.entered.empty());
+  CHECK(h.pushed.empty());
+}
+
+TEST_CASE("a cancelled task is taken out wherever it waits, and may come again") {
+  host h;
+  h.task(h.ref(1), h.id(0));
+  h.on(event::cancel{h.id(0), "not needed"});
+  h.lease(h.ref(1));
+  CHECK(h.pushed.empty());
+  h.task(h.ref(1), h.id(1));
+  h.on(event::cancel{h.id(1), "not needed"});
+  h.on(event::cancel{h.id(2), "never seen"});
+  CHECK(h.withdrawn == ids{h.id(1)});
+  h.task(h.ref(1), h.id(1));  // it runs: the host did not find it waiting
+  CHECK(h.pushed.size() == 1);
+  h.on(event::withdrawn{h.ref(1), h.id(1)});
+  h.task(h.ref(1), h.id(1));
+  CHECK(h.pushed.size() == 2);
+  h.ranks(h.ref(2, 1), {0, 1});
+  h.task(h.ref(2, 1), h.id(0, 0, 1));
+  h.on(event::cancel{h.id(0, 0, 1), "not needed"});
+  h.task(h.ref(2, 1), h.id(0, 0, 1));
+  h.join(h.ref(2, 1), false);
+  CHECK(h.pushed.size() == 3);
+}
+
+TEST_CASE("an executor that is to end stops everything, takes nothing more and is over when all lanes are idle") {
+  host h;
+  h.lease(h.ref(1));
+  h.ranks(h.ref(2, 1), {0, 1});
+  h.on(event::end{});
+  CHECK(h.closed.size() == 2);
+  h.task(h.ref(3), h.id(0));
+  CHECK(h.refused.size() == 1);
+  h.on(event::lane_idle{h.ref(1)});
+  CHECK(!h.ended);
+  h.on(event::lane_idle{h.ref(2, 1)});
+  CHECK(h.ended);
+  host idle;
+  idle.on(event::end{});
+  CHECK(idle.ended);
+}
