@@ -19,6 +19,12 @@ caf::behavior task_actor::make_behavior() {
   }};
 }
 
+bool task_actor::cleanup(caf::error&& why, caf::execution_unit* host) {
+  if (!mailbox().closed()) mailbox().close();
+  unregister_from_system();
+  return monitorable_actor::cleanup(std::move(why), host);
+}
+
 executor_task::executor_task(exec::task what, std::shared_ptr<task_surroundings> env,
                              std::shared_ptr<const task_reply> reply)
     : slot_task(std::move(what)), env_(std::move(env)), reply_(std::move(reply)) {}

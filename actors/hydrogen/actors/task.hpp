@@ -66,6 +66,8 @@ class task_actor : public caf::event_based_actor {
  public:
   using event_based_actor::event_based_actor;
   caf::behavior make_behavior() override;
+  /// CAF's own wakes the thread of its clock, to drop timeouts of this actor. It has none, and tasks end often.
+  bool cleanup(caf::error&&, caf::execution_unit*) override;
 };
 
 }  // namespace hydrogen::actors
