@@ -58,6 +58,15 @@ TEST_CASE("an executor that is killed while it starts is started again; the thir
   CHECK(all_slots_become_free(*cluster, 4));
 }
 
+TEST_CASE("an executor that is killed while it starts is one failure, however many slots wait for it") {
+  const loads loads;
+  auto cluster = start(cluster_kind::processes, 1, 4);
+  for (int i = 0; i < 2; ++i) loads.put("kill-" + std::to_string(i));
+  run(*cluster, {}, {.app = fragile()});
+  CHECK(loads.take() == 3);
+  CHECK(all_slots_become_free(*cluster, 4));
+}
+
 TEST_CASE("a library that an executor cannot use ends the job at once, with what is wrong with it") {
   struct expectation {
     const char* how;
@@ -72,6 +81,7 @@ TEST_CASE("a library that an executor cannot use ends the job at once, with what
     const auto why = error_of(*cluster, {}, {.app = fragile()});
     CHECK_MESSAGE(why.what.find(says) != std::string::npos, why.what);
     CHECK_MESSAGE(why.what.find("test_fragile") != std::string::npos, why.what);
+    CHECK_MESSAGE(why.what.find("failed to start") == std::string::npos, why.what);
     CHECK(loads.take() == 1);
     CHECK(all_slots_become_free(*cluster, 4));
   }

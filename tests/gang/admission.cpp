@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 
 using namespace hydrogen;
 using namespace hydrogen::gang;
@@ -48,14 +49,15 @@ struct desk {
   void on(const admission::event& e) { take(machine->on(e, now)); }
   void job(from_job m) { on(event::job_said{run, std::move(m)}); }
   void agent(from_agent m) { on(event::agent_said{std::move(m)}); }
-  void news(boot_id from, attempt_ref ref, entry_news what, refusal_kind refusal = refusal_kind::none) {
+  void news(boot_id from, attempt_ref ref, entry_news what, refusal_kind refusal = refusal_kind::none,
+            boot_id executor = {}) {
     entry_report_news n;
     n.term = machine->term();
     n.agent = from;
     n.ref = ref;
     n.news = what;
     n.refusal = refusal;
-    n.executor = {from.value + 1000};
+    n.executor = executor ? executor : boot_id{from.value + 1000};
     if (refusal != refusal_kind::none) n.detail = {errc::io, "refused for a test", {}, {}};
     agent(n);
   }
@@ -391,13 +393,32 @@ TEST_CASE("a bad library denies the request at once, failing executors after thr
   d.news({100}, {d.id(0), d.last<fence>().attempt}, entry_news::gone, refusal_kind::application);
   CHECK(d.last<denied>().request == d.id(0));
   d.gang(1, 4);
-  for (int i = 0; i < 3; ++i) {
+  for (std::uint64_t i = 0; i < 3; ++i) {
     CHECK(d.last<denied>().request == d.id(0));
-    d.news({100}, {d.id(1), d.last<fence>().attempt}, entry_news::gone, refusal_kind::executor);
+    d.news({100}, {d.id(1), d.last<fence>().attempt}, entry_news::gone, refusal_kind::executor, {2000 + i});
     d.wait(600ms);
   }
   CHECK(d.last<denied>().request == d.id(1));
   CHECK(d.free() == 4);
+}
+
+TEST_CASE("an executor that fails to start is one failure, however many leases waited for it") {
+  desk d({4});
+  d.agents_answer = false;
+  d.stage(0, 4);
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    std::set<attempt_ref> leases;
+    for (const auto& order : d.orders) {
+      if (const auto* m = std::get_if<reserve>(&order)) leases.insert(m->ref);
+    }
+    d.orders.clear();
+    REQUIRE(leases.size() == 4);
+    CHECK(d.all<denied>().empty());
+    for (const auto& ref : leases) d.news({100}, ref, entry_news::gone, refusal_kind::executor, {2000 + i});
+    d.orders.clear();
+    d.wait(600ms);
+  }
+  CHECK(d.last<denied>().request == d.id(0));
 }
 
 TEST_CASE("a member that is lost after go revokes the gang; the job alone decides what follows") {

@@ -274,6 +274,7 @@ TEST_CASE("a refused library and a failed start are told apart") {
     n.on(event::executor_failed{run, n.executor, kind, {errc::not_found, "no", {}, {}}});
     CHECK(n.last() == entry_news::gone);
     CHECK(n.news.back().refusal == kind);
+    CHECK(n.news.back().executor == n.executor);
     CHECK(n.machine.free() == 4);
   }
 }

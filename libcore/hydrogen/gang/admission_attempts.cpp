@@ -134,7 +134,7 @@ void admission::progress(request_state& r, attempt_state& a, attempt_member& m, 
       } else {
         m.progress = member_progress::entered;
       }
-      r.executor_failures = 0;
+      r.failed_executors.clear();
       break;
     default:
       return;
@@ -264,11 +264,14 @@ void admission::member_gone(request_state& r, attempt_state& a, attempt_member& 
       end_attempt(r, a, entry_verb::abort, deciding ? after_end::park : after_end::queue, cause, false, detail);
       if (news.refusal == refusal_kind::application && !r.final) {
         pronounce(r, close_reason::failed, news.detail);
-      } else if (news.refusal == refusal_kind::executor && !r.final &&
-                 ++r.executor_failures >= options_.executor_failures) {
-        auto why = news.detail;
-        why.what = fmt::format("executors failed to start {} times, the last: {}", r.executor_failures, why.what);
-        pronounce(r, close_reason::failed, std::move(why));
+      } else if (news.refusal == refusal_kind::executor && !r.final) {
+        r.failed_executors.insert(news.executor);  // many leases may have waited for the same one
+        if (r.failed_executors.size() >= options_.executor_failures) {
+          auto why = news.detail;
+          why.what =
+              fmt::format("executors failed to start {} times, the last: {}", r.failed_executors.size(), why.what);
+          pronounce(r, close_reason::failed, std::move(why));
+        }
       }
     } else {
       const bool lease_before_go = !r.is_gang() && !a.told_job;

@@ -96,7 +96,7 @@ struct request_state {
   std::uint64_t recalls = 0;        // number of the last recall
   time_point recall_until = never;  // the gate's deadline
   time_point not_before{};          // after a refusal: placed again no earlier
-  std::uint32_t executor_failures = 0;
+  std::set<boot_id> failed_executors;  // one after the other, without success between
   std::set<std::string> avoid;  // nodes: what the job asked for, and where its attempts were lost
   std::string told_reason;
   bool told = false;  // the job had its first `admitted`

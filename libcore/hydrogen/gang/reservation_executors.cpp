@@ -64,6 +64,7 @@ void reservation::executor_is_gone(run_id run, boot_id boot, refusal_kind kind, 
   }
   for (const auto& ref : known) {
     auto& e = *find(ref);
+    e.executor = x.boot;  // also of what it was only started for: one death is one failure, whatever waited for it
     if (e.state != entry_state::draining) {
       e.by_itself = true;
       e.cause = end_cause::lost;
