@@ -91,7 +91,7 @@ inline std::vector<std::string> lines_of(const std::string& file) {
 template <class Condition>
 void wait_until(const char* what, Condition&& condition, duration limit = 60s) {
   for (const auto deadline = now() + limit; !condition(); std::this_thread::yield()) {
-    if (now() > deadline) FAIL("never came: " << what);
+    if (now() > deadline) FAIL("never came: " << std::string(what));
   }
 }
 
