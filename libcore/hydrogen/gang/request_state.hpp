@@ -90,14 +90,14 @@ struct request_state {
   std::uint64_t decision = 0;     // the highest number accepted
   bool decision_answered = true;  // false: its record is not durable yet
 
-  std::uint64_t want_number = 0;    // of the last `want` taken
-  std::uint32_t held = 0;           // slots of attempts that are not over
-  std::uint32_t keep = UINT32_MAX;  // while recalled: what it may hold
-  std::uint64_t recalls = 0;        // number of the last recall
-  time_point recall_until = never;  // the gate's deadline
-  time_point not_before{};          // after a refusal: placed again no earlier
+  std::uint64_t want_number = 0;       // of the last `want` taken
+  std::uint32_t held = 0;              // slots of attempts that are not over
+  std::uint32_t keep = UINT32_MAX;     // while recalled: what it may hold
+  std::uint64_t recalls = 0;           // number of the last recall
+  time_point recall_until = never;     // the gate's deadline
+  time_point not_before{};             // after a refusal: placed again no earlier
   std::set<boot_id> failed_executors;  // one after the other, without success between
-  std::set<std::string> avoid;  // nodes: what the job asked for, and where its attempts were lost
+  std::set<std::string> avoid;         // nodes: what the job asked for, and where its attempts were lost
   std::string told_reason;
   bool told = false;  // the job had its first `admitted`
 
