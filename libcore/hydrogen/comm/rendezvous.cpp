@@ -242,8 +242,8 @@ expected<std::shared_ptr<rendezvous::meeting>> rendezvous::enter(const gang_toke
     if (!m->in_process) m->in_process = std::make_shared<area>(static_cast<std::uint32_t>(size));
     if (m->in_process->size() != size) {
       return fail(errc::mismatch,
-                  "the ranks were told different sizes of the gang: " + std::to_string(m->in_process->size()) + " and " +
-                      std::to_string(size),
+                  "the ranks were told different sizes of the gang: " + std::to_string(m->in_process->size()) +
+                      " and " + std::to_string(size),
                   where);
     }
   }
