@@ -180,7 +180,7 @@ expected<segment::place> segment::allocate(std::size_t size) {
   }
   if (size > segment_size - end_) {
     return fail(errc::over_limit, "the shared memory of this process is used up by attempts that did not end in order",
-                {}, "it ends with the run; a node config with links = \"tcp\" does without");
+                {}, "it lasts as long as the executors of this run: start the application again");
   }
   const place fresh{end_, size};
   end_ += size;
