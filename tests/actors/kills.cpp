@@ -1,6 +1,8 @@
 // Executors that are killed at the narrow moments of a gang's life: after its Go and before user code, and after its
 // results and before its end.
 
+#include <hydrogen/actors/scheduler.hpp>
+
 #include "processes.hpp"
 #include "support.hpp"
 
@@ -46,11 +48,11 @@ struct warm_gang {
   pid_t victim = 0;
 };
 
-/// Keeps the only worker of the actors of this process, and so the driver's job, from looking at its mail. Connections
+/// Keeps whoever runs the actors of this process, and so the driver's job, from looking at its mail. Connections
 /// and their heartbeats go on.
 class stalled_driver {
  public:
-  explicit stalled_driver(actors::local_cluster& cluster) {
+  explicit stalled_driver(actors::local_cluster& cluster) : alone_(cluster.home().system()) {
     auto actor = cluster.home().system().spawn([state = state_](caf::event_based_actor*) -> caf::behavior {
       return {[state](int) {
         std::unique_lock lock(state->mutex);
@@ -75,6 +77,7 @@ class stalled_driver {
     std::condition_variable changed;
     bool stalled = false, released = false;
   };
+  const actors::scheduler::worker_alone alone_;
   std::shared_ptr<shared> state_ = std::make_shared<shared>();
 };
 

@@ -116,9 +116,9 @@ void scheduler::alarm_at(time_point next) {
   wake_.notify_one();
 }
 
-caf::resumable* scheduler::take() {
+caf::resumable* scheduler::take(bool helping) {
   std::lock_guard lock(mutex_);
-  if (ready_.empty()) return nullptr;
+  if (ready_.empty() || (helping && alone_ > 0)) return nullptr;
   auto* job = ready_.front();
   ready_.pop_front();
   return job;
@@ -215,13 +215,23 @@ scheduler::helper::~helper() {
   if (--of_->helping_ == 0) of_->idle_.notify_all();
 }
 
+scheduler::worker_alone::worker_alone(caf::actor_system& system) : of_(static_cast<scheduler&>(system.scheduler())) {
+  std::lock_guard lock(of_.mutex_);
+  ++of_.alone_;
+}
+
+scheduler::worker_alone::~worker_alone() {
+  std::lock_guard lock(of_.mutex_);
+  --of_.alone_;
+}
+
 void scheduler::help() {
   const comm::cork together;
   unit here(*this);
   time_point until{};
   for (std::size_t n = 0; n < help_jobs; ++n) {
-    auto* job = take();
-    if (job == nullptr) return;
+    auto* job = take(true);
+    if (job == nullptr) break;
     if (n == 0) until = clock_.now() + help_time;
     run(job, here, help_messages);
     if (clock_.now() >= until) break;

@@ -40,6 +40,19 @@ class scheduler final : public caf::scheduler::abstract_coordinator {
     scheduler* of_ = nullptr;  // null: nested
   };
 
+  /// While one is open, helpers leave everything to the worker: a test that keeps the worker busy then keeps all actors
+  /// of the process from running.
+  class worker_alone {
+   public:
+    explicit worker_alone(caf::actor_system&);
+    ~worker_alone();
+    worker_alone(const worker_alone&) = delete;
+    worker_alone& operator=(const worker_alone&) = delete;
+
+   private:
+    scheduler& of_;
+  };
+
   // ---- for CAF ----
   void start() override;
   void stop() override;
@@ -82,7 +95,7 @@ class scheduler final : public caf::scheduler::abstract_coordinator {
   };
 
   void work();
-  caf::resumable* take();
+  caf::resumable* take(bool helping = false);
   void run(caf::resumable*, unit&, std::size_t most_messages);
   void help();
   void wake_worker();
@@ -96,6 +109,7 @@ class scheduler final : public caf::scheduler::abstract_coordinator {
   caf::actor_clock::time_point sleeps_until_{};
   caf::actor_clock::time_point next_alarm_ = caf::actor_clock::time_point::max();
   bool stopping_ = false;
+  std::size_t alone_ = 0;  // open `worker_alone`s
   std::size_t helping_ = 0;
   std::condition_variable idle_;  // of helpers
   std::thread worker_;
