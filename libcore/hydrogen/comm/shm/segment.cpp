@@ -190,6 +190,8 @@ expected<segment::place> segment::allocate(std::size_t size) {
 void segment::take_back(std::uint32_t number) {
   std::lock_guard lock(mutex_);
   owned_[number].over = true;
+  // A weak reference keeps the deleter, which keeps this segment.
+  owned_[number].there.reset();
   reclaim(number);
 }
 
