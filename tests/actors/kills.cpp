@@ -51,16 +51,27 @@ struct warm_gang {
 /// Keeps whoever runs the actors of this process, and so the driver's job, from looking at its mail. Connections
 /// and their heartbeats go on.
 class stalled_driver {
- public:
-  explicit stalled_driver(actors::local_cluster& cluster) : alone_(cluster.home().system()) {
-    auto actor = cluster.home().system().spawn([state = state_](caf::event_based_actor*) -> caf::behavior {
-      return {[state](int) {
+  struct shared {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool stalled = false, released = false;
+  };
+  struct sleeper : caf::event_based_actor {
+    sleeper(caf::actor_config& cfg, std::shared_ptr<shared> s) : event_based_actor(cfg), state(std::move(s)) {}
+    caf::behavior make_behavior() override {
+      return {[this](int) {
         std::unique_lock lock(state->mutex);
         state->stalled = true;
         state->changed.notify_all();
         state->changed.wait(lock, [&] { return state->released; });
       }};
-    });
+    }
+    std::shared_ptr<shared> state;
+  };
+
+ public:
+  explicit stalled_driver(actors::local_cluster& cluster) : alone_(cluster.home().system()) {
+    auto actor = cluster.home().system().spawn<sleeper>(state_);
     caf::anon_send(actor, 0);
     std::unique_lock lock(state_->mutex);
     state_->changed.wait(lock, [&] { return state_->stalled; });
@@ -72,11 +83,6 @@ class stalled_driver {
   }
 
  private:
-  struct shared {
-    std::mutex mutex;
-    std::condition_variable changed;
-    bool stalled = false, released = false;
-  };
   const actors::scheduler::worker_alone alone_;
   std::shared_ptr<shared> state_ = std::make_shared<shared>();
 };
