@@ -3,11 +3,13 @@
 #include <hydrogen/gpu/kernels.hpp>
 
 #include <doctest/doctest.h>
+#include <sched.h>
 
 #include <atomic>
 #include <barrier>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
 #include <random>
 #include <string>
@@ -45,6 +47,23 @@ void check_near(double got, double want, double magnitude, double roundings) {
 constexpr std::size_t sizes[] = {0, 1, 2, 3, 7, 16, 17, 33, 64, 65, 129};
 
 }  // namespace
+
+// The first of all, since the library is loaded by the first product.
+TEST_CASE("the first product loads its library, which starts no thread and leaves the cores of this one alone") {
+  const auto threads = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/task"), std::filesystem::directory_iterator());
+  };
+  cpu_set_t allowed, allowed_before;
+  REQUIRE(sched_getaffinity(0, sizeof allowed_before, &allowed_before) == 0);
+  const auto before = threads();
+  const std::vector<float> a(1 << 16, 1.0F);
+  std::vector<float> c(1 << 16);
+  matrix_product(1, {a, 256, 256}, read_as::stored, {a, 256, 256}, read_as::stored, 0, {c, 256, 256});
+  CHECK(c.front() == 256.0F);
+  CHECK(threads() == before);
+  REQUIRE(sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+  CHECK(CPU_EQUAL(&allowed, &allowed_before));
+}
 
 TEST_CASE("a matrix product equals the double-precision one, in every orientation and for odd sizes, 0 and 1") {
   CAPTURE(seed());

@@ -1,7 +1,7 @@
 #include <hydrogen/base/error.hpp>
+#include <hydrogen/gpu/host_blas.hpp>
 #include <hydrogen/gpu/kernels.hpp>
 
-#include <cblas.h>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
@@ -24,10 +24,6 @@ void check_shape(std::size_t values, std::size_t rows, std::size_t columns) {
 void check_length(const char* what, std::size_t length, std::size_t needed) {
   if (length != needed) refuse(fmt::format("{} has {} elements, {} are needed", what, length, needed));
 }
-
-/// Slots call from many threads, each for itself. (Debian's serial build is not safe for that: two threads can get the
-/// same scratch buffer, and a product is wrong once in a thousand calls on a busy machine.)
-const int one_thread_per_call = (openblas_set_num_threads(1), 1);
 
 blasint blas_size(std::size_t n) {
   if (n > static_cast<std::size_t>(std::numeric_limits<blasint>::max())) {
@@ -58,9 +54,9 @@ void matrix_product(float alpha, const_matrix a, read_as a_is, const_matrix b, r
   if (m == 0 || n == 0) return;
   // BLAS wants leading dimensions of at least 1, also for an empty factor.
   const auto leading = [](std::size_t columns) { return blas_size(std::max<std::size_t>(columns, 1)); };
-  cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, blas_size(m), blas_size(n),
-              blas_size(k), alpha, a.data(), leading(a.columns()), b.data(), leading(b.columns()), beta, c.data(),
-              leading(c.columns()));
+  load_host_blas().sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, blas_size(m),
+                         blas_size(n), blas_size(k), alpha, a.data(), leading(a.columns()), b.data(),
+                         leading(b.columns()), beta, c.data(), leading(c.columns()));
 }
 
 void axpy(float a, std::span<const float> x, std::span<float> y) {
