@@ -22,26 +22,14 @@ class attempt {
   attempt(const std::string& endpoint, time_point deadline, abort_word* abort)
       : endpoint_(endpoint), deadline_(deadline), waiter_(abort) {}
 
-  expected<void> connect() {
+  expected<void> connect(route way) {
     auto address = parse_endpoint(endpoint_);
     if (!address) return unexpected(std::move(address.error()));
-    fd_.reset(socket(address->bytes.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!fd_) return fail_errno("socket", endpoint_);
-    const bool tcp = address->bytes.ss_family != AF_UNIX;
-    const int on = 1;
-    if (tcp) setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (::connect(fd_.get(), address->get(), address->size) != 0) {
-      if (errno != EINPROGRESS && errno != EINTR) return unreachable(errno);
-      if (auto ready = wait(POLLOUT, "connecting"); !ready) return ready;
-      int code = 0;
-      socklen_t size = sizeof code;
-      getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &code, &size);
-      if (code != 0) return unreachable(code);
+    if (way == route::nearest && address->is_loopback()) {
+      const auto near = parse_endpoint(host_endpoint(to_string(*address)));
+      if (near && connect_to(*near)) return {};
     }
-    // Two dialling ends of one free port can meet themselves on the same host.
-    if (tcp && to_string(local_address(fd_.get())) == to_string(remote_address(fd_.get())))
-      return unreachable(ECONNREFUSED);
-    return {};
+    return connect_to(*address);
   }
 
   /// What the handshake sends is smaller than any socket buffer, but the buffer may still be filling.
@@ -83,6 +71,26 @@ class attempt {
   unique_fd take() { return std::move(fd_); }
 
  private:
+  expected<void> connect_to(const socket_address& address) {
+    fd_.reset(socket(address.bytes.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd_) return fail_errno("socket", endpoint_);
+    const bool tcp = address.bytes.ss_family != AF_UNIX;
+    const int on = 1;
+    if (tcp) setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (::connect(fd_.get(), address.get(), address.size) != 0) {
+      if (errno != EINPROGRESS && errno != EINTR) return unreachable(errno);
+      if (auto ready = wait(POLLOUT, "connecting"); !ready) return ready;
+      int code = 0;
+      socklen_t size = sizeof code;
+      getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &code, &size);
+      if (code != 0) return unreachable(code);
+    }
+    // Two dialling ends of one free port can meet themselves on the same host.
+    if (tcp && to_string(local_address(fd_.get())) == to_string(remote_address(fd_.get())))
+      return unreachable(ECONNREFUSED);
+    return {};
+  }
+
   expected<void> wait(short events, const char* doing) {
     auto came = waiter_.wait(fd_.get(), events, deadline_);
     if (!came) return unexpected(std::move(came.error()));
@@ -107,11 +115,11 @@ class attempt {
 }  // namespace
 
 expected<dialled> dial_peer(const std::string& endpoint, const secret& key, const hello& mine, time_point deadline,
-                            abort_word* abort) {
+                            abort_word* abort, route way) {
   auto said = encode_hello(mine);
   if (!said) return unexpected(std::move(said.error()));
   attempt to(endpoint, deadline, abort);
-  if (auto done = to.connect(); !done) return unexpected(std::move(done.error()));
+  if (auto done = to.connect(way); !done) return unexpected(std::move(done.error()));
 
   const auto ours = make_opening();
   if (auto done = to.send(write_opening(ours)); !done) return unexpected(std::move(done.error()));
@@ -162,8 +170,8 @@ expected<dialled> dial_peer(const std::string& endpoint, const secret& key, cons
 }
 
 expected<unique_fd> dial(const std::string& endpoint, const secret& key, const hello& mine, time_point deadline,
-                         abort_word* abort) {
-  auto made = dial_peer(endpoint, key, mine, deadline, abort);
+                         abort_word* abort, route way) {
+  auto made = dial_peer(endpoint, key, mine, deadline, abort, way);
   if (!made) return unexpected(std::move(made.error()));
   return std::move(made->fd);
 }

@@ -21,10 +21,16 @@
 
 namespace hydrogen::comm {
 
+/// How to a listener of this host that is named by its TCP address.
+enum class route : std::uint8_t {
+  as_written,
+  nearest  // over its unix socket (`host_endpoint`), or over TCP if there is none, as behind a tunnel
+};
+
 /// A proven socket: non-blocking, close-on-exec, with TCP_NODELAY unless it is one of this host. `mine.to` 0 takes
 /// whoever listens.
 expected<unique_fd> dial(const std::string& endpoint, const secret& key, const hello& mine, time_point deadline,
-                         abort_word* abort = nullptr);
+                         abort_word* abort = nullptr, route = route::as_written);
 
 /// The same, and who answered: the boot that the listener proved.
 struct dialled {
@@ -32,6 +38,6 @@ struct dialled {
   boot_id peer;
 };
 expected<dialled> dial_peer(const std::string& endpoint, const secret& key, const hello& mine, time_point deadline,
-                            abort_word* abort = nullptr);
+                            abort_word* abort = nullptr, route = route::as_written);
 
 }  // namespace hydrogen::comm

@@ -46,7 +46,7 @@ void dial_pool::run() {
     waiting_.erase(next);
     const auto [mark, inserted] = busy_.insert(r.endpoint);
     lock.unlock();
-    r.done(dial(r.endpoint, r.key, r.mine, r.deadline, &abort_));
+    r.done(dial(r.endpoint, r.key, r.mine, r.deadline, &abort_, route::nearest));
     r.done = nullptr;  // what it holds must not be destroyed under the lock
     lock.lock();
     if (inserted) busy_.erase(mark);

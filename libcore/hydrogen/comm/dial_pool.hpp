@@ -1,6 +1,6 @@
 #pragma once
-// Dials without blocking the caller: a few helper threads, one dial at a time per endpoint, so that a peer that hangs
-// delays only those who want it. Any thread.
+// Dials without blocking the caller, processes of this host over their unix sockets: a few helper threads, one dial at
+// a time per endpoint, so that a peer that hangs delays only those who want it. Any thread.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/comm/dial.hpp>
