@@ -46,6 +46,16 @@ void write(journal& j, const std::vector<record>& records) {
   REQUIRE(j.sync());
 }
 
+/// Opens, writes in one sync, closes; the size of the file then.
+std::uint64_t write(const scratch& dir, const std::vector<record>& records) {
+  {
+    auto j = open_file_journal(dir.path);
+    REQUIRE(j);
+    write(**j, records);
+  }
+  return std::filesystem::file_size(dir.file());
+}
+
 void corrupt(const std::string& path, std::uint64_t at) {
   std::fstream f(path, std::ios::in | std::ios::out | std::ios::binary);
   f.seekg(static_cast<std::streamoff>(at));
@@ -104,14 +114,8 @@ TEST_CASE("a second writer is refused and told who holds the directory") {
 
 TEST_CASE("a torn end is dropped, wherever it is torn, and writing goes on") {
   scratch dir;
-  std::uint64_t good = 0;
-  {
-    auto j = open_file_journal(dir.path);
-    write(**j, one_of_each({1}));
-    good = std::filesystem::file_size(dir.file());
-    write(**j, {{{1}, cancelled_record{some_request}}});
-  }
-  const auto whole = std::filesystem::file_size(dir.file());
+  const auto good = write(dir, one_of_each({1}));
+  const auto whole = write(dir, {{{1}, cancelled_record{some_request}}});
   const auto copy = dir.path + "/copy";
   std::filesystem::copy_file(dir.file(), copy);
   for (auto size = good + 1; size < whole; size += 7) {
@@ -129,15 +133,36 @@ TEST_CASE("a torn end is dropped, wherever it is torn, and writing goes on") {
   }
 }
 
-TEST_CASE("of a sync that was torn in its middle nothing behind the tear counts") {
-  scratch dir;
-  std::uint64_t first = 0;
+TEST_CASE("space that a killed writer had taken ahead is no damage, whether a write into it was torn or not") {
+  scratch dir, left;
+  std::uint64_t end = 0;
   {
     auto j = open_file_journal(dir.path);
-    write(**j, {{{1}, term_record{}}});
-    first = std::filesystem::file_size(dir.file());
-    write(**j, one_of_each({1}));  // one sync of five records
+    write(**j, one_of_each({1}));
+    std::filesystem::copy_file(dir.file(), left.file());  // as a kill leaves it
   }
+  end = std::filesystem::file_size(dir.file());
+  const auto taken = std::filesystem::file_size(left.file());
+  if (taken == end) return;  // this file system takes no space ahead
+  for (const bool torn : {false, true}) {
+    if (torn) corrupt(left.file(), end + 40);
+    {
+      auto j = open_file_journal(left.path);
+      REQUIRE(j);
+      CHECK((*j)->history() == one_of_each({1}));
+    }
+    CHECK(std::filesystem::file_size(left.file()) == end);
+    write(left, {{{2}, term_record{}}});
+    CHECK((*open_file_journal(left.path))->history().size() == 6);
+    std::filesystem::copy_file(dir.file(), left.file(), std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::resize_file(left.file(), taken);
+  }
+}
+
+TEST_CASE("of a sync that was torn in its middle nothing behind the tear counts") {
+  scratch dir;
+  const auto first = write(dir, {{{1}, term_record{}}});
+  write(dir, one_of_each({1}));  // one sync of five records
   corrupt(dir.file(), first + 30);
   auto j = open_file_journal(dir.path);
   REQUIRE(j);
@@ -146,11 +171,9 @@ TEST_CASE("of a sync that was torn in its middle nothing behind the tear counts"
 
 TEST_CASE("damage before a later sync is an error with file and offset") {
   scratch dir;
-  std::uint64_t first = 0;
+  const auto first = write(dir, {{{1}, term_record{}}});
   {
     auto j = open_file_journal(dir.path);
-    write(**j, {{{1}, term_record{}}});
-    first = std::filesystem::file_size(dir.file());
     write(**j, {{{1}, cancelled_record{some_request}}});
     write(**j, one_of_each({1}));
   }

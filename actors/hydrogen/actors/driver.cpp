@@ -242,7 +242,7 @@ void driver::execute(const plan::job_graph& graph, const sink& take) {
   }
   {
     // This thread has nothing to do until the first result.
-    const scheduler::helper actors(home_.system());
+    const scheduler::helper actors(home_.system(), true);
     tell_job(job, job::start{});
   }
 

@@ -1,4 +1,5 @@
 #include <hydrogen/actors/journal_thread.hpp>
+#include <hydrogen/actors/scheduler.hpp>
 
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -11,7 +12,15 @@
 namespace hydrogen::actors {
 namespace {
 
-constexpr auto submitted_patience = std::chrono::milliseconds(5);
+constexpr auto patience = std::chrono::milliseconds(2);
+
+bool can_wait(const gang::record& r) {
+  if (const auto* closed = std::get_if<gang::closed_record>(&r.body)) {
+    return closed->reason == gang::close_reason::released;
+  }
+  return std::holds_alternative<gang::submitted_record>(r.body) ||
+         std::holds_alternative<gang::cancelled_record>(r.body);
+}
 
 }  // namespace
 
@@ -24,37 +33,48 @@ journal_thread::journal_thread(std::unique_ptr<gang::journal> journal, std::func
 
 journal_thread::~journal_thread() {
   auto& s = *state_;
-  std::vector<gang::record> last;
-  const bool inside = thread_.get_id() == std::this_thread::get_id();
   {
     std::lock_guard lock(s.mutex);
     s.stopping = true;
-    if (inside) last.swap(s.waiting);
   }
-  if (!inside) {
-    s.wake.notify_one();
+  s.wake.notify_one();
+  if (thread_.get_id() == std::this_thread::get_id()) {
+    write_waiting(s);
+    thread_.detach();
+  } else {
     thread_.join();
-    return;
   }
-  if (!last.empty()) write(s, last);
+  // A thread that was lent the last sync may be at it.
+  std::lock_guard writer(s.writer);
   s.journal.reset();  // its lock is free for the next coordinator
-  thread_.detach();
 }
 
 void journal_thread::append(std::vector<gang::record> records) {
-  const auto urgent = std::any_of(records.begin(), records.end(), [](const auto& r) {
-    return !std::holds_alternative<gang::submitted_record>(r.body);
-  });
+  const auto urgent = !std::all_of(records.begin(), records.end(), can_wait);
   auto& s = *state_;
   {
     std::lock_guard lock(s.mutex);
     s.urgent |= urgent;
     s.waiting.insert(s.waiting.end(), std::make_move_iterator(records.begin()), std::make_move_iterator(records.end()));
   }
+  if (urgent && scheduler::lend([kept = state_] {
+        if (const auto durable = write_waiting(*kept); durable != 0) kept->synced(durable);
+      })) {
+    return;
+  }
   s.wake.notify_one();
 }
 
-std::uint64_t journal_thread::write(state& s, const std::vector<gang::record>& batch) {
+/// Makes durable what waits, on this thread. How much is durable then; 0: nothing waited.
+std::uint64_t journal_thread::write_waiting(state& s) {
+  std::lock_guard writer(s.writer);
+  std::vector<gang::record> batch;
+  {
+    std::lock_guard lock(s.mutex);
+    batch.swap(s.waiting);
+    s.urgent = false;
+  }
+  if (batch.empty()) return 0;
   for (const auto& record : batch) s.journal->append(record);
   const auto durable = s.journal->sync();
   if (!durable) {
@@ -70,13 +90,10 @@ void journal_thread::work(state& s) {
   for (;;) {
     s.wake.wait(lock, [&s] { return s.stopping || !s.waiting.empty(); });
     if (s.waiting.empty()) return;
-    s.wake.wait_for(lock, submitted_patience, [&s] { return s.stopping || s.urgent; });
-    s.urgent = false;
-    std::vector<gang::record> batch;
-    batch.swap(s.waiting);
+    s.wake.wait_for(lock, patience, [&s] { return s.stopping || s.urgent; });
     lock.unlock();
-    const auto durable = write(s, batch);
-    s.synced(durable);
+    // Not under a lock: it may run the coordinator, and that may end this.
+    if (const auto durable = write_waiting(s); durable != 0) s.synced(durable);
     lock.lock();
   }
 }

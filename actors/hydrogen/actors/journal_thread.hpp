@@ -16,26 +16,28 @@ namespace hydrogen::actors {
 
 class journal_thread {
  public:
-  /// `synced` runs on the journal's thread with the number of records durable since the start.
+  /// `synced` runs, on the thread that has written, with the number of records durable since the start.
   journal_thread(std::unique_ptr<gang::journal>, std::function<void(std::uint64_t)> synced);
   /// Makes durable what was appended, then ends.
   ~journal_thread();
-  /// `submitted` records wait a few milliseconds for others to be synced with: nothing waits for them, and what waits
-  /// for the record of a gang that follows at once should not wait for two syncs.
+  /// What nothing but an answer waits for (`submitted`, `cancelled`, `closed` by release) waits up to 2 ms for company:
+  /// so the Go of a gang waits for no sync but its own, also when another gang has just been released.
+  /// Does not block: the sync is for this object's thread, or for one that is lent it (scheduler::lend).
   void append(std::vector<gang::record>);
 
  private:
   struct state {
     std::unique_ptr<gang::journal> journal;
     std::function<void(std::uint64_t)> synced;
-    std::mutex mutex;
+    std::mutex writer;  // of the journal
+    std::mutex mutex;   // of what follows
     std::condition_variable wake;
     std::vector<gang::record> waiting;
     bool urgent = false;  // something waits for a record in `waiting`
     bool stopping = false;
   };
   static void work(state&);
-  static std::uint64_t write(state&, const std::vector<gang::record>&);
+  static std::uint64_t write_waiting(state&);
 
   std::shared_ptr<state> state_;  // with the thread, which outlives this when it is the one that destroys it
   std::thread thread_;

@@ -21,6 +21,8 @@ constexpr std::size_t worker_batch = 64;
 
 /// The scheduler whose queue this thread will run itself, so that nobody has to be woken for it.
 thread_local const scheduler* served_here = nullptr;
+thread_local bool may_block = false;
+thread_local std::function<void()> lent;
 
 }  // namespace
 
@@ -199,8 +201,9 @@ void scheduler::stop() {
 
 // ---- helpers -------------------------------------------------------------------------------------------------------
 
-scheduler::helper::helper(caf::actor_system& system) {
+scheduler::helper::helper(caf::actor_system& system, bool blocks) {
   if (served_here != nullptr) return;
+  may_block = blocks;
   of_ = static_cast<scheduler*>(&system.scheduler());
   served_here = of_;
   std::lock_guard lock(of_->mutex_);
@@ -211,8 +214,15 @@ scheduler::helper::~helper() {
   if (of_ == nullptr) return;
   of_->help();
   served_here = nullptr;
+  may_block = false;
   std::lock_guard lock(of_->mutex_);
   if (--of_->helping_ == 0) of_->idle_.notify_all();
+}
+
+bool scheduler::lend(std::function<void()> work) {
+  if (!may_block || lent) return false;
+  lent = std::move(work);
+  return true;
 }
 
 scheduler::worker_alone::worker_alone(caf::actor_system& system) : of_(static_cast<scheduler&>(system.scheduler())) {
@@ -226,21 +236,36 @@ scheduler::worker_alone::~worker_alone() {
 }
 
 void scheduler::help() {
+  for (;;) {
+    help_for_a_while();
+    wake_worker_if_ready();
+    if (!lent) break;
+    std::exchange(lent, nullptr)();
+  }
+  served_here = nullptr;
+  // What came between is nobody's yet.
+  wake_worker_if_ready();
+}
+
+void scheduler::help_for_a_while() {
   const comm::cork together;
   unit here(*this);
   time_point until{};
-  for (std::size_t n = 0; n < help_jobs; ++n) {
+  for (std::size_t n = 0; n < help_jobs && !lent; ++n) {
     auto* job = take(true);
     if (job == nullptr) break;
     if (n == 0) until = clock_.now() + help_time;
     run(job, here, help_messages);
     if (clock_.now() >= until) break;
   }
-  served_here = nullptr;
-  std::unique_lock lock(mutex_);
-  const bool more = !ready_.empty();
-  lock.unlock();
-  if (more) wake_worker();
+}
+
+void scheduler::wake_worker_if_ready() {
+  {
+    std::lock_guard lock(mutex_);
+    if (ready_.empty()) return;
+  }
+  wake_worker();
 }
 
 }  // namespace hydrogen::actors

@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -31,7 +32,8 @@ class scheduler final : public caf::scheduler::abstract_coordinator {
   /// where it closes. The system must stay until it is open; stopping the system waits until it is closed.
   class helper {
    public:
-    explicit helper(caf::actor_system&);
+    /// `may_block`: this thread has nothing else to do for long, so it also takes what is lent to it.
+    explicit helper(caf::actor_system&, bool may_block = false);
     ~helper();
     helper(const helper&) = delete;
     helper& operator=(const helper&) = delete;
@@ -39,6 +41,10 @@ class scheduler final : public caf::scheduler::abstract_coordinator {
    private:
     scheduler* of_ = nullptr;  // null: nested
   };
+
+  /// For an actor: work that blocks, such as a sync, at once on the thread that runs this actor, if it may block and
+  /// has not been lent work already; the worker goes on with other actors meanwhile. False: it has to run elsewhere.
+  static bool lend(std::function<void()>);
 
   /// While one is open, helpers leave everything to the worker: a test that keeps the worker busy then keeps all actors
   /// of the process from running.
@@ -98,6 +104,8 @@ class scheduler final : public caf::scheduler::abstract_coordinator {
   caf::resumable* take(bool helping = false);
   void run(caf::resumable*, unit&, std::size_t most_messages);
   void help();
+  void help_for_a_while();
+  void wake_worker_if_ready();
   void wake_worker();
   void alarm_at(caf::actor_clock::time_point);
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 
@@ -15,6 +16,10 @@ namespace hydrogen::gang {
 namespace {
 
 namespace format = journal_format;
+
+// Space is taken from the file system ahead of the records, since a sync that changes the file's size costs about half
+// as much again. What is ahead is zero, and is given back when the journal is closed.
+constexpr std::uint64_t ahead = 256 << 10;
 
 /// A good record that starts at `at`, or nothing.
 struct found_record {
@@ -56,12 +61,13 @@ expected<byte_buffer> read_whole(int fd, const std::string& path) {
   }
 }
 
-expected<void> write_all(int fd, byte_view bytes, const std::string& path) {
+expected<void> write_all(int fd, std::uint64_t at, byte_view bytes, const std::string& path) {
   while (!bytes.empty()) {
-    const auto n = ::write(fd, bytes.data(), bytes.size());
+    const auto n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return fail_errno("write", path);
     bytes = bytes.subspan(static_cast<std::size_t>(n));
+    at += static_cast<std::uint64_t>(n);
   }
   return {};
 }
@@ -102,6 +108,10 @@ class file_journal final : public journal {
     return j;
   }
 
+  ~file_journal() override {
+    if (allocated_ > size_ && ::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0) return;  // zeros do no harm
+  }
+
   const std::vector<record>& history() const override { return history_; }
 
   void append(const record& r) override {
@@ -121,7 +131,8 @@ class file_journal final : public journal {
     if (broken_) return fail(errc::io, "a write of the journal failed before", path_, "restart the coordinator");
     if (pending_.empty()) return appended_;
     broken_ = true;
-    if (auto ok = write_all(file_.get(), pending_, path_); !ok) return tl::make_unexpected(ok.error());
+    take_space(size_ + pending_.size());
+    if (auto ok = write_all(file_.get(), size_, pending_, path_); !ok) return tl::make_unexpected(ok.error());
     if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
     broken_ = false;
     size_ += pending_.size();
@@ -130,6 +141,15 @@ class file_journal final : public journal {
   }
 
  private:
+  /// No error: where it fails the file grows as it is written, or the write says what is wrong.
+  void take_space(std::uint64_t end) {
+    if (end <= allocated_ || !takes_space_) return;
+    const auto upto = (end + 2 * ahead - 1) / ahead * ahead;
+    const auto from = std::max(size_, allocated_);
+    takes_space_ = ::fallocate(file_.get(), 0, static_cast<off_t>(from), static_cast<off_t>(upto - from)) == 0;
+    if (takes_space_) allocated_ = upto;
+  }
+
   expected<void> load(const std::string& directory) {
     const auto file = read_whole(file_.get(), path_);
     if (!file) return tl::make_unexpected(file.error());
@@ -154,7 +174,10 @@ class file_journal final : public journal {
       all.push_back(std::move(*r));
       at += format::header_size + found->bytes.size();
     }
-    if (at < bytes.size()) {
+    const auto rest = bytes.subspan(at);
+    if (std::all_of(rest.begin(), rest.end(), [](std::byte b) { return b == std::byte{}; })) {
+      allocated_ = bytes.size();  // the writer was killed
+    } else {
       if (const auto next = later_sync(bytes, at); next != 0) {
         return fail(errc::bad_input, fmt::format("the record is damaged; the next good one is at offset {}", next),
                     fmt::format("{}, offset {}", path_, at),
@@ -163,7 +186,6 @@ class file_journal final : public journal {
       if (::ftruncate(file_.get(), static_cast<off_t>(at)) != 0) return fail_errno("ftruncate", path_);
       if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
     }
-    if (::lseek(file_.get(), static_cast<off_t>(at), SEEK_SET) < 0) return fail_errno("lseek", path_);
     size_ = at;
     history_ = replayable(std::move(all));
     return {};
@@ -172,8 +194,7 @@ class file_journal final : public journal {
   /// A new file, or one whose first write was torn: nothing was durable yet.
   expected<void> begin(const std::string& directory) {
     if (::ftruncate(file_.get(), 0) != 0) return fail_errno("ftruncate", path_);
-    if (::lseek(file_.get(), 0, SEEK_SET) < 0) return fail_errno("lseek", path_);
-    if (auto ok = write_all(file_.get(), as_byte_view(format::magic), path_); !ok) return ok;
+    if (auto ok = write_all(file_.get(), 0, as_byte_view(format::magic), path_); !ok) return ok;
     if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
     unique_fd dir(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!dir || ::fsync(dir.get()) != 0) return fail_errno("fsync", directory);
@@ -186,7 +207,9 @@ class file_journal final : public journal {
   std::string path_;
   std::vector<record> history_;
   byte_buffer pending_;
-  std::uint64_t size_ = 0;  // durable bytes
+  std::uint64_t size_ = 0;       // durable bytes
+  std::uint64_t allocated_ = 0;  // of the file; 0: no more than its size
+  bool takes_space_ = true;      // false: this file system cannot, or is full
   std::uint64_t appended_ = 0;
   bool broken_ = false;
 };

@@ -4,6 +4,9 @@
 //     "HYDJRNL1"                                 8 bytes, once
 //     | length u32 | check u32 | batch u64 | hash u64 | record: `length` bytes |     repeated
 //
+// The file may end in zeros, which are no record: space that its writer took ahead and, being killed, did not give
+// back.
+//
 // `check` covers the other fields of the header and the place of the header in the file; `hash` is XXH3 of the record.
 // `batch` is the place of the first record that was written in the same sync. It tells a torn end from damage: what was
 // written in one sync may be on disk in part, in any order; but when a later sync wrote something, everything before
