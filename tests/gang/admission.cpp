@@ -186,19 +186,123 @@ TEST_CASE("nothing is said before the term is durable, and what came early is he
   }));
 }
 
-TEST_CASE("no go leaves before its record is durable, and none before the fence is raised") {
-  desk d({4});
+TEST_CASE(
+    "ranks join while the Go record is synced; nobody enters before it is durable, or before the fence is raised") {
+  desk d({2, 2});
   d.fences = false;
   d.gang(0, 4);
   CHECK(d.count_records<go_record>() == 0);
+  CHECK(d.count_orders<gang::go>() == 0);
   d.syncs = false;
   d.job(fenced{d.id(0), d.last<fence>().attempt});
   CHECK(d.count_records<go_record>() == 1);
-  CHECK(d.count_orders<gang::go>() == 0);
-  CHECK(d.all<placed>().empty());
+  CHECK(d.count_orders<gang::go>() == 2);
+  CHECK(d.last<placed>().members.size() == 2);
+  CHECK(d.orders_of(entry_verb::enter) == 0);  // though all have joined
+  CHECK(d.status(0).reason == "all ranks have joined, its go is being recorded");
+  d.wait(2s);
+  CHECK(d.orders_of(entry_verb::enter) == 0);
+  CHECK(d.all<granted>().empty());
   d.sync();
-  CHECK(d.count_orders<gang::go>() == 1);
+  CHECK(d.orders_of(entry_verb::enter) == 2);
   CHECK(d.all<granted>().size() == 1);
+
+  desk late({4});
+  late.joins = false;
+  late.gang(0, 4);
+  CHECK(late.durable == late.records.size());
+  CHECK(late.orders_of(entry_verb::enter) == 0);
+  late.news({100}, {late.id(0), late.last<placed>().attempt}, entry_news::joined);
+  CHECK(late.orders_of(entry_verb::enter) == 1);
+}
+
+TEST_CASE("a gang that meets in one place is entered through the member that tells so, and the others hear it later") {
+  desk d({2, 2, 2});
+  d.joins = false;
+  d.agents_answer = true;
+  d.gang(0, 6);
+  const attempt_ref ref{d.id(0), d.last<placed>().attempt};
+  entry_report_news all;
+  all.term = d.machine->term();
+  all.agent = {101};
+  all.ref = ref;
+  all.news = entry_news::joined;
+  all.everyone = true;
+  d.news({100}, ref, entry_news::joined);  // a slow rank spoke for itself
+  CHECK(d.orders_of(entry_verb::enter) == 0);
+  d.agents_answer = false;
+  d.agent(all);
+  REQUIRE(d.orders_of(entry_verb::enter) == 1);
+  CHECK(std::get<entry_order>(d.orders.back()).agent == boot_id{101});
+  CHECK(d.all<granted>().size() == 1);
+  CHECK(d.status(0).state == "running");
+  d.agent(all);  // repeated
+  CHECK(d.orders_of(entry_verb::enter) == 1);
+  SUBCASE("later") {
+    d.wait(2ms);
+    CHECK(d.orders_of(entry_verb::enter) == 3);
+    d.wait(500ms);  // nobody has answered
+    CHECK(d.orders_of(entry_verb::enter) == 6);
+    for (const auto agent : {100, 101, 102}) d.news({static_cast<std::uint64_t>(agent)}, ref, entry_news::entered);
+    d.wait(2s);
+    CHECK(d.orders_of(entry_verb::enter) == 6);
+  }
+  SUBCASE("it is over before") {
+    d.decide(0, ref.attempt, 1, decision_kind::release);
+    CHECK(d.orders_of(entry_verb::close) == 3);
+    d.wait(100ms);
+    CHECK(d.orders_of(entry_verb::enter) == 1);
+  }
+}
+
+TEST_CASE("a Go that a crash kept from the disk never ran: what joined is disowned, and the gang gets a new attempt") {
+  desk d({4});
+  d.syncs = false;
+  d.gang(0, 4);
+  const attempt_ref lost{d.id(0), d.last<placed>().attempt};
+  CHECK(d.orders_of(entry_verb::enter) == 0);
+  d.syncs = true;
+  d.restart();  // without what was not durable
+  d.begin();
+  d.job(admit{{d.id(0), request_kind::gang, 4, 4, app, "stage 0", {}}});
+  CHECK(d.last<fence>().attempt == lost.attempt);  // nothing fits yet
+  d.told.clear();
+  d.add_node({100}, 4, {{lost, request_kind::gang, entry_state::joining, 4, true, {1100}, {}}});
+  CHECK(d.free() == 0);
+  d.news({100}, lost, entry_news::gone);
+  CHECK(d.last<fence>().attempt > lost.attempt);
+  CHECK(d.last<placed>().attempt == d.last<fence>().attempt);
+  CHECK(d.all<granted>().size() == 1);
+}
+
+TEST_CASE("the slots of a released gang are taken back at once; only the answer waits for the record") {
+  desk d({4});
+  d.gang(0, 4);
+  d.syncs = false;
+  d.decide(0, d.last<placed>().attempt, 1, decision_kind::release);
+  CHECK(d.orders_of(entry_verb::close) == 1);
+  CHECK(d.free() == 4);
+  CHECK(d.all<decided>().empty());
+  d.gang(1, 4);  // does not wait for the record either
+  CHECK(d.last<placed>().request == d.id(1));
+  SUBCASE("durable") {
+    d.sync();
+    CHECK(d.last<decided>().request == d.id(0));
+    CHECK(d.all<granted>().size() == 2);
+  }
+  SUBCASE("lost by a crash: the job, which is not answered, says it again") {
+    const attempt_ref released{d.id(0), d.all<placed>().front().attempt};
+    d.syncs = true;
+    d.restart();
+    d.begin();
+    d.told.clear();
+    d.add_node({100}, 4);  // holds nothing any more
+    CHECK(d.last<ended>().attempt == released.attempt);
+    CHECK_FALSE(d.last<ended>().burnt);
+    d.decide(0, released.attempt, 2, decision_kind::release);
+    CHECK(d.last<decided>().number == 2);
+    CHECK(d.free() == 4);
+  }
 }
 
 TEST_CASE("when all executors are up, the go follows the reserve, and no commit is sent") {
@@ -236,7 +340,7 @@ TEST_CASE("when some executors are up, all members are told to commit, and go wa
   CHECK(d.count_records<go_record>() == 1);
 }
 
-TEST_CASE("while the fence or the record takes long, what was committed at once is told to commit, so that it stays") {
+TEST_CASE("while the fence takes long, what was committed at once is told to commit, so that it stays") {
   desk d({4});
   d.warm = true;
   d.fences = false;
@@ -250,14 +354,6 @@ TEST_CASE("while the fence or the record takes long, what was committed at once 
   d.job(fenced{d.id(0), d.last<fence>().attempt});
   d.sync();
   CHECK(d.all<granted>().size() == 1);
-
-  desk slow_disk({4});
-  slow_disk.warm = true;
-  slow_disk.syncs = false;
-  slow_disk.gang(0, 4);
-  CHECK(slow_disk.count_records<go_record>() == 1);
-  slow_disk.wait(500ms);
-  CHECK(slow_disk.orders_of(entry_verb::commit) == 1);
 }
 
 TEST_CASE("what was committed at once and has expired queues the gang again") {

@@ -159,37 +159,67 @@ TEST_CASE("ranks with peers elsewhere are pushed when the table and their task a
   h.agent(enter_ranks{h.ref(1)});
   h.agent(enter_ranks{h.ref(1)});
   CHECK(h.entered.size() == 1);
-  for (int i = 0; i < 2; ++i) h.on(event::rank_returned{h.ref(1)});
-  CHECK(h.reported<ranks_returned>() == 1);
+  h.on(event::rank_returned{h.ref(1)});
+  CHECK(h.closed.empty());
+  h.on(event::rank_returned{h.ref(1)});
+  CHECK(h.closed.size() == 1);
+  CHECK(h.reported<ranks_returned>() == 0);
+  SUBCASE("when nothing of it is left here, that is said, and the attempt is over") {
+    h.on(event::lane_idle{h.ref(1)});
+    CHECK(h.reported<ranks_returned>() == 1);
+    CHECK(h.reported<attempt_stopped>() == 0);
+    h.task(h.ref(1), h.id(0));
+    CHECK(h.refused.size() == 1);
+    h.agent(stop_attempt{h.ref(1), {}});  // it crossed the word
+    CHECK(h.reported<attempt_stopped>() == 1);
+  }
+  SUBCASE("a stop that comes before that is what is confirmed") {
+    h.agent(stop_attempt{h.ref(1), {}});
+    CHECK(h.closed.size() == 1);
+    h.on(event::lane_idle{h.ref(1)});
+    CHECK(h.reported<ranks_returned>() == 0);
+    CHECK(h.reported<attempt_stopped>() == 1);
+  }
 }
 
-TEST_CASE("ranks that all live here have joined when their tasks are there, and no thread is woken before enter") {
+TEST_CASE(
+    "ranks that all live here have joined when their tasks are there, and their threads come to the gate meanwhile") {
   for (const bool table_first : {true, false}) {
     host h;
     h.ranks(h.ref(1), {0, 1});
     if (table_first) h.join(h.ref(1), true);
     h.task(h.ref(1), h.id(1));
     CHECK(h.reported<ranks_joined>() == 0);
+    CHECK(h.pushed.size() == (table_first ? 1 : 0));
     h.task(h.ref(1), h.id(0));
     if (!table_first) {
       CHECK(h.reported<ranks_joined>() == 0);
       h.join(h.ref(1), true);
     }
     CHECK(h.reported<ranks_joined>() == 1);
-    CHECK(h.pushed.empty());
+    CHECK(h.pushed.size() == 2);
+    CHECK(h.entered.empty());
+    h.on(event::rank_joined{h.ref(1), true});  // what the threads say adds nothing
+    CHECK(h.reported<ranks_joined>() == 1);
     h.agent(enter_ranks{h.ref(1)});
     CHECK(h.entered.size() == 1);
-    CHECK(h.pushed == ids{h.id(0), h.id(1)});
-    h.on(event::rank_joined{h.ref(1)});
-    CHECK(h.reported<ranks_joined>() == 1);
-    // The gate is open before a rank is pushed.
-    std::size_t gate = 0, first = 0;
-    for (std::size_t i = 0; i < h.all.size(); ++i) {
-      if (std::holds_alternative<effect::enter>(h.all[i])) gate = i;
-      if (std::holds_alternative<effect::push>(h.all[i]) && first == 0) first = i;
-    }
-    CHECK(gate < first);
+    CHECK(h.pushed.size() == 2);
   }
+}
+
+TEST_CASE("the rank that completes a gang of several executors speaks for everyone") {
+  host h;
+  h.ranks(h.ref(1), {0, 1});
+  h.join(h.ref(1), false);
+  h.task(h.ref(1), h.id(0));
+  h.task(h.ref(1), h.id(1));
+  h.on(event::rank_joined{h.ref(1)});  // a slow one, for itself
+  CHECK(h.reported<ranks_joined>() == 0);
+  h.on(event::rank_joined{h.ref(1), true});
+  REQUIRE(h.reported<ranks_joined>() == 1);
+  CHECK(std::get<ranks_joined>(h.reports.back()).everyone);
+  h.agent(enter_ranks{h.ref(1)});
+  CHECK(h.entered.size() == 1);
 }
 
 TEST_CASE("an enter before the table, or after a stop, lets nobody in") {
@@ -203,7 +233,7 @@ TEST_CASE("an enter before the table, or after a stop, lets nobody in") {
   h.agent(stop_attempt{h.ref(1), {}});
   h.agent(enter_ranks{h.ref(1)});
   CHECK(h.entered.empty());
-  CHECK(h.pushed.empty());
+  CHECK(h.closed.size() == 1);
 }
 
 TEST_CASE("a cancelled task is taken out wherever it waits, and may come again") {

@@ -15,7 +15,7 @@ const run_id run{1, 1};
 const application_ref app{run, "app", "", {}, 0, {}, ""};
 
 struct node {
-  reservation_options options{.node = "n0", .slots = 4};
+  reservation_options options{.node = "n0", .slots = 4, .report_after = 0ms};
   reservation machine{options, {77}};
   time_point now{};
   term_id term{1};
@@ -26,6 +26,7 @@ struct node {
   std::vector<boot_id> ended;
 
   node() { on(event::coordinator_connected{}); }
+  explicit node(reservation_options o) : options(std::move(o)) { on(event::coordinator_connected{}); }
 
   void on(const reservation::event& e) {
     for (const auto& x : machine.on(e, now)) {
@@ -78,7 +79,8 @@ struct node {
 
 }  // namespace
 
-TEST_CASE("a gang's part goes from reserve to close, and its slots are free when the executor says so") {
+TEST_CASE(
+    "a gang's part goes from reserve to close, and its slots are free when its ranks have returned and it is closed") {
   node n;
   const auto r = node::ref(1);
   n.reserve(r, 2);
@@ -91,8 +93,6 @@ TEST_CASE("a gang's part goes from reserve to close, and its slots are free when
   CHECK(n.news.back().endpoint == "e:1");
   n.go(r);
   CHECK(n.state(r) == entry_state::joining);
-  n.verb(r, entry_verb::enter);  // not joined: user code must not begin
-  CHECK(n.state(r) == entry_state::joining);
   n.executor_said(ranks_joined{r});
   CHECK(n.last() == entry_news::joined);
   n.verb(r, entry_verb::enter);
@@ -100,11 +100,82 @@ TEST_CASE("a gang's part goes from reserve to close, and its slots are free when
   CHECK(std::holds_alternative<enter_ranks>(n.told.back()));
   n.executor_said(ranks_returned{r});
   CHECK(n.state(r) == entry_state::finished);
+  CHECK(n.last() == entry_news::finished);
+  const auto told = n.told.size();
   n.verb(r, entry_verb::close);
-  CHECK(n.machine.free() == 2);
-  n.executor_said(attempt_stopped{r});
   CHECK(n.last() == entry_news::gone);
   CHECK(n.machine.free() == 4);
+  CHECK(n.told.size() == told);  // nothing is left at the executor
+}
+
+TEST_CASE("ranks that another member has reported may be let in, and may have returned, before the enter comes") {
+  node n;
+  const auto r = node::ref(1);
+  n.committed(r);
+  n.verb(r, entry_verb::enter);  // no go: nobody can have joined
+  CHECK(n.state(r) == entry_state::committed);
+  n.go(r);
+  SUBCASE("the last rank of all is here") {
+    n.executor_said(ranks_joined{r, true});
+    CHECK(n.last() == entry_news::joined);
+    CHECK(n.news.back().everyone);
+    n.go(r);  // repeated: said again
+    CHECK(n.news.back().everyone);
+  }
+  SUBCASE("it is elsewhere") {
+    n.verb(r, entry_verb::enter);
+    CHECK(n.state(r) == entry_state::running);
+    CHECK(n.last() == entry_news::entered);
+    CHECK_FALSE(std::holds_alternative<enter_ranks>(n.told.back()));  // its executor opens the gate for all
+  }
+  SUBCASE("those here were let in with the others, and are done") {
+    n.executor_said(ranks_returned{r});
+    CHECK(n.state(r) == entry_state::joining);
+    n.verb(r, entry_verb::enter);
+    CHECK(n.state(r) == entry_state::finished);
+    CHECK(n.last() == entry_news::finished);
+  }
+  SUBCASE("and their attempt was closed before the enter came") {
+    n.executor_said(ranks_returned{r});
+    n.verb(r, entry_verb::close);
+    CHECK(n.last() == entry_news::gone);
+  }
+}
+
+TEST_CASE("that ranks run or have returned is said when it lasts, or when it is asked for") {
+  node n({.node = "n0", .slots = 4});
+  const auto r = node::ref(1);
+  const auto news = [&](entry_news what) {
+    return std::count_if(n.news.begin(), n.news.end(), [&](const auto& x) { return x.news == what; });
+  };
+  n.running(r);
+  CHECK(news(entry_news::entered) == 0);
+  SUBCASE("it runs on") {
+    n.wait(50ms);
+    CHECK(news(entry_news::entered) == 1);
+    n.executor_said(ranks_returned{r});
+    CHECK(news(entry_news::finished) == 0);
+    n.wait(50ms);
+    CHECK(news(entry_news::finished) == 1);
+  }
+  SUBCASE("it is done at once") {
+    n.executor_said(ranks_returned{r});
+    n.wait(50ms);
+    CHECK(news(entry_news::entered) == 0);
+    CHECK(news(entry_news::finished) == 1);
+  }
+  SUBCASE("it is over before") {
+    n.executor_said(ranks_returned{r});
+    n.verb(r, entry_verb::close);
+    CHECK(news(entry_news::entered) + news(entry_news::finished) == 0);
+    CHECK(n.last() == entry_news::gone);
+  }
+  SUBCASE("the coordinator asks again") {
+    n.verb(r, entry_verb::enter);
+    CHECK(news(entry_news::entered) == 1);
+    n.wait(50ms);
+    CHECK(news(entry_news::entered) == 1);
+  }
 }
 
 TEST_CASE("every order is answered again when it is repeated, in every later state") {
@@ -234,9 +305,14 @@ TEST_CASE("an executor hears of an attempt at its go; until then an abort frees 
 TEST_CASE("the death of an executor ends what is committed to it, though it had not heard of that") {
   node n;
   n.committed(node::ref(1));
+  n.said.clear();
   n.on(event::executor_died{run, n.executor, "killed"});
   CHECK(n.state(node::ref(1)) == entry_state::absent);
   CHECK(n.news.back().cause == end_cause::lost);
+  // A job that hears that its attempt has ended is to know why.
+  REQUIRE(n.said.size() == 2);
+  CHECK(std::holds_alternative<executor_lost>(n.said[0]));
+  CHECK(std::holds_alternative<entry_report_news>(n.said[1]));
   CHECK(n.machine.free() == 4);
 }
 

@@ -89,9 +89,19 @@ void simulation::executor_gets(boot_id boot, const to_executor& message) {
     try_join(m->ref);
   } else if (const auto* m = std::get_if<enter_ranks>(&message)) {
     const auto at = x->attempts.find(m->ref);
-    if (at != x->attempts.end() && !at->second.stopping) enter(*x, at->second);
+    if (at == x->attempts.end() || at->second.stopping) return;
+    if (!meet_in_one_place(m->ref)) return enter(*x, at->second);
+    // One gate for all that wait at it.
+    for (auto& [other, y] : executors_) {
+      if (!y.alive) continue;
+      const auto there = y.attempts.find(m->ref);
+      if (there != y.attempts.end() && there->second.joined && !there->second.stopping && !there->second.entered) {
+        enter(y, there->second);
+      }
+    }
   } else if (const auto* m = std::get_if<stop_attempt>(&message)) {
     const auto at = x->attempts.find(m->ref);
+    if (at == x->attempts.end() && x->done.contains(m->ref)) return executor_says(*x, attempt_stopped{m->ref});
     if (at == x->attempts.end()) return broken("an executor was told to stop what it does not know");
     at->second.stopping = true;
     if (!quiet && rng.chance(faults.stop_hangs)) return;
@@ -132,8 +142,21 @@ void simulation::try_join(const attempt_ref& ref) {
     if (a.joined || a.tasks.size() < a.what.ranks.size()) continue;
     a.joined = true;
     joined_.insert({ref, m.executor});
-    executor_says(*x, ranks_joined{ref});
+    const auto complete = std::all_of(members.begin(), members.end(), [&](const auto& other) {
+      return joined_.contains({ref, other.executor});
+    });
+    if (meet_in_one_place(ref)) {
+      // The last one tells for all; one that waits long tells for itself.
+      if (complete || rng.chance(0.1)) executor_says(*x, ranks_joined{ref, complete});
+    } else {
+      executor_says(*x, ranks_joined{ref});
+    }
   }
+}
+
+/// Half of the gangs: their ranks meet in memory that they share.
+bool simulation::meet_in_one_place(const attempt_ref& ref) {
+  return (ref.attempt.counter + ref.request.stage) % 2 == 0;
 }
 
 void simulation::enter(model_executor& x, executor_attempt& a) {
@@ -165,7 +188,10 @@ void simulation::enter(model_executor& x, executor_attempt& a) {
       }
       if (!good) return;
       at->second.returned.insert(rank);
-      if (at->second.returned.size() == at->second.what.ranks.size()) executor_says(*y, ranks_returned{ref});
+      if (at->second.returned.size() < at->second.what.ranks.size()) return;
+      y->attempts.erase(at);
+      y->done.insert(ref);
+      executor_says(*y, ranks_returned{ref});
     });
   }
 }

@@ -43,6 +43,7 @@ struct model_executor {
   bool alive = true;
   time_point last_delivery{};  // messages from the agent stay in order
   std::map<attempt_ref, executor_attempt> attempts;
+  std::set<attempt_ref> done;  // all ranks here have returned
 };
 
 struct model_node {
@@ -80,6 +81,7 @@ class simulation {
   /// Over the direct connection between a job and an executor: in any order, lost only with one of them.
   void job_to_executor(boot_id, std::function<void(model_executor&)>);
   void try_join(const attempt_ref&);
+  static bool meet_in_one_place(const attempt_ref&);
   void broken(const std::string& what);
   void trace(const std::string& text);
   duration some_delay();

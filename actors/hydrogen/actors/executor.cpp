@@ -37,7 +37,9 @@ class executor_actor : public caf::event_based_actor {
     env_->executor = caf::actor_cast<caf::actor_addr>(this);
     return {[this](const attempt_mail& mail) { on(event::agent_said{mail.message}); },
             [this](const task_mail& mail) { on(mail); },
-            [this](const rank_joined_mail& mail) { on(event::rank_joined{mail.ref}); },
+            [this](const rank_joined_mail& mail) {
+              on(event::rank_joined{mail.ref, mail.everyone});
+            },
             [this](const rank_returned_mail& mail) { on(event::rank_returned{mail.ref}); },
             [this](const lane_idle_mail& mail) {
               places_.erase(mail.ref);
@@ -96,7 +98,7 @@ class executor_actor : public caf::event_based_actor {
   void perform(effect::open_lane& e) {
     auto& place = places_[e.ref];
     place.lane = pool_->open(e.slots);
-    if (e.kind == gang::request_kind::gang) place.gate = std::make_shared<gang_gate>(e.ref);
+    if (e.kind == gang::request_kind::gang) place.gate = std::make_shared<gang_gate>(e.ref, e.slots);
   }
 
   void perform(effect::set_members& e) {
@@ -122,11 +124,7 @@ class executor_actor : public caf::event_based_actor {
     pushed_.clear();
   }
 
-  void perform(effect::enter& e) {
-    auto& gate = *places_.at(e.ref).gate;
-    gate.entered.store(1, std::memory_order_release);
-    futex_wake_all(gate.entered);
-  }
+  void perform(effect::enter& e) { places_.at(e.ref).gate->enter(); }
 
   void perform(effect::withdraw& e) {
     const auto& lane = places_.at(e.ref).lane;

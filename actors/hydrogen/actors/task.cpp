@@ -5,12 +5,32 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <optional>
+
 namespace hydrogen::actors {
 namespace {
 
 constexpr std::size_t kept_log_lines = 20;
 
 }  // namespace
+
+void gang_gate::enter() {
+  std::vector<std::function<void()>> open;
+  {
+    std::lock_guard lock(mutex_);
+    entered_ = true;
+    open.swap(open_);
+  }
+  for (const auto& gate : open) gate();
+}
+
+void gang_gate::add(std::function<void()> open) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!entered_) return open_.push_back(std::move(open));
+  }
+  open();
+}
 
 caf::behavior task_actor::make_behavior() {
   return {[this](const outcome_mail& mail) {
@@ -70,30 +90,25 @@ void executor_task::run_rank() {
                   env_->node,     scope.last_lines()};
     outcome_ = std::move(failed);
   };
-  auto group =
-      env_->home.gang_links().join({ref.request, ref.attempt}, rank, gate_->members, abort, now() + env_->join_timeout);
-  if (!group) return give_up(std::move(group.error()));
-
-  if (gate_->entered.load(std::memory_order_acquire) == 0) {
-    const auto executor = caf::actor_cast<caf::actor>(env_->executor);
-    if (!executor) return give_up({errc::aborted, "the executor is gone", {}, {}});
-    {
+  auto met =
+      env_->home.gang_links().meet({ref.request, ref.attempt}, rank, gate_->members, abort, now() + env_->join_timeout);
+  if (!met) return give_up(std::move(met.error()));
+  gate_->add(met->with->opener());
+  const auto joined = [this, how = met->how] {
+    if (const auto executor = caf::actor_cast<caf::actor>(env_->executor)) {
       const scheduler::helper actors(env_->home.system());
-      caf::anon_send(executor, rank_joined_mail{ref});
+      caf::anon_send(executor, rank_joined_mail{ref, how == comm::arrival::completing});
     }
-    // The rank sleeps on `entered`; an abort wakes it through the same word.
-    const auto deadline = now() + env_->enter_timeout;
-    const auto wake = abort.on_abort([this] { futex_wake_all(gate_->entered); });
-    for (;;) {
-      const auto seen = gate_->entered.load(std::memory_order_acquire);
-      if (seen != 0) break;
-      if (abort.is_set()) return give_up(abort.reason());
-      if (now() >= deadline)
-        return give_up({errc::timed_out, "all ranks joined, and no enter came from the coordinator", {}, {}});
-      futex_wait(gate_->entered, seen, std::min(deadline, now() + 100ms));
-    }
+  };
+  comm::start_limits limits{env_->join_timeout, env_->enter_timeout};
+  // The last one tells for all. If it does not come soon, people want to know who is here.
+  if (met->how == comm::arrival::early) {
+    limits.slow = joined;
+  } else {
+    joined();
   }
-  perform(group->get());
+  if (auto ok = met->with->await_start(limits, abort); !ok) return give_up(std::move(ok.error()));
+  perform(met->with.get());
 }
 
 void executor_task::finish(std::shared_ptr<slot_task> self) {
@@ -102,7 +117,9 @@ void executor_task::finish(std::shared_ptr<slot_task> self) {
   const auto env = env_;
   const auto where = ref;
   const auto returned = gate_ && returned_;
-  const scheduler::helper actors(env->home.system());
+  // Where several ranks live they are woken together, and all shall begin before anything else is done.
+  std::optional<scheduler::helper> actors;
+  if (!gate_ || gate_->ranks_here == 1) actors.emplace(env->home.system());
   caf::anon_send(actor, outcome_mail{std::static_pointer_cast<executor_task>(std::move(self))});
   if (!returned) return;
   if (const auto executor = caf::actor_cast<caf::actor>(env->executor)) {

@@ -24,13 +24,25 @@ struct task_surroundings {
   duration enter_timeout{};
 };
 
-/// The ranks of one gang attempt on one executor. `members` is complete before the first rank is pushed to its lane;
-/// `entered` becomes 1 when all ranks of the gang, everywhere, have joined: only then may user code begin.
-struct gang_gate {
-  explicit gang_gate(gang::attempt_ref ref) : ref(ref) {}
+/// The ranks of one gang attempt on one executor. `members` is complete before the first rank is pushed to its lane.
+/// `enter` lets user code begin, when all ranks of the gang, everywhere, have joined: those of this executor, and those
+/// of others that wait at the same gate.
+class gang_gate {
+ public:
+  gang_gate(gang::attempt_ref ref, std::uint32_t ranks_here) : ref(ref), ranks_here(ranks_here) {}
   const gang::attempt_ref ref;
+  const std::uint32_t ranks_here;
   std::vector<comm::gang_member> members;
-  std::atomic<std::uint32_t> entered{0};
+
+  /// Any thread.
+  void enter();
+  /// A rank will wait at a gate that this opens; at once, if `enter` was called before.
+  void add(std::function<void()> open);
+
+ private:
+  std::mutex mutex_;
+  bool entered_ = false;
+  std::vector<std::function<void()>> open_;
 };
 
 /// The task as an executor keeps it. Its actor is spawned when it is pushed to its lane.

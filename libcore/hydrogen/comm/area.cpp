@@ -5,12 +5,13 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace hydrogen::comm {
 namespace {
 
 constexpr std::align_val_t page{4096};
-constexpr std::uint64_t area_magic = 0x6165726148594447;  // also the version of the layout
+constexpr std::uint64_t area_magic = 0x6165726148594448;  // also the version of the layout
 
 // Where copying and everyone reading everyone's slot costs as much as a second barrier: the barrier's cost grows with
 // the number of ranks, the reading with its square.
@@ -78,7 +79,8 @@ struct area::header {
   std::uint64_t magic;
   std::uint32_t ranks;
   alignas(128) std::atomic<std::uint64_t> arrived;
-  alignas(128) std::atomic<std::uint32_t> news;  // futex: completion, break, leave, death, abort
+  alignas(128) std::atomic<std::uint32_t> news;  // futex: completion, gate, break, leave, death, abort
+  std::atomic<std::uint32_t> open;               // the gate
   std::atomic<std::uint32_t> sleepers;           // one that was killed counts on: it costs a system call
 };
 
@@ -173,14 +175,13 @@ bool area::is_complete(std::uint64_t target) const {
   return (header_->arrived.load(std::memory_order_acquire) & count_mask) >= target;
 }
 
-bool area::arrive(std::uint64_t target) {
+area::arrival area::arrive(std::uint64_t target) {
   auto& arrived = header_->arrived;
   auto seen = arrived.load(std::memory_order_relaxed);
   do {
-    if ((seen & broken_bit) != 0) return false;
-  } while (!arrived.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel, std::memory_order_acquire));
-  if (seen + 1 == target) wake();
-  return true;
+    if ((seen & broken_bit) != 0) return arrival::broken;
+  } while (!arrived.compare_exchange_weak(seen, seen + 1, std::memory_order_seq_cst, std::memory_order_acquire));
+  return seen + 1 == target ? arrival::last : arrival::early;
 }
 
 void area::wake() noexcept {
@@ -201,6 +202,61 @@ bool area::look(std::uint64_t target) const {
   return false;
 }
 
+expected<bool> area::come(std::uint32_t rank, const call_plan& plan) {
+  auto& self = seats_[rank];
+  self.said[0].set(plan, {});
+  self.entered.store(1, std::memory_order_release);
+  const auto how = arrive(++self.barriers * ranks_);
+  if (how == arrival::broken) return unexpected(reason());
+  // Opened before? Either this sees it, or whoever opens sees that all are here.
+  if (how == arrival::last && header_->open.load(std::memory_order_seq_cst) != 0) wake();
+  return how == arrival::last;
+}
+
+expected<void> area::await_start(std::uint32_t rank, const start_limits& limits, abort_word& abort) {
+  auto& h = *header_;
+  const auto last_moment = deadline_after(limits.all_here);
+  auto until = limits.slow ? std::min(last_moment, now() + limits.patience) : last_moment;
+  bool patient = limits.slow != nullptr, all_here = false;
+  for (;;) {
+    h.sleepers.fetch_add(1, std::memory_order_seq_cst);
+    const auto seen = h.news.load(std::memory_order_seq_cst);
+    error why{errc::none, {}, {}, {}};
+    bool late = false;
+    const bool open = h.open.load(std::memory_order_seq_cst) != 0 &&
+                      (h.arrived.load(std::memory_order_seq_cst) & count_mask) >= ranks_;
+    if (!open) {
+      if (abort.is_set()) {
+        why = abort.reason();
+      } else if ((h.arrived.load(std::memory_order_acquire) & broken_bit) != 0) {
+        why = reason();
+      } else if (why = trouble(rank); why.code == errc::none) {
+        late = !futex_wait(h.news, seen, until, futex_);
+      }
+    }
+    h.sleepers.fetch_sub(1, std::memory_order_relaxed);
+    if (open) break;
+    if (late && std::exchange(patient, false)) {
+      limits.slow();
+      until = last_moment;
+    } else if (late && !all_here && is_complete(ranks_)) {
+      all_here = true;
+      until = deadline_after(limits.open);
+    } else if (late) {
+      why = all_here ? never_opened() : this->late(rank, limits.all_here);
+    }
+    if (why.code == errc::none) continue;
+    // No barrier is as far as this: the area breaks though all may have come.
+    why = give_up(rank, count_mask, why);
+    return unexpected(abort.is_set() ? abort.reason() : std::move(why));
+  }
+  return all_alike(rank, 0);
+}
+
+void area::open() noexcept {
+  if (header_->open.exchange(1, std::memory_order_seq_cst) == 0) wake();
+}
+
 expected<void> area::enter(std::uint32_t rank, const call_plan& plan, byte_view data, call_deadline& deadline,
                            abort_word& abort) {
   auto& self = seats_[rank];
@@ -208,10 +264,14 @@ expected<void> area::enter(std::uint32_t rank, const call_plan& plan, byte_view 
   self.said[call % 2].set(plan, data);
   self.entered.store(call + 1, std::memory_order_release);
   if (auto ok = step(rank, deadline, abort); !ok) return ok;
+  return all_alike(rank, call);
+}
+
+/// Everyone sees the same and nobody touches data: each rank fails by itself.
+expected<void> area::all_alike(std::uint32_t rank, std::uint64_t call) const {
+  const auto hash = seats_[rank].said[call % 2].hash;
   for (std::uint32_t r = 0; r < ranks_; ++r) {
-    if (seats_[r].said[call % 2].hash == plan.hash) continue;
-    // Everyone sees the same and nobody touches data: each rank fails by itself.
-    return unexpected(trouble(rank));
+    if (seats_[r].said[call % 2].hash != hash) return unexpected(trouble(rank));
   }
   return {};
 }
@@ -223,13 +283,23 @@ expected<void> area::step(std::uint32_t rank, call_deadline& deadline, abort_wor
     give_up(rank, target, abort.reason());
     return unexpected(abort.reason());
   }
-  if (!arrive(target)) return unexpected(abort.is_set() ? abort.reason() : reason());
+  switch (arrive(target)) {
+    case arrival::broken:
+      return unexpected(abort.is_set() ? abort.reason() : reason());
+    case arrival::last:
+      wake();
+      return {};
+    case arrival::early:
+      break;
+  }
   return look(target) ? expected<void>() : wait(rank, target, deadline, abort);
 }
 
 void area::finish(std::uint32_t rank) {
   const auto target = ++seats_[rank].barriers * ranks_;
-  invariant(arrive(target), "a gang area broke inside a call that all ranks have entered");
+  const auto how = arrive(target);
+  invariant(how != arrival::broken, "a gang area broke inside a call that all ranks have entered");
+  if (how == arrival::last) return wake();
   while (!look(target)) {
     header_->sleepers.fetch_add(1, std::memory_order_seq_cst);
     const auto seen = header_->news.load(std::memory_order_seq_cst);

@@ -10,6 +10,9 @@
 // process has mapped; data that does not fit a slot goes through the stages, piece by piece, so that no rank ever
 // touches memory that belongs to another process.
 //
+// Before the first call ranks come, one by one and without waiting, and wait at the gate, which somebody who knows that
+// all have come opens for all of them: so each sleeps once, however the gang is spread.
+//
 // A barrier is complete when the count reaches P times its number. A rank that gives up writes its reason into its seat
 // and sets the broken bit with a compare-and-swap while its barrier is incomplete, and nobody arrives at a broken area;
 // so a barrier is complete for all ranks or for none. There is no lock: a process may be killed between any two
@@ -21,6 +24,7 @@
 #include <hydrogen/base/bytes.hpp>
 #include <hydrogen/comm/call.hpp>
 #include <hydrogen/comm/patience.hpp>
+#include <hydrogen/comm/start_gate.hpp>
 
 #include <atomic>
 #include <memory>
@@ -51,6 +55,15 @@ class area {
   /// Where the piece `turn` of a rank lies. A turn has at least one barrier after its piece was written, and two before
   /// the memory is used again: three in all.
   std::byte* stage(std::uint32_t rank, std::uint64_t turn);
+
+  /// Before all else: the rank is here, and publishes what it was told about the gang. Does not wait; true for the one
+  /// that makes it complete. Errors: that of whoever has broken the area.
+  expected<bool> come(std::uint32_t rank, const call_plan&);
+  /// Then: waits at the gate. Errors: timed_out (naming those that have not come, or `never_opened`), mismatch,
+  /// disconnected, aborted.
+  expected<void> await_start(std::uint32_t rank, const start_limits&, abort_word& abort);
+  /// Opens the gate, for the ranks of all processes; they pass when all have come. Again: does nothing.
+  void open() noexcept;
 
   /// Publishes the call and waits until all ranks are in it. Data up to the slot size must be in the slot. Errors:
   /// mismatch, timed_out, disconnected (a rank has left, or its process died), aborted with the reason of `abort`; the
@@ -83,7 +96,9 @@ class area {
 
   area(std::byte* memory, std::uint32_t ranks, reach, std::shared_ptr<void> keep);
   void construct();
-  bool arrive(std::uint64_t target);
+  enum class arrival { broken, early, last };
+  arrival arrive(std::uint64_t target);
+  expected<void> all_alike(std::uint32_t rank, std::uint64_t call) const;
   bool is_complete(std::uint64_t target) const;
   /// Looks for a while without sleeping; true when complete.
   bool look(std::uint64_t target) const;

@@ -24,6 +24,14 @@ expected<T> group::kept(expected<T> result) {
   return result;
 }
 
+expected<void> group::await_start(const start_limits& limits, abort_word& abort) {
+  return kept(area_ ? area_->await_start(rank_, limits, abort) : gate_->wait(limits, abort));
+}
+
+std::function<void()> group::opener() const {
+  return [area = area_, gate = gate_] { area ? area->open() : gate->open(); };
+}
+
 expected<void> group::barrier(call_options options) {
   if (broken_.code != errc::none) return unexpected(broken_);
   if (!engine_) return {};

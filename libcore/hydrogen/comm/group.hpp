@@ -1,5 +1,5 @@
 #pragma once
-// The collectives of one gang attempt, for one rank. Made by `rendezvous::join`; used by that rank's slot thread only.
+// The collectives of one gang attempt, for one rank. Made by `rendezvous`; used by that rank's slot thread only.
 //
 // Every call is also a barrier of its call: it returns when all ranks have entered the same call, and its data is
 // complete. Ranks that call different things, or with different sizes, all fail with errc::mismatch, both call sites
@@ -13,6 +13,7 @@
 #include <hydrogen/comm/call.hpp>
 #include <hydrogen/comm/group_engine.hpp>
 
+#include <functional>
 #include <memory>
 #include <source_location>
 #include <span>
@@ -24,13 +25,24 @@ class group {
  public:
   /// For `rendezvous`. Without an engine it is a group of one.
   group(std::uint32_t rank, std::uint32_t size, std::unique_ptr<group_engine> engine)
-      : rank_(rank), size_(size), engine_(std::move(engine)) {}
+      : rank_(rank),
+        size_(size),
+        engine_(std::move(engine)),
+        area_(engine_ ? engine_->meets_in() : nullptr),
+        gate_(area_ ? nullptr : std::make_shared<start_gate>()) {}
   /// Leaves: ranks that still wait for this one fail at once, and name it.
   ~group() = default;
   group(const group&) = delete;
 
   std::uint32_t rank() const { return rank_; }
   std::uint32_t size() const { return size_; }
+
+  /// Before any collective, once: waits until the gate is opened. Errors as in area::await_start and start_gate::wait;
+  /// the group is broken then.
+  expected<void> await_start(const start_limits&, abort_word&);
+  /// Opens the gate of this rank, and of all that meet in one area with it, in whatever process. To be called by any
+  /// thread, when all ranks of the gang have met; may outlive the group.
+  std::function<void()> opener() const;
 
   expected<void> barrier(call_options = std::source_location::current());
 
@@ -54,6 +66,8 @@ class group {
   std::uint32_t rank_;
   std::uint32_t size_;
   std::unique_ptr<group_engine> engine_;
+  std::shared_ptr<area> area_;
+  std::shared_ptr<start_gate> gate_;  // without an area
   error broken_{errc::none, {}, {}, {}};
 };
 

@@ -44,6 +44,16 @@ error missing_without_area(std::uint32_t rank, std::span<const gang_member> memb
   return missing_error("join", waited, reports);
 }
 
+call_plan plan_of(std::span<const gang_member> members) {
+  return join_plan(hash_bytes(encode(std::vector<gang_member>(members.begin(), members.end()))));
+}
+
+/// An error that knows no place yet, unless it is the reason of an abort.
+error at_gang(const gang_token& token, error why, const abort_word& abort) {
+  if (why.where.empty() && !abort.is_set()) why.where = "gang " + to_string(token);
+  return why;
+}
+
 /// Sent as soon as a link is there, so that a join that fails can tell who came.
 void announce(link& l, const gang_token& token, const call_plan& plan) {
   frame_header h;
@@ -264,6 +274,18 @@ void rendezvous::leave(const gang_token& token, meeting& m) {
 expected<std::unique_ptr<group>> rendezvous::join(const gang_token& token, std::uint32_t rank,
                                                   std::span<const gang_member> members, abort_word& abort,
                                                   time_point deadline) {
+  auto met = meet(token, rank, members, abort, deadline);
+  if (!met) return unexpected(std::move(met.error()));
+  if (met->how != arrival::early) met->with->opener()();
+  const auto left = deadline - now();
+  if (auto ok = met->with->await_start({left, left, {}, {}}, abort); !ok) {
+    return unexpected(at_gang(token, std::move(ok.error()), abort));
+  }
+  return std::move(met->with);
+}
+
+expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank, std::span<const gang_member> members,
+                                    abort_word& abort, time_point deadline) {
   const auto where = "gang " + to_string(token);
   if (!token.attempt) return fail(errc::bad_input, "a gang without an attempt", where);
   if (members.empty() || members.size() > max_ranks) {
@@ -293,8 +315,8 @@ expected<std::unique_ptr<group>> rendezvous::join(const gang_token& token, std::
   if (local_count == size) {
     auto in_process = meet.in_process;
     leave(token, meet);
-    if (size == 1) return std::make_unique<group>(0, 1, nullptr);
-    return join_area(std::move(in_process), token, rank, members, abort, deadline);
+    if (size == 1) return met_rank{std::make_unique<group>(0, 1, nullptr), arrival::completing};
+    return come_to(std::move(in_process), token, rank, members, abort);
   }
   if (std::all_of(members.begin(), members.end(), [&](const auto& m) { return on_this_host(m); })) {
     const auto began = now();
@@ -303,15 +325,14 @@ expected<std::unique_ptr<group>> rendezvous::join(const gang_token& token, std::
       leave(token, meet);
       auto why = std::move(on_host.error());
       if (why.code == errc::timed_out) why = missing_without_area(rank, members, now() - began);
-      if (why.where.empty() && !abort.is_set()) why.where = where;
-      return unexpected(std::move(why));
+      return unexpected(at_gang(token, std::move(why), abort));
     }
     if (*on_host) {
       leave(token, meet);
-      return join_area(std::move(*on_host), token, rank, members, abort, deadline);
+      return come_to(std::move(*on_host), token, rank, members, abort);
     }
   }
-  return join_linked(token, rank, members, local, meet, abort, deadline);
+  return meet_linked(token, rank, members, local, meet, abort, deadline);
 }
 
 expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token, std::uint32_t rank,
@@ -342,16 +363,14 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token
   return found;
 }
 
-expected<std::unique_ptr<group>> rendezvous::join_area(std::shared_ptr<area> where, const gang_token& token,
-                                                       std::uint32_t rank, std::span<const gang_member> members,
-                                                       abort_word& abort, time_point deadline) {
-  const auto plan = join_plan(hash_bytes(encode(std::vector<gang_member>(members.begin(), members.end()))));
-  auto engine = std::make_unique<shared_engine>(std::move(where), rank, abort);
-  if (auto ok = engine->join(plan, deadline - now()); !ok) {
-    if (ok.error().where.empty() && !abort.is_set()) ok.error().where = "gang " + to_string(token);
-    return unexpected(std::move(ok.error()));
-  }
-  return std::make_unique<group>(rank, static_cast<std::uint32_t>(members.size()), std::move(engine));
+expected<met_rank> rendezvous::come_to(std::shared_ptr<area> where, const gang_token& token, std::uint32_t rank,
+                                       std::span<const gang_member> members, abort_word& abort) {
+  // From here on it leaves the area by itself.
+  auto engine = std::make_unique<shared_engine>(where, rank, abort);
+  const auto last = where->come(rank, plan_of(members));
+  if (!last) return unexpected(at_gang(token, std::move(last.error()), abort));
+  return met_rank{std::make_unique<group>(rank, where->size(), std::move(engine)),
+                  *last ? arrival::completing : arrival::early};
 }
 
 expected<std::unique_ptr<link>> rendezvous::dial_rank(const gang_token& token, const gang_member& self,
@@ -398,15 +417,14 @@ expected<std::uint32_t> rendezvous::wait_for(meeting& m, std::span<const gang_me
   }
 }
 
-expected<std::unique_ptr<group>> rendezvous::join_linked(const gang_token& token, std::uint32_t rank,
-                                                         std::span<const gang_member> members,
-                                                         const std::vector<bool>& local, meeting& meet,
-                                                         abort_word& abort, time_point deadline) {
+expected<met_rank> rendezvous::meet_linked(const gang_token& token, std::uint32_t rank,
+                                           std::span<const gang_member> members, const std::vector<bool>& local,
+                                           meeting& meet, abort_word& abort, time_point deadline) {
   const auto began = now();
   const auto size = static_cast<std::uint32_t>(members.size());
   auto self = waker::make();
   if (!self) return unexpected(std::move(self.error()));
-  const auto plan = join_plan(hash_bytes(encode(std::vector<gang_member>(members.begin(), members.end()))));
+  const auto plan = plan_of(members);
 
   mesh::options options;
   options.token = token;
@@ -454,22 +472,20 @@ expected<std::unique_ptr<group>> rendezvous::join_linked(const gang_token& token
     }
   }
   wake.reset();
-  const auto here = [&](error e) {
-    if (e.where.empty() && !abort.is_set()) e.where = "gang " + to_string(token);
-    return unexpected(std::move(e));
-  };
   auto all = std::make_unique<mesh>(std::move(options), std::move(links), abort);
   if (late || why.code != errc::none) {
     why = all->fail_join(plan, std::move(why), now() - began);
     std::lock_guard lock(mutex_);
     meet.gave_up.insert(rank);
     std::erase_if(meet.sockets, [&](const auto& s) { return s.first.to == rank; });
-    return here(std::move(why));
+    return unexpected(at_gang(token, std::move(why), abort));
   }
   leave(token, meet);
   auto engine = std::make_unique<linked_engine>(std::move(all));
-  if (auto ok = engine->join(plan, deadline - now()); !ok) return here(std::move(ok.error()));
-  return std::make_unique<group>(rank, size, std::move(engine));
+  if (auto ok = engine->join(plan, deadline - now()); !ok) {
+    return unexpected(at_gang(token, std::move(ok.error()), abort));
+  }
+  return met_rank{std::make_unique<group>(rank, size, std::move(engine)), arrival::alone};
 }
 
 }  // namespace hydrogen::comm

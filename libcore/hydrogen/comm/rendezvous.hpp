@@ -4,10 +4,9 @@
 //
 // Ranks of one process find each other in memory. When all ranks are on this host, they meet in an area that the
 // process of rank 0 makes in its shared memory. Otherwise, or when that process shares none, rank i dials the ranks
-// below it; a socket that arrives before its rank is parked, for a bounded time and in bounded number. `join` returns
-// when all ranks of the attempt have joined, or fails naming the missing ones. What carries an older token than the
-// newest one seen for its gang, or one that has been forgotten, is closed and counted. `accepted`, `join` and `forget`
-// may be called by any thread; `join` blocks.
+// below it; a socket that arrives before its rank is parked, for a bounded time and in bounded number. What carries an
+// older token than the newest one seen for its gang, or one that has been forgotten, is closed and counted. All
+// functions may be called by any thread; `meet` and `join` block.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/base/unique_fd.hpp>
@@ -24,6 +23,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <vector>
 
 namespace hydrogen::comm {
 
@@ -31,6 +31,18 @@ struct rendezvous_options {
   std::size_t max_parked = 256;  // sockets whose rank has not come; the oldest makes room
   duration park_time = 30s;      // then a parked socket is closed, when the next one comes
   bool share_memory = true;      // with the processes of this host; without it gangs led by this process use TCP
+};
+
+/// What follows from one rank having met the others.
+enum class arrival : std::uint8_t {
+  alone,      // it has met all; the others say for themselves that they have
+  early,      // others are still to come, and wait with it at one gate; the last one tells
+  completing  // all are here
+};
+
+struct met_rank {
+  std::unique_ptr<group> with;
+  arrival how = arrival::alone;
 };
 
 class rendezvous {
@@ -45,8 +57,12 @@ class rendezvous {
   void accepted(unique_fd socket, hello from);
 
   /// For the slot thread of `rank`. `members` is the whole table, by rank, the same for all. `abort` must outlive the
-  /// group. errc::timed_out: names the ranks that have not joined; mismatch: other tables; disconnected: a process is
-  /// gone; refused: an old attempt, or a rank that has already joined; aborted (the abort word's reason); bad_input.
+  /// group. Its gate is still shut (group::await_start). errc::timed_out: names the ranks that have not joined;
+  /// mismatch: other tables; disconnected: a process is gone; refused: an old attempt, or a rank that has already
+  /// joined; aborted (the abort word's reason); bad_input.
+  expected<met_rank> meet(const gang_token& token, std::uint32_t rank, std::span<const gang_member> members,
+                          abort_word& abort, time_point deadline);
+  /// The same where nobody else decides when to begin: returns when all ranks of the attempt are here.
   expected<std::unique_ptr<group>> join(const gang_token& token, std::uint32_t rank,
                                         std::span<const gang_member> members, abort_word& abort, time_point deadline);
 
@@ -74,12 +90,11 @@ class rendezvous {
   /// The area on this host; null when the process of rank 0 shares no memory.
   expected<std::shared_ptr<area>> meet_on_host(const gang_token&, std::uint32_t rank, std::span<const gang_member>,
                                                abort_word&, time_point deadline);
-  expected<std::unique_ptr<group>> join_area(std::shared_ptr<area>, const gang_token&, std::uint32_t rank,
-                                             std::span<const gang_member>, abort_word&, time_point deadline);
+  expected<met_rank> come_to(std::shared_ptr<area>, const gang_token&, std::uint32_t rank, std::span<const gang_member>,
+                             abort_word&);
   void process_lost(boot_id);
-  expected<std::unique_ptr<group>> join_linked(const gang_token&, std::uint32_t rank, std::span<const gang_member>,
-                                               const std::vector<bool>& local, meeting&, abort_word&,
-                                               time_point deadline);
+  expected<met_rank> meet_linked(const gang_token&, std::uint32_t rank, std::span<const gang_member>,
+                                 const std::vector<bool>& local, meeting&, abort_word&, time_point deadline);
   expected<std::unique_ptr<link>> dial_rank(const gang_token&, const gang_member& self, const gang_member& peer,
                                             abort_word&, time_point deadline);
   /// A socket of any higher rank that has no link yet, and which rank; `rank` itself at the deadline.

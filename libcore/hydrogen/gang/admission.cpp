@@ -179,7 +179,8 @@ void admission::handle(const admission_event::synced& e) {
       r->requeuing = r->parked = r->last_had_go = false;
       reindex(*r);
     } else if (const auto a = r->attempts.find(g.attempt); a != r->attempts.end()) {
-      go_is_durable(*r, a->second);
+      a->second.go_durable = true;
+      if (!r->final) enter_if_all_joined(*r, a->second);
     }
   }
 }

@@ -28,11 +28,12 @@
 namespace hydrogen::gang {
 
 struct admission_options {
-  duration retry = 500ms;            // what is unanswered is said again after this
-  duration notice_retry_most = 10s;  // news to a job that does not answer: said again ever less often, up to this
-  duration reserve_timeout = 5s;     // an agent that does not answer a reserve: the attempt is given up, queued again
-  duration fence_timeout = 10s;      // a job that does not acknowledge its fence: the attempt is given up, parked
-  duration gate_deadline = 10min;    // slots held for a recall that is not followed: the leases are revoked after this
+  duration retry = 500ms;             // what is unanswered is said again after this
+  duration notice_retry_most = 10s;   // news to a job that does not answer: said again ever less often, up to this
+  duration others_enter_after = 2ms;  // when one member lets in the ranks of all
+  duration reserve_timeout = 5s;      // an agent that does not answer a reserve: the attempt is given up, queued again
+  duration fence_timeout = 10s;       // a job that does not acknowledge its fence: the attempt is given up, parked
+  duration gate_deadline = 10min;     // slots held for a recall that is not followed: the leases are revoked after this
   duration membership_grace =
       10s;                      // a lost node counts for *never fits* this long; nothing is judged this early in a term
   duration contact_grace = 1s;  // an agent whose connection closed is dead after this unless it comes back
@@ -186,6 +187,7 @@ class admission {
   void said(run_state&, const noted&);
   void apply(request_state&, const decision&);
   void pronounce(request_state&, close_reason, error why = {errc::none, {}, {}, {}}, bool tell = true);
+  void end_attempts(request_state&);
   void carry_out_verdict(request_state&);
   void request_over(request_state&);
   void give_up(run_id, run_state&);
@@ -215,7 +217,7 @@ class admission {
   void progress(request_state&, attempt_state&, attempt_member&, const entry_report_news&);
   void step_done(request_state&, attempt_state&);
   void decide(request_state&, attempt_state&);
-  void go_is_durable(request_state&, attempt_state&);
+  void enter_if_all_joined(request_state&, attempt_state&);
   /// May end the attempt, and the request with it: neither may be used afterwards.
   void member_gone(request_state&, attempt_state&, attempt_member&, const entry_report_news&);
   void end_attempt(request_state&, attempt_state&, entry_verb, after_end, end_cause, bool burnt, std::string detail);

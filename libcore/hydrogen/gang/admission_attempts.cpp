@@ -5,6 +5,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace hydrogen::gang {
 
@@ -40,7 +41,6 @@ void admission::owe(const attempt_state& a, const attempt_member& m, const reque
       }
       return;
     case attempt_phase::committing:
-    case attempt_phase::deciding:
       if (m.progress < member_progress::committed) order(agent, a.ref, entry_verb::commit);
       return;
     case attempt_phase::joining:
@@ -65,7 +65,10 @@ void admission::owe(const attempt_state& a, const attempt_member& m, const reque
 }
 
 void admission::ask_all(request_state& r, attempt_state& a) {
-  for (const auto& m : a.members) owe(a, m, r);
+  const auto told = a.phase == attempt_phase::running ? std::exchange(a.speaker, {}) : boot_id{};
+  for (const auto& m : a.members) {
+    if (!told || m.is.agent != told) owe(a, m, r);
+  }
   a.next_repeat = now_ + options_.retry;
   wakes_.set({wake_kind::attempt, r.what.id, a.ref.attempt, {}}, a.next_repeat);
 }
@@ -104,7 +107,7 @@ void admission::progress(request_state& r, attempt_state& a, attempt_member& m, 
     case entry_news::committed: {
       const bool at_once = a.phase == attempt_phase::reserving && m.progress == member_progress::asked;
       if (!at_once) {
-        if (a.phase != attempt_phase::committing && a.phase != attempt_phase::deciding) return;
+        if (a.phase != attempt_phase::committing) return;
         const bool counted = m.progress == member_progress::ready;
         if (!counted && m.progress != member_progress::reserved) return;
         m.progress = member_progress::committed;
@@ -120,6 +123,12 @@ void admission::progress(request_state& r, attempt_state& a, attempt_member& m, 
     case entry_news::joined:
       if (a.phase != attempt_phase::joining || m.progress != member_progress::committed) return;
       m.progress = member_progress::joined;
+      if (news.everyone) {
+        a.speaker = m.is.agent;
+        for (auto& x : a.members) x.progress = member_progress::joined;
+        a.progressed = static_cast<std::uint32_t>(a.members.size());
+        return enter_if_all_joined(r, a);
+      }
       break;
     case entry_news::entered:
     case entry_news::finished:
@@ -167,35 +176,46 @@ void admission::step_done(request_state& r, attempt_state& a) {
       return notify(id.run, {noted_kind::leased, id, a.ref.attempt, {}},
                     leased{term_, id, a.ref.attempt, a.members.front().is});
     case attempt_phase::joining:
-      a.phase = attempt_phase::running;
-      a.progressed = 0;
-      ask_all(r, a);
-      return tell_job(id.run, granted{term_, id, a.ref.attempt});
+      return enter_if_all_joined(r, a);
     default:
       return;
   }
 }
 
+/// Ranks join while the Go record is synced; nobody enters before it is durable.
 void admission::decide(request_state& r, attempt_state& a) {
   if (r.final) return;  // its attempt is about to be ended
-  a.phase = attempt_phase::deciding;
-  a.go_written = true;
-  go_record go{a.ref, {}};
-  for (const auto& m : a.members) go.members.push_back(m.is);
-  gates_.push_back({append(std::move(go)), gate_kind::go, r.what.id, a.ref.attempt, 0});
-}
-
-void admission::go_is_durable(request_state& r, attempt_state& a) {
-  if (a.phase != attempt_phase::deciding || r.final) return;
   a.phase = attempt_phase::joining;
   a.progressed = 0;
-  for (auto& m : a.members) m.progress = member_progress::committed;
-  ask_all(r, a);
-  placed message{term_, r.what.id, a.ref.attempt, {}};
-  for (const auto& m : a.members) message.members.push_back(m.is);
+  a.go_written = true;
+  go_record go{a.ref, {}};
+  for (auto& m : a.members) {
+    m.progress = member_progress::committed;
+    go.members.push_back(m.is);
+  }
+  placed message{term_, r.what.id, a.ref.attempt, go.members};
+  gates_.push_back({append(std::move(go)), gate_kind::go, r.what.id, a.ref.attempt, 0});
   tell_job(r.what.id.run, std::move(message));
+  ask_all(r, a);
   log(false, fmt::format("{} ({}) attempt {}: go, {} ranks on {} nodes", r.what.label, to_string(r.what.id),
                          to_string(a.ref.attempt), a.slots, a.members.size()));
+}
+
+void admission::enter_if_all_joined(request_state& r, attempt_state& a) {
+  if (a.phase != attempt_phase::joining || !a.go_durable || a.progressed < a.members.size()) return;
+  a.phase = attempt_phase::running;
+  a.progressed = 0;
+  if (!a.speaker) {
+    ask_all(r, a);
+  } else {
+    // The others are told when their ranks have begun; what is over sooner needs no word.
+    for (const auto& m : a.members) {
+      if (m.is.agent == a.speaker) owe(a, m, r);
+    }
+    a.next_repeat = now_ + options_.others_enter_after;
+    wakes_.set({wake_kind::attempt, r.what.id, a.ref.attempt, {}}, a.next_repeat);
+  }
+  tell_job(r.what.id.run, granted{term_, r.what.id, a.ref.attempt});
 }
 
 // ---- the end of an attempt -----------------------------------------------------------------------------------------
@@ -259,9 +279,8 @@ void admission::member_gone(request_state& r, attempt_state& a, attempt_member& 
     const bool before_go = a.before_go();
     if (cause == end_cause::lost || news.refusal == refusal_kind::executor) r.avoid.insert(m.is.node);
     if (before_go) {
-      const bool deciding = a.go_written;  // its Go may be durable: only the job can decide to try again
       r.not_before = now_ + options_.retry;
-      end_attempt(r, a, entry_verb::abort, deciding ? after_end::park : after_end::queue, cause, false, detail);
+      end_attempt(r, a, entry_verb::abort, after_end::queue, cause, false, detail);
       if (news.refusal == refusal_kind::application && !r.final) {
         pronounce(r, close_reason::failed, news.detail);
       } else if (news.refusal == refusal_kind::executor && !r.final) {

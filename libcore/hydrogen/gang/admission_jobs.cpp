@@ -269,15 +269,12 @@ void admission::pronounce(request_state& r, close_reason reason, error why, bool
   const auto number = r.decision_answered ? 0 : r.decision;
   gates_.push_back({n, gate_kind::verdict, r.what.id, {}, number});
   reindex(r);
+  // A coordinator that restarts without this record asks the job, which says the same again; and a lease ends with any
+  // restart. So only the answer waits for the record, not the slots.
+  if (r.is_gang() ? reason == close_reason::released : reason == close_reason::cancelled) end_attempts(r);
 }
 
-void admission::carry_out_verdict(request_state& r) {
-  r.final->durable = true;
-  const auto& id = r.what.id;
-  if (r.final->reason == close_reason::failed && r.final->tell) {
-    log(true, fmt::format("{} ({}) is denied: {}", r.what.label, to_string(id), r.final->why.message()));
-    notify(id.run, {noted_kind::denied, id, {}, {}}, denied{term_, id, r.final->why});
-  }
+void admission::end_attempts(request_state& r) {
   std::vector<attempt_id> live;
   for (const auto& [attempt, a] : r.attempts) {
     if (!a.over()) live.push_back(attempt);
@@ -291,6 +288,16 @@ void admission::carry_out_verdict(request_state& r) {
                   false, {});
     }
   }
+}
+
+void admission::carry_out_verdict(request_state& r) {
+  r.final->durable = true;
+  const auto& id = r.what.id;
+  if (r.final->reason == close_reason::failed && r.final->tell) {
+    log(true, fmt::format("{} ({}) is denied: {}", r.what.label, to_string(id), r.final->why.message()));
+    notify(id.run, {noted_kind::denied, id, {}, {}}, denied{term_, id, r.final->why});
+  }
+  end_attempts(r);
   if (r.attempts.empty()) request_over(r);
 }
 

@@ -67,9 +67,8 @@ std::string admission::reason(const request_state& r) const {
         if (a.progressed == a.members.size()) return "waits for its job to fence the attempt";
         return "waits for executors on " +
                nodes_that(a, [](const attempt_member& m) { return m.progress < member_progress::committed; });
-      case attempt_phase::deciding:
-        return "its go is being recorded";
       case attempt_phase::joining:
+        if (a.progressed == a.members.size()) return "all ranks have joined, its go is being recorded";
         return fmt::format("{} of {} ranks have joined, waits for {}", slots_that(a, member_progress::joined), a.slots,
                            nodes_that(a, [](const attempt_member& m) { return m.progress < member_progress::joined; }));
       case attempt_phase::running:
@@ -106,7 +105,6 @@ std::string admission::state_name(const request_state& r) const {
       return "reserving";
     case attempt_phase::committing:
       return "committing";
-    case attempt_phase::deciding:
     case attempt_phase::joining:
       return "joining";
     case attempt_phase::running:

@@ -54,18 +54,20 @@ void execution::said(start_joining& m) {
   if (a == nullptr || a->what.kind != request_kind::gang || std::exchange(a->joining, true)) return;
   a->here = m.members.size() == 1;
   add(effect::set_members{m.ref, std::move(m.members)});
-  a->here ? count_joined(*a) : push_ranks(*a);
+  push_ranks(*a);
 }
 
 void execution::said(enter_ranks& m) {
   auto* a = running(m.ref);
   if (a == nullptr || !a->joining || std::exchange(a->entered, true)) return;
   add(effect::enter{m.ref});
-  push_ranks(*a);
 }
 
 void execution::said(stop_attempt& m) {
-  if (const auto at = attempts_.find(m.ref); at != attempts_.end()) return stop(at->second, std::move(m.why));
+  if (const auto at = attempts_.find(m.ref); at != attempts_.end()) {
+    at->second.told_to_stop = true;
+    return stop(at->second, std::move(m.why));
+  }
   remember(m.ref);
   refuse_early(m.ref);
   add(effect::report{attempt_stopped{m.ref}});
@@ -78,9 +80,12 @@ void execution::stop(attempt& a, error why) {
 }
 
 void execution::handle(execution_event::lane_idle& e) {
-  if (attempts_.erase(e.ref) == 0) return;
+  const auto at = attempts_.find(e.ref);
+  if (at == attempts_.end()) return;
+  const auto done = at->second.returned == at->second.what.ranks.size() && !at->second.told_to_stop && !ending_;
+  attempts_.erase(at);
   remember(e.ref);
-  add(effect::report{attempt_stopped{e.ref}});
+  done ? add(effect::report{ranks_returned{e.ref}}) : add(effect::report{attempt_stopped{e.ref}});
   if (ending_ && attempts_.empty()) add(effect::ended{});
 }
 
@@ -112,7 +117,7 @@ void execution::take(attempt& a, hosted_task_ptr task) {
     return;
   }
   if (!a.ranks.emplace(task->id.partition, std::move(task)).second || !a.joining) return;
-  a.here && !a.entered ? count_joined(a) : push_ranks(a);
+  push_ranks(a);
 }
 
 void execution::push_ranks(attempt& a) {
@@ -120,6 +125,9 @@ void execution::push_ranks(attempt& a) {
     if (task) add(effect::push{std::move(task)});
     task = nullptr;
   }
+  if (!a.here || a.joined != 0 || a.ranks.size() != a.what.ranks.size()) return;
+  a.joined = static_cast<std::uint32_t>(a.ranks.size());
+  add(effect::report{ranks_joined{a.what.ref, true}});
 }
 
 void execution::handle(execution_event::cancel& e) {
@@ -167,23 +175,16 @@ void execution::handle(execution_event::timer&) {
 
 // ---- ranks ---------------------------------------------------------------------------------------------------------
 
-/// Of a gang that lives here wholly: its ranks have joined when all of their tasks are there.
-void execution::count_joined(attempt& a) {
-  if (a.joined != 0 || a.ranks.size() != a.what.ranks.size()) return;
-  a.joined = static_cast<std::uint32_t>(a.ranks.size());
-  add(effect::report{ranks_joined{a.what.ref}});
-}
-
 void execution::handle(execution_event::rank_joined& e) {
   auto* a = running(e.ref);
   if (a == nullptr || a->here) return;
-  if (++a->joined == a->what.ranks.size()) add(effect::report{ranks_joined{e.ref}});
+  if (e.everyone || ++a->joined == a->what.ranks.size()) add(effect::report{ranks_joined{e.ref, e.everyone}});
 }
 
 void execution::handle(execution_event::rank_returned& e) {
   auto* a = running(e.ref);
   if (a == nullptr) return;
-  if (++a->returned == a->what.ranks.size()) add(effect::report{ranks_returned{e.ref}});
+  if (++a->returned == a->what.ranks.size()) stop(*a, {errc::aborted, "all ranks have returned", {}, {}});
 }
 
 // ---- what is held --------------------------------------------------------------------------------------------------

@@ -2,14 +2,14 @@
 // The executor's side of gangs and leases: which attempts are held, which task may run and when, when all ranks here
 // have joined or returned. Between an agent (attempts) and jobs (tasks), which come by different ways, in any order.
 //
-//     attempt: (unknown) -accept_attempt-> held -stop_attempt-> stopping -lane idle-> over
+//     attempt: (unknown) -accept_attempt-> held -stop_attempt, or all ranks here returned-> stopping -lane idle-> over
 //     task:    attempt held    parallel: pushed at once; rank: kept, see below
 //              unknown         kept for `early_patience`: its lease is on its way through the agent; then refused
 //              stopping, over  refused
 //
-// A rank whose gang has peers in other executors is pushed when `start_joining` and its task are there: a thread makes
-// its links and reports `rank_joined`. When all ranks of a gang live here, links cannot fail to come, so the ranks have
-// joined when all tasks are there, and no thread is woken before `enter_ranks`; they link up before user code begins.
+// A rank is pushed when `start_joining` and its task are there: a thread makes its links and reports `rank_joined`, for
+// itself or, when it completes a gang that meets in one place, for everyone. When all ranks of a gang live here, links
+// cannot fail to come: the ranks have joined when all tasks are there.
 //
 // Pure: no clock, thread, socket. Feed `timer` at `next_wakeup()` (early or late timers do no harm). One thread: the
 // executor's actor. A task is the caller's own object; the machine keeps it while nothing else does.
@@ -67,6 +67,7 @@ struct withdrawn {
 /// A rank has its links and waits for enter; its function has returned.
 struct rank_joined {
   attempt_ref ref;
+  bool everyone = false;  // it was the last rank of all
 };
 struct rank_returned {
   attempt_ref ref;
@@ -148,6 +149,7 @@ class execution {
     bool here = false;                               // and named no other executor
     bool entered = false;
     bool stopping = false;
+    bool told_to_stop = false;  // not only done by itself
     std::uint32_t joined = 0;
     std::uint32_t returned = 0;
   };
@@ -173,7 +175,6 @@ class execution {
 
   void take(attempt&, hosted_task_ptr);
   void push_ranks(attempt&);
-  void count_joined(attempt&);
   void stop(attempt&, error why);
   void refuse(hosted_task_ptr);
   void refuse_early(const attempt_ref&);

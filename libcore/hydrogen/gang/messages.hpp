@@ -491,9 +491,10 @@ struct entry_report_news {
   boot_id executor;
   std::string endpoint;
   error detail;
+  bool everyone = false;  // joined: also the ranks of all other members
   template <class I>
   friend auto inspect(I& f, entry_report_news& x) {
-    return f(x.term, x.agent, x.ref, x.news, x.refusal, x.cause, x.executor, x.endpoint, x.detail);
+    return f(x.term, x.agent, x.ref, x.news, x.refusal, x.cause, x.executor, x.endpoint, x.detail, x.everyone);
   }
 };
 /// An executor died; repeated until `lost_noted`. Its entries are reported by `gone`, each by itself.
@@ -559,12 +560,14 @@ struct stop_attempt {
 };
 struct ranks_joined {
   attempt_ref ref;
+  bool everyone = false;  // not only those here: all ranks of the attempt, as they have met in one place
   template <class I>
   friend auto inspect(I& f, ranks_joined& x) {
-    return f(x.ref);
+    return f(x.ref, x.everyone);
   }
 };
-/// Every rank of this attempt on this executor has returned (their results went to the job).
+/// Every rank of this attempt on this executor has returned (their results went to the job), and nothing of it is left
+/// there.
 struct ranks_returned {
   attempt_ref ref;
   template <class I>

@@ -28,14 +28,15 @@ enum class close_reason : std::uint8_t {
   cancelled,
   failed
 };
-/// An attempt is over ({0,0}: the request never had one). Synced before the first close or requeue.
+/// An attempt is over ({0,0}: the request never had one). Synced before the requeue, and before a
+/// release is answered.
 struct closed_record {
   attempt_ref ref;
   close_reason reason = close_reason::released;
   error why{errc::none, {}, {}, {}};  // failed: what the job is told
   bool operator==(const closed_record&) const = default;
 };
-/// Synced before the first abort, revoke or `ended(cancelled)`.
+/// Synced before `ended(cancelled)`; of a gang, also before the first abort or revoke.
 struct cancelled_record {
   request_id request;
   bool operator==(const cancelled_record&) const = default;

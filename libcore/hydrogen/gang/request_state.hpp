@@ -2,9 +2,9 @@
 // What the coordinator keeps of a request and of its attempts: the state of the admission machine (admission.hpp),
 // which alone changes it. An attempt is a gang attempt or one lease of a parallel request.
 //
-//     gang:  QUEUED -> attempt: RESERVING -> COMMITTING -> DECIDING -> JOINING -> RUNNING -> CLOSING -> over
-//                                   |            |            |           |          |
-//                                   +--- ENDING (abort) ------+           +- ENDING (revoke)
+//     gang:  QUEUED -> attempt: RESERVING -> COMMITTING -> JOINING -> RUNNING -> CLOSING -> over
+//                                   |            |            |          |
+//                                   + ENDING (abort)          + ENDING (revoke)
 //            then QUEUED again | PARKED, as `after_end` says; a final verdict outranks both
 //     lease: RESERVING -> COMMITTING -> RUNNING -> CLOSING | ENDING -> over
 
@@ -28,7 +28,7 @@ struct queue_place {
   auto operator<=>(const queue_place&) const = default;
 };
 
-enum class attempt_phase : std::uint8_t { reserving, committing, deciding, joining, running, closing, ending };
+enum class attempt_phase : std::uint8_t { reserving, committing, joining, running, closing, ending };
 
 /// How far a member of an attempt is. What it still owes, and so which message is repeated, follows from this and the
 /// phase of the attempt. A `ready` one is committed, and may still expire: its executor was up when it was reserved.
@@ -53,7 +53,9 @@ struct attempt_state {
   std::uint32_t progressed = 0;  // members that have done what the phase asks for
   bool fenced = false;           // the job raised its fence to this attempt
   bool told_job = false;         // lease: `leased` was sent
-  bool go_written = false;
+  bool go_written = false;       // from joining on
+  bool go_durable = false;
+  boot_id speaker;  // the agent that reported everyone as joined: its executor opens the one gate
   entry_verb end_verb = entry_verb::abort;  // of phase ending
   after_end then = after_end::queue;
   end_cause cause = end_cause::none;
@@ -63,7 +65,7 @@ struct attempt_state {
   time_point next_repeat = never;
   time_point deadline = never;  // of reserving, and of the fence
 
-  bool before_go() const { return phase <= attempt_phase::deciding; }
+  bool before_go() const { return phase < attempt_phase::joining; }
   bool over() const { return phase >= attempt_phase::closing; }
 };
 

@@ -197,6 +197,7 @@ void reservation::tell_news(const entry& e, entry_news news) {
   m.refusal = e.refusal;
   m.detail = e.detail;
   m.executor = e.executor;
+  m.everyone = e.everyone;
   if (const auto x = executors_.find(e.app.run); x != executors_.end() && x->second.boot == e.executor) {
     m.endpoint = x->second.endpoint;
   }
@@ -244,12 +245,13 @@ void reservation::order(const entry_order& m) {
       if (e->state != entry_state::starting && e->state != entry_state::draining) tell_news(*e, entry_news::committed);
       return;
     case entry_verb::enter:
-      if (e->state == entry_state::joining && e->joined) {
-        e->state = entry_state::running;
-        e->deadline = never;
-        out_.push_back(reservation_effect::tell_executor{e->executor, enter_ranks{e->ref}});
+      if (e->state == entry_state::joining) {
+        e->state = e->returned ? entry_state::finished : entry_state::running;
+        // Those that another member reported wait at one gate with its ranks, and it is told.
+        if (e->joined) out_.push_back(reservation_effect::tell_executor{e->executor, enter_ranks{e->ref}});
+        return report_later(*e);
       }
-      if (e->state == entry_state::running || e->state == entry_state::finished) tell_news(*e, entry_news::entered);
+      if (e->state == entry_state::running || e->state == entry_state::finished) report(*e);
       return;
     case entry_verb::close:
       return end(*e, false, end_cause::none);
@@ -294,6 +296,16 @@ void reservation::commit_entry(entry& e) {
   }  // else it waits: for the start, or for the death of one that ends and the start of the next
 }
 
+void reservation::report_later(entry& e) {
+  e.deadline = now_ + options_.report_after;
+  if (options_.report_after == duration::zero()) report(e);
+}
+
+void reservation::report(entry& e) {
+  e.deadline = never;
+  tell_news(e, e.state == entry_state::finished ? entry_news::finished : entry_news::entered);
+}
+
 void reservation::accept(entry& e, const executor& x) {
   e.state = entry_state::committed;
   e.executor = x.boot;
@@ -306,7 +318,7 @@ void reservation::end(entry& e, bool by_itself, end_cause cause, refusal_kind re
   e.cause = cause;
   e.refusal = refusal;
   e.detail = std::move(detail);
-  if (!e.told_executor) return bury(e.ref);
+  if (!e.told_executor || e.returned) return bury(e.ref);
   e.state = entry_state::draining;
   e.deadline = now_ + options_.drain_grace;
   auto why = e.detail;
@@ -377,6 +389,13 @@ void reservation::handle(const reservation_event::timer&) {
         }
         break;
       }
+      case entry_state::running:
+      case entry_state::finished:
+        if (!drop_all) {
+          report(*e);
+          break;
+        }
+        [[fallthrough]];
       default:
         end(*e, true, end_cause::expired, refusal_kind::busy, away);
     }

@@ -42,6 +42,7 @@ struct reservation_options {
   duration drain_grace = 2s;         // for user code that was told to stop; then its executor is ended
   duration contact_committed = 10s;  // without coordinator, what is committed is dropped after this
   duration contact_running = 15min;  // and what joins, runs or is finished, and every executor, after this
+  duration report_after = 50ms;      // that ranks run or have returned is for people: not said of what is over sooner
 };
 
 // ---- events --------------------------------------------------------------------------------------------------------
@@ -142,7 +143,9 @@ class reservation {
     application_ref app;
     std::uint32_t slots = 0;
     std::vector<std::uint32_t> ranks;
-    bool joined = false;
+    bool joined = false;         // as its executor said
+    bool everyone = false;       // joined, here and elsewhere
+    bool returned = false;       // before its enter came
     bool told_executor = false;  // the executor knows of it, so it must confirm the end
     boot_id executor;
     time_point deadline = never;  // of the present state
@@ -185,6 +188,8 @@ class reservation {
   void order(const end_executors&);
 
   void commit_entry(entry&);
+  void report_later(entry&);
+  void report(entry&);
   void accept(entry&, const executor&);
   void start(const application_ref&);
   void end_executor(executor&);

@@ -62,6 +62,12 @@ void reservation::executor_is_gone(run_id run, boot_id boot, refusal_kind kind, 
       wanted |= e.state == entry_state::starting;
     }
   }
+  // First, so that a job knows the cause when it hears that its attempt has ended.
+  if (x.was_ready && !expelled_) {
+    executor_lost lost{term_, boot_, run, boot, why.what};
+    lost_[boot] = {lost, now_ + options_.retry};
+    send(std::move(lost));
+  }
   for (const auto& ref : known) {
     auto& e = *find(ref);
     e.executor = x.boot;  // also of what it was only started for: one death is one failure, whatever waited for it
@@ -72,11 +78,6 @@ void reservation::executor_is_gone(run_id run, boot_id boot, refusal_kind kind, 
       e.detail = reason;
     }
     bury(ref);
-  }
-  if (x.was_ready && !expelled_) {
-    executor_lost lost{term_, boot_, run, boot, why.what};
-    lost_[boot] = {lost, now_ + options_.retry};
-    send(std::move(lost));
   }
   if (expelled_) return expulsion_may_be_over();
   if (wanted) {
@@ -99,11 +100,15 @@ void reservation::handle(const reservation_event::executor_said& m) {
         if constexpr (std::is_same_v<message, ranks_joined>) {
           if (e->state != entry_state::joining) return;
           e->joined = true;
+          e->everyone |= said.everyone;
           tell_news(*e, entry_news::joined);
         } else if constexpr (std::is_same_v<message, ranks_returned>) {
-          if (e->state != entry_state::running) return;
+          // They may have begun before the coordinator's word came here: it opens one gate for all that meet there.
+          if (e->state != entry_state::joining && e->state != entry_state::running) return;
+          e->returned = true;
+          if (e->state == entry_state::joining) return;
           e->state = entry_state::finished;
-          tell_news(*e, entry_news::finished);
+          if (e->deadline == never) report_later(*e);
         } else {
           if (e->state == entry_state::draining) bury(said.ref);
         }
@@ -119,12 +124,9 @@ void reservation::order(const end_executors& m) {
   ending_runs_.insert(m.run);
   std::vector<attempt_ref> refs;
   for (const auto& [ref, e] : entries_) {
-    if (ref.request.run == m.run && !e.told_executor) refs.push_back(ref);
+    if (ref.request.run == m.run) refs.push_back(ref);
   }
   for (const auto& ref : refs) end(*find(ref), false, end_cause::cancelled);
-  for (auto& [ref, e] : entries_) {
-    if (ref.request.run == m.run && e.state != entry_state::draining) end(e, false, end_cause::cancelled);
-  }
   if (const auto at = executors_.find(m.run); at != executors_.end() && at->second.state != executor_state::ending) {
     end_executor(at->second);
   }

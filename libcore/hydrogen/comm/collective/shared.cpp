@@ -39,10 +39,6 @@ expected<void> shared_engine::enter(const call_plan& plan, byte_view data, call_
   return area_->enter(rank_, plan, data, deadline, abort_);
 }
 
-expected<void> shared_engine::join(const call_plan& plan, duration timeout) {
-  return barrier(plan, timeout);
-}
-
 expected<void> shared_engine::barrier(const call_plan& plan, duration timeout) {
   call_deadline deadline(timeout);
   return area_->enter(rank_, plan, {}, deadline, abort_);

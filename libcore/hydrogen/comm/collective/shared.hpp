@@ -17,11 +17,11 @@ namespace hydrogen::comm {
 
 class shared_engine final : public group_engine {
  public:
-  /// `abort` must outlive it. Call `join` first.
+  /// `abort` must outlive it. The rank has come to the area, and waits at its gate first.
   shared_engine(std::shared_ptr<area>, std::uint32_t rank, abort_word& abort);
   ~shared_engine() override;
 
-  expected<void> join(const call_plan&, duration timeout);
+  std::shared_ptr<area> meets_in() const override { return area_; }
   expected<void> barrier(const call_plan&, duration timeout) override;
   expected<void> all_reduce(const call_plan&, std::byte* data, duration timeout) override;
   expected<std::vector<byte_buffer>> all_gather(const call_plan&, byte_view mine, duration timeout) override;
