@@ -28,8 +28,11 @@ std::map<std::string, std::size_t> belongings(actors::local_cluster& cluster) {
   add("the driver", getpid());
   all["shared memory"] = entries_of("/dev/shm");
   std::size_t files = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(cluster.options().directory)) {
-    files += entry.path().string().find("/storage") == std::string::npos ? 1 : 0;  // checkpoints stay
+  // Checkpoints of runs that are over may be going just now.
+  std::error_code changing;
+  for (std::filesystem::recursive_directory_iterator at(cluster.options().directory, changing), end;
+       !changing && at != end; at.increment(changing)) {
+    ++files;
   }
   all["files"] = files;
   return all;

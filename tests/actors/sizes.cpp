@@ -63,3 +63,13 @@ TEST_CASE("a large argument of map is sent to each executor once, however many t
   CHECK(sent >= executors.size() * size);
   CHECK(sent < executors.size() * size + 10 * mebibyte);
 }
+
+TEST_CASE("another large argument in each round of a loop does not fill the block stores") {
+  for (const auto kind : {cluster_kind::in_process, cluster_kind::processes}) {
+    CAPTURE(static_cast<int>(kind));
+    auto cluster = start(kind, 1, 2, 64 * mebibyte);
+    run_options of_run;
+    of_run.session.block_budget = 64 * mebibyte;
+    run(*cluster, {"large_argument", "20", "4", cluster->options().directory + "/notes", "8"}, of_run);
+  }
+}

@@ -32,9 +32,10 @@ inline gang::application_ref reference(const exec::application& app) {
   return ref;
 }
 
-inline std::unique_ptr<actors::local_cluster> start(actors::cluster_kind kind, std::uint32_t nodes,
-                                                    std::uint32_t slots) {
+inline std::unique_ptr<actors::local_cluster> start(actors::cluster_kind kind, std::uint32_t nodes, std::uint32_t slots,
+                                                    std::uint64_t block_budget = std::uint64_t{4} << 30) {
   actors::cluster_options options;
+  options.block_budget = block_budget;
   options.kind = kind;
   options.nodes = nodes;
   options.slots = slots;

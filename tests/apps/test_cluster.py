@@ -80,6 +80,10 @@ class Cluster(Case):
         status = self.status()
         return status and not status["requests"] and all(n["slots"] == n["free"] for n in status["nodes"])
 
+    def no_checkpoints_left(self):
+        folder = self.path("data/storage")
+        return not os.path.exists(folder) or not os.listdir(folder)
+
     def trained_steps(self):
         """(from, to, attempt) of each start of the gang, and the steps that were checkpointed, in the logs of all nodes."""
         text = "\n".join(node.log() for node in self.nodes.values())
@@ -108,6 +112,7 @@ class Whole(Cluster):
         for _ in range(2):
             self.assertEqual(self.good(self.submit("digits")).value("model"), model)
         wait_until("all slots are free", self.all_slots_free, 10)
+        wait_until("checkpoints go with their run", self.no_checkpoints_left, 10)
         text = self.good(run("status", "--cluster", self.address, "--secret", self.secret)).out.decode()
         self.assertIn("3 nodes, 6 slots, 6 free", text)
         pids = [node.pid for node in self.nodes.values()] + [pid for _, pid in self.executors()]
@@ -160,6 +165,7 @@ class Kills(Cluster):
         self.assertGreaterEqual(starts[1][0], 60)
         self.assertEqual(len(checkpointed), len(set(checkpointed)), checkpointed)
         wait_until("all slots are free", self.all_slots_free, 15)
+        wait_until("checkpoints go with their run", self.no_checkpoints_left, 15)
 
     def test_an_executor_that_is_killed_changes_nothing(self):
         model, driver, trainer = self.long_run()

@@ -1,5 +1,6 @@
 #include <hydrogen/actors/agent.hpp>
 #include <hydrogen/actors/alarm.hpp>
+#include <hydrogen/actors/janitor.hpp>
 
 #include <spdlog/spdlog.h>
 
@@ -8,8 +9,8 @@ namespace {
 
 class agent_actor : public caf::event_based_actor {
  public:
-  agent_actor(caf::actor_config& cfg, gang::reservation_options options)
-      : event_based_actor(cfg), machine_(std::move(options), make_boot_id()) {}
+  agent_actor(caf::actor_config& cfg, gang::reservation_options options, std::string storage)
+      : event_based_actor(cfg), machine_(std::move(options), make_boot_id()), janitor_(std::move(storage)) {}
 
   caf::behavior make_behavior() override {
     namespace event = gang::reservation_event;
@@ -59,6 +60,7 @@ class agent_actor : public caf::event_based_actor {
   void perform(gang::reservation_effect::tell_executor& e) { host_->send(e.executor, e.message); }
   void perform(gang::reservation_effect::start_executor& e) { host_->start(e.app, e.executor); }
   void perform(gang::reservation_effect::end_executor& e) { host_->end(e.executor); }
+  void perform(gang::reservation_effect::run_over& e) { janitor_.run_is_over(e.run); }
   void perform(gang::reservation_effect::new_boot&) {
     // The connection does not carry the boot, so it serves the new one as well.
     if (to_coordinator_) on(gang::reservation_event::coordinator_connected{});
@@ -68,6 +70,7 @@ class agent_actor : public caf::event_based_actor {
   }
 
   gang::reservation machine_;
+  janitor janitor_;
   std::shared_ptr<executor_host> host_;
   channel<gang::from_agent> to_coordinator_;
   alarm alarm_;
@@ -77,7 +80,7 @@ class agent_actor : public caf::event_based_actor {
 
 agent_handle spawn_agent(process& home, gang::reservation_options options, host_kind kind, host_options host) {
   agent_handle handle;
-  handle.actor = home.system().spawn<agent_actor>(std::move(options));
+  handle.actor = home.system().spawn<agent_actor>(std::move(options), host.storage_dir);
   end_process_with(handle.actor, "agent");
   handle.host = kind == host_kind::in_process ? make_in_process_host(home, std::move(host), handle.actor)
                                               : make_child_process_host(home, std::move(host), handle.actor);

@@ -1,5 +1,6 @@
 #include <hydrogen/actors/driver.hpp>
 #include <hydrogen/actors/scheduler.hpp>
+#include <hydrogen/exec/checkpoint.hpp>
 
 #include <fcntl.h>
 #include <spdlog/fmt/fmt.h>
@@ -109,6 +110,11 @@ void driver::close() {
   fetch_thread_.join();
   for (auto& job : jobs) caf::anon_send(job.actor, stop_mail{});
   links_->close();
+  // Agents remove what lies where their nodes say; this run may have named another place.
+  if (options_.storage_dir.empty()) return;
+  if (auto ok = exec::remove_checkpoints(options_.storage_dir, options_.app.run); !ok) {
+    spdlog::warn("{}", ok.error().message());
+  }
 }
 
 void driver::attach(channel<gang::from_job> to_coordinator) {
@@ -317,7 +323,7 @@ exec::argument driver::keep(byte_buffer bytes) {
   ref.info.id = data::block_id::content(content_hash(bytes));
   ref.info.bytes = bytes.size();
   ref.at = self();
-  value_or_throw(store_->put(ref.info.id, block_of_bytes(std::move(bytes))));
+  kept.kept = value_or_throw(store_->hold(ref.info.id, block_of_bytes(std::move(bytes))));
   kept.block = ref;
   return kept;
 }

@@ -195,7 +195,7 @@ class executor_actor : public caf::event_based_actor {
 }  // namespace
 
 caf::actor spawn_executor(process& home, executor_options options) {
-  auto store = std::make_shared<data::block_store>(options.block_budget);
+  auto store = std::make_shared<data::block_store>(options.block_budget, data::block_store::content::copies);
   const auto boot = options.boot;
   auto actor = home.system().spawn<executor_actor>(std::ref(home), std::move(options), store);
   home.add_store(boot, std::move(store));

@@ -247,7 +247,7 @@ expected<void> block_client::fetch(const std::string& endpoint, boot_id peer, st
     const bool reused = l != nullptr;
     if (!reused) {
       const hello mine{link_purpose::block, self_, peer, options_.who, {}, options_.token};
-      auto fd = dial(endpoint, key_, mine, now() + idle, abort);
+      auto fd = dial(endpoint, key_, mine, now() + idle, abort, route::nearest);
       if (!fd) return unexpected(std::move(fd.error()));
       l = std::make_unique<link>(std::move(*fd), endpoint);
     }

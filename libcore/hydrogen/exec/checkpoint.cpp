@@ -92,4 +92,16 @@ void remove_piece(const std::string& path) {
                           ignored);  // fails while other ranks' pieces are there
 }
 
+expected<void> remove_checkpoints(const std::string& storage, const run_id& run) {
+  const auto folder = storage + "/" + to_string(run);
+  std::error_code ec;
+  std::filesystem::remove_all(folder, ec);
+  // Agents that share the storage may be at it together.
+  if (ec && ec != std::errc::no_such_file_or_directory && ec != std::errc::directory_not_empty) {
+    return fail(errc::io, "the checkpoints of a run that is over cannot be removed: " + ec.message(), folder,
+                "remove the folder by hand");
+  }
+  return {};
+}
+
 }  // namespace hydrogen::exec

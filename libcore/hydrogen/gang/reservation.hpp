@@ -106,12 +106,16 @@ struct end_executor {
 struct new_boot {
   boot_id agent;
 };
+/// The coordinator has ended the run, and nothing of it is left here: neither are its files needed.
+struct run_over {
+  run_id run;
+};
 /// For people.
 struct log_line {
   bool warning = false;
   std::string text;
 };
-using any = std::variant<tell_coordinator, tell_executor, start_executor, end_executor, new_boot, log_line>;
+using any = std::variant<tell_coordinator, tell_executor, start_executor, end_executor, new_boot, run_over, log_line>;
 }  // namespace reservation_effect
 
 class reservation {

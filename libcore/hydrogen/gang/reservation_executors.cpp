@@ -139,6 +139,7 @@ void reservation::run_may_be_over(run_id run) {
       std::any_of(entries_.begin(), entries_.end(), [&](const auto& e) { return e.first.request.run == run; });
   if (left) return;
   ending_runs_.erase(run);
+  out_.push_back(reservation_effect::run_over{run});
   send(executors_ended{term_, boot_, run});
 }
 

@@ -73,6 +73,9 @@ void core::shut_down(const std::string& why) {
   }
   for (auto& r : requests_) close_request(r);
   for (auto& s : stages_) {
+    // No task is made any more: large arguments are not kept until the last confirmation.
+    s.chain = {};
+    s.what.partition_arguments.clear();
     if (!s.is_gang() || !s.gang.open) continue;
     reset_attempt(s);
     for (auto& part : s.parts) part.attempt = no_index;

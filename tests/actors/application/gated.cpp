@@ -77,17 +77,21 @@ void large_result(context& ctx) {
 void large_argument(context& ctx) {
   const auto numbers = std::stoull(ctx.args().at(1)) * ((1 << 20) / sizeof(float));
   const auto tasks = std::stoll(ctx.args().at(2));
-  const std::vector<float> model(numbers, 0.5F);
-  const auto sizes = ctx.range(0, tasks, {.partitions = static_cast<std::uint32_t>(tasks)})
-                         .map(
-                             [](std::int64_t i, const std::vector<float>& m, const std::string& notes) {
-                               note(notes, "task " + std::to_string(i) + " " + std::to_string(getpid()));
-                               return static_cast<std::int64_t>(m.size()) + (m.back() == 0.5F ? 0 : 1);
-                             },
-                             model, ctx.args().at(3))
-                         .collect();
-  expect(sizes == std::vector<std::int64_t>(static_cast<std::size_t>(tasks), static_cast<std::int64_t>(numbers)),
-         "the model in each task");
+  const auto rounds = ctx.args().size() > 4 ? std::stoi(ctx.args().at(4)) : 1;
+  for (int round = 0; round < rounds; ++round) {
+    const auto value = static_cast<float>(round);
+    const std::vector<float> model(numbers, value);
+    const auto sizes = ctx.range(0, tasks, {.partitions = static_cast<std::uint32_t>(tasks)})
+                           .map(
+                               [](std::int64_t i, const std::vector<float>& m, float value, const std::string& notes) {
+                                 note(notes, "task " + std::to_string(i) + " " + std::to_string(getpid()));
+                                 return static_cast<std::int64_t>(m.size()) + (m.back() == value ? 0 : 1);
+                               },
+                               model, value, ctx.args().at(3))
+                           .collect();
+    expect(sizes == std::vector<std::int64_t>(static_cast<std::size_t>(tasks), static_cast<std::int64_t>(numbers)),
+           "the model in each task");
+  }
 }
 
 }  // namespace hydrogen::scenarios
