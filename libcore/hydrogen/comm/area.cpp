@@ -1,4 +1,4 @@
-#include <hydrogen/comm/area.hpp>
+#include <hydrogen/comm/area_layout.hpp>
 
 #include <sched.h>
 
@@ -29,72 +29,6 @@ std::size_t round_up(std::size_t n, std::size_t to) {
 }
 
 }  // namespace
-
-/// A call as it lies in the area: its own copy of the file name, since static memory of one process is nothing in
-/// another. `data` means something in one process only.
-struct area::publication {
-  operation what;
-  element kind;
-  reduction how;
-  std::uint32_t root;
-  std::uint32_t line;
-  std::uint64_t count;
-  std::uint64_t hash;
-  std::uint64_t size;
-  const std::byte* data;
-  char file[64];
-
-  void set(const call_plan& plan, byte_view bytes) {
-    size = bytes.size();
-    data = bytes.data();
-    if (hash == plan.hash) return;  // the usual loop: the same call as the time before the last
-    what = plan.what;
-    kind = plan.kind;
-    how = plan.how;
-    root = plan.root;
-    line = plan.line;
-    count = plan.count;
-    hash = plan.hash;
-    const auto length = std::min(std::strlen(plan.file), sizeof file - 1);
-    std::memcpy(file, plan.file, length);
-    file[length] = 0;
-  }
-  std::string text() const {
-    char name[sizeof file];
-    std::memcpy(name, file, sizeof file);
-    name[sizeof file - 1] = 0;
-    call_plan plan;
-    plan.what = what;
-    plan.kind = kind;
-    plan.how = how;
-    plan.root = root;
-    plan.count = count;
-    plan.file = name;
-    plan.line = line;
-    return plan.text();
-  }
-};
-
-struct area::header {
-  std::uint64_t magic;
-  std::uint32_t ranks;
-  alignas(128) std::atomic<std::uint64_t> arrived;
-  alignas(128) std::atomic<std::uint32_t> news;  // futex: completion, gate, break, leave, death, abort
-  std::atomic<std::uint32_t> open;               // the gate
-  std::atomic<std::uint32_t> sleepers;           // one that was killed counts on: it costs a system call
-};
-
-struct alignas(128) area::seat {
-  enum presence : std::uint32_t { here, left, dead };
-  // Written by the rank, read by all after they have seen `entered` or the completed barrier. Two, since a rank can be
-  // one call ahead of readers.
-  publication said[2];
-  std::atomic<std::uint64_t> entered;  // calls
-  std::atomic<std::uint32_t> is;       // presence
-  std::uint64_t barriers;              // the rank's own
-  std::uint32_t reason_size;           // why this rank broke the area, encoded
-  std::byte reason[1024];
-};
 
 area::area(std::uint32_t ranks)
     : ranks_(ranks),
@@ -336,75 +270,6 @@ expected<void> area::wait(std::uint32_t rank, std::uint64_t target, call_deadlin
     // Its own abort is what a rank reports, even if another gave up first.
     return unexpected(abort.is_set() ? abort.reason() : std::move(final));
   }
-}
-
-error area::trouble(std::uint32_t rank) const {
-  const auto calls = seats_[rank].entered.load(std::memory_order_relaxed);
-  const auto parity = (calls - 1) % 2;
-  const auto& mine = seats_[rank].said[parity];
-  std::vector<std::pair<std::uint32_t, std::string>> all;
-  bool mismatch = false;
-  for (std::uint32_t r = 0; r < ranks_; ++r) {
-    const auto& other = seats_[r];
-    // First: what a rank did before it left is visible then.
-    const auto presence = other.is.load(std::memory_order_acquire);
-    const auto entered = other.entered.load(std::memory_order_acquire);
-    if (presence == seat::dead) {
-      return {
-          errc::disconnected, "rank " + std::to_string(r) + " is gone: its process ended, in " + mine.text(), {}, {}};
-    }
-    if (entered >= calls) {
-      if (other.said[parity].hash != mine.hash) mismatch = true;
-    } else if (presence == seat::left) {
-      return left_error(r, entered, entered > 0 ? other.said[1 - parity].text() : "", mine.text());
-    }
-  }
-  if (!mismatch) return {errc::none, {}, {}, {}};
-  for (std::uint32_t r = 0; r < ranks_; ++r) {
-    if (seats_[r].entered.load(std::memory_order_acquire) >= calls) all.emplace_back(r, seats_[r].said[parity].text());
-  }
-  return mismatch_error(std::move(all));
-}
-
-error area::late(std::uint32_t rank, duration timeout) const {
-  const auto calls = seats_[rank].entered.load(std::memory_order_relaxed);
-  const auto parity = (calls - 1) % 2;
-  std::vector<rank_report> reports;
-  for (std::uint32_t r = 0; r < ranks_; ++r) {
-    const bool there = seats_[r].entered.load(std::memory_order_acquire) >= calls;
-    // The call before this one; call 0 is the join.
-    reports.push_back({r, there, calls > 2 ? seats_[r].said[1 - parity].text() : ""});
-  }
-  return missing_error(seats_[rank].said[parity].text(), timeout, reports);
-}
-
-error area::give_up(std::uint32_t rank, std::uint64_t target, const error& why) {
-  auto& self = seats_[rank];
-  auto seen = header_->arrived.load(std::memory_order_acquire);
-  if ((seen & broken_bit) == 0) {
-    // Before the bit. Only the reason of the rank that set it is ever read.
-    auto text = encode(why);
-    if (text.size() > sizeof self.reason) text = encode(error{why.code, why.what.substr(0, 900), {}, {}});
-    std::memcpy(self.reason, text.data(), text.size());
-    self.reason_size = static_cast<std::uint32_t>(text.size());
-  }
-  for (;;) {
-    if ((seen & count_mask) >= target) return {errc::none, {}, {}, {}};
-    if ((seen & broken_bit) != 0) return reason();
-    if (header_->arrived.compare_exchange_weak(seen, seen | broken_bit | std::uint64_t{rank} << rank_shift,
-                                               std::memory_order_acq_rel, std::memory_order_acquire))
-      break;
-  }
-  wake();
-  return why;
-}
-
-error area::reason() const {
-  const auto who = (header_->arrived.load(std::memory_order_acquire) & ~broken_bit) >> rank_shift;
-  const auto& said = seats_[std::min<std::uint64_t>(who, ranks_ - 1)];
-  auto why = decode<error>({said.reason, std::min<std::size_t>(said.reason_size, sizeof said.reason)}, "reason");
-  if (why && why->code != errc::none) return std::move(*why);
-  return {errc::internal, "rank " + std::to_string(who) + " failed and gave no reason that can be read", {}, {}};
 }
 
 void area::leave(std::uint32_t rank) {

@@ -1,7 +1,6 @@
 #include <hydrogen/comm/heartbeats.hpp>
 
 #include <pthread.h>
-#include <sys/ioctl.h>
 
 #include <algorithm>
 

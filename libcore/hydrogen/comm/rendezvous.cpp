@@ -1,14 +1,8 @@
-#include <hydrogen/base/hash.hpp>
-#include <hydrogen/comm/collective/linked.hpp>
 #include <hydrogen/comm/collective/shared.hpp>
-#include <hydrogen/comm/dial.hpp>
 #include <hydrogen/comm/endpoint.hpp>
-#include <hydrogen/comm/inproc/link.hpp>
-#include <hydrogen/comm/rendezvous.hpp>
-#include <hydrogen/comm/tcp/link.hpp>
+#include <hydrogen/comm/rendezvous_meeting.hpp>
 
 #include <algorithm>
-#include <set>
 
 namespace hydrogen::comm {
 namespace {
@@ -16,23 +10,9 @@ namespace {
 constexpr std::size_t max_ranks = 4096;
 constexpr std::size_t max_history = 4096;
 
-std::string_view host_of(const gang_member& m) {
-  return std::string_view(m.endpoint).substr(0, std::min(m.endpoint.rfind(':'), m.endpoint.size()));
-}
-
 bool on_this_host(const gang_member& m) {
   const auto address = parse_endpoint(m.endpoint);
   return address && address->is_loopback();
-}
-
-bool same_process(const gang_member& a, const gang_member& b) {
-  return a.endpoint == b.endpoint || (a.executor && a.executor == b.executor);
-}
-
-std::string name_of(const gang_member& m) {
-  std::string text = "rank " + std::to_string(m.rank);
-  if (!m.node.empty()) text += " on node " + m.node;
-  return text;
 }
 
 /// The area of a gang did not come: of the ranks, only those of rank 0's process are known to be missing.
@@ -44,63 +24,11 @@ error missing_without_area(std::uint32_t rank, std::span<const gang_member> memb
   return missing_error("join", waited, reports);
 }
 
-call_plan plan_of(std::span<const gang_member> members) {
-  return join_plan(hash_bytes(encode(std::vector<gang_member>(members.begin(), members.end()))));
-}
-
-/// An error that knows no place yet, unless it is the reason of an abort.
-error at_gang(const gang_token& token, error why, const abort_word& abort) {
-  if (why.where.empty() && !abort.is_set()) why.where = "gang " + to_string(token);
-  return why;
-}
-
-/// Sent as soon as a link is there, so that a join that fails can tell who came.
-void announce(link& l, const gang_token& token, const call_plan& plan) {
-  frame_header h;
-  h.fence = fence_of(token);
-  h.plan = plan.hash;
-  h.kind = frame_kind::describe;
-  const auto text = plan.text();
-  const auto view = as_byte_view(text);
-  h.length = view.size();
-  l.send_copy(h, {view.begin(), view.end()});
-  // A link that is gone shows it when it is read.
-  (void)l.flush();
-}
-
 }  // namespace
 
 std::string to_string(const gang_token& t) {
   return to_string(t.gang) + " attempt " + to_string(t.attempt);
 }
-
-/// What the ranks of one attempt share in this process. Under the rendezvous' mutex, but `signal`.
-struct rendezvous::meeting {
-  struct parked {
-    unique_fd socket;
-    boot_id from;
-    time_point since;
-  };
-  std::map<pair, parked> sockets;
-  std::set<std::uint32_t> joined;
-  std::set<std::uint32_t> gave_up;  // their joins failed: whoever dials them is to know at once
-  std::size_t done = 0;             // ranks of this process that need nothing more from the meeting
-  std::size_t local = 0;
-  std::shared_ptr<comm::area> in_process;
-  std::map<pair, std::shared_ptr<inproc::channel>> channels;
-  bool closed = false;
-  std::atomic<std::uint32_t> signal{0};  // futex: a socket has come, an abort, the end
-
-  void wake() {
-    signal.fetch_add(1);
-    futex_wake_all(signal);
-  }
-  std::shared_ptr<inproc::channel> channel(std::uint32_t from, std::uint32_t to) {
-    auto& c = channels[{from, to}];
-    if (!c) c = std::make_shared<inproc::channel>();
-    return c;
-  }
-};
 
 rendezvous::rendezvous(std::optional<secret> key, rendezvous_options options)
     : key_(std::move(key)), options_(options), counters_(std::make_shared<link_counters>()) {
@@ -371,121 +299,6 @@ expected<met_rank> rendezvous::come_to(std::shared_ptr<area> where, const gang_t
   if (!last) return unexpected(at_gang(token, std::move(last.error()), abort));
   return met_rank{std::make_unique<group>(rank, where->size(), std::move(engine)),
                   *last ? arrival::completing : arrival::early};
-}
-
-expected<std::unique_ptr<link>> rendezvous::dial_rank(const gang_token& token, const gang_member& self,
-                                                      const gang_member& peer, abort_word& abort, time_point deadline) {
-  hello mine;
-  mine.purpose = link_purpose::gang;
-  mine.from = self.executor;
-  mine.to = peer.executor;
-  mine.who = name_of(self) + " of gang " + to_string(token);
-  mine.token = encode(link_token{token, self.rank, peer.rank});
-  auto socket = dial(peer.endpoint, *key_, mine, deadline, &abort);
-  if (!socket) {
-    auto e = std::move(socket.error());
-    if (!abort.is_set()) e.what = name_of(peer) + " cannot be reached: " + e.what;
-    return unexpected(std::move(e));
-  }
-  return std::make_unique<tcp::link>(std::move(*socket));
-}
-
-expected<std::uint32_t> rendezvous::wait_for(meeting& m, std::span<const gang_member> members, std::uint32_t rank,
-                                             const std::vector<std::unique_ptr<link>>& links, unique_fd& socket,
-                                             abort_word& abort, time_point deadline) {
-  for (;;) {
-    const auto seen = m.signal.load();
-    if (abort.is_set()) return unexpected(abort.reason());
-    {
-      std::lock_guard lock(mutex_);
-      if (m.closed) return fail(errc::refused, "this attempt of the gang is over");
-      for (std::uint32_t r = rank + 1; r < members.size(); ++r) {
-        if (links[r]) continue;
-        const auto at = m.sockets.find({r, rank});
-        if (at == m.sockets.end()) continue;
-        auto parked = std::move(at->second);
-        m.sockets.erase(at);
-        if (parked.from == members[r].executor) {
-          socket = std::move(parked.socket);
-          return r;
-        }
-        // Another incarnation speaks for this rank.
-        ++counters_->strays;
-      }
-    }
-    if (!futex_wait(m.signal, seen, deadline)) return rank;
-  }
-}
-
-expected<met_rank> rendezvous::meet_linked(const gang_token& token, std::uint32_t rank,
-                                           std::span<const gang_member> members, const std::vector<bool>& local,
-                                           meeting& meet, abort_word& abort, time_point deadline) {
-  const auto began = now();
-  const auto size = static_cast<std::uint32_t>(members.size());
-  auto self = waker::make();
-  if (!self) return unexpected(std::move(self.error()));
-  const auto plan = plan_of(members);
-
-  mesh::options options;
-  options.token = token;
-  options.rank = rank;
-  options.self = *self;
-  options.counters = counters_;
-  std::uint32_t neighbours = 0;
-  for (const auto& m : members) {
-    options.nodes.push_back(m.node);
-    neighbours += host_of(m) == host_of(members[rank]) ? 1 : 0;
-  }
-  options.wait = patience_for(neighbours);
-
-  std::vector<std::unique_ptr<link>> links(size);
-  error why{errc::none, {}, {}, {}};
-  bool late = false;
-  auto wake = abort.on_abort([&meet] { meet.wake(); });
-  std::uint32_t awaited = 0;
-  for (std::uint32_t r = 0; r < size && why.code == errc::none; ++r) {
-    if (r == rank) continue;
-    if (local[r]) {
-      std::lock_guard lock(mutex_);
-      links[r] = std::make_unique<inproc::link>(meet.channel(rank, r), meet.channel(r, rank), *self);
-    } else if (r > rank) {
-      ++awaited;
-    } else if (auto l = dial_rank(token, members[rank], members[r], abort, deadline); l) {
-      links[r] = std::move(*l);
-    } else {
-      why = std::move(l.error());
-    }
-    if (links[r]) announce(*links[r], token, plan);
-  }
-  // In the order in which they come, so that everyone who is here learns that this rank is.
-  while (awaited > 0 && why.code == errc::none && !late) {
-    unique_fd socket;
-    auto r = wait_for(meet, members, rank, links, socket, abort, deadline);
-    if (!r) {
-      why = std::move(r.error());
-    } else if (*r == rank) {
-      late = true;
-    } else {
-      links[*r] = std::make_unique<tcp::link>(std::move(socket));
-      announce(*links[*r], token, plan);
-      --awaited;
-    }
-  }
-  wake.reset();
-  auto all = std::make_unique<mesh>(std::move(options), std::move(links), abort);
-  if (late || why.code != errc::none) {
-    why = all->fail_join(plan, std::move(why), now() - began);
-    std::lock_guard lock(mutex_);
-    meet.gave_up.insert(rank);
-    std::erase_if(meet.sockets, [&](const auto& s) { return s.first.to == rank; });
-    return unexpected(at_gang(token, std::move(why), abort));
-  }
-  leave(token, meet);
-  auto engine = std::make_unique<linked_engine>(std::move(all));
-  if (auto ok = engine->join(plan, deadline - now()); !ok) {
-    return unexpected(at_gang(token, std::move(ok.error()), abort));
-  }
-  return met_rank{std::make_unique<group>(rank, size, std::move(engine)), arrival::alone};
 }
 
 }  // namespace hydrogen::comm

@@ -1,0 +1,74 @@
+#pragma once
+// Between an agent and the executors of its node; the rules are in messages.hpp.
+
+#include <hydrogen/base/error.hpp>
+#include <hydrogen/gang/request.hpp>
+
+#include <variant>
+
+namespace hydrogen::gang {
+
+/// Expect tasks of this attempt. Gang: rank tasks join when `start_joining` has come. Lease: tasks run at once.
+struct accept_attempt {
+  attempt_ref ref;
+  request_kind kind = request_kind::gang;
+  std::uint32_t slots = 0;
+  std::vector<std::uint32_t> ranks;
+  template <class I>
+  friend auto inspect(I& f, accept_attempt& x) {
+    return f(x.ref, x.kind, x.slots, x.ranks);
+  }
+};
+struct start_joining {
+  attempt_ref ref;
+  std::vector<member> members;
+  template <class I>
+  friend auto inspect(I& f, start_joining& x) {
+    return f(x.ref, x.members);
+  }
+};
+struct enter_ranks {
+  attempt_ref ref;
+  template <class I>
+  friend auto inspect(I& f, enter_ranks& x) {
+    return f(x.ref);
+  }
+};
+/// Abort what runs of this attempt and forget it; answered by `attempt_stopped` when its threads and memory are free.
+struct stop_attempt {
+  attempt_ref ref;
+  error why;
+  template <class I>
+  friend auto inspect(I& f, stop_attempt& x) {
+    return f(x.ref, x.why);
+  }
+};
+struct ranks_joined {
+  attempt_ref ref;
+  bool everyone = false;  // not only those here: all ranks of the attempt, as they have met in one place
+  template <class I>
+  friend auto inspect(I& f, ranks_joined& x) {
+    return f(x.ref, x.everyone);
+  }
+};
+/// Every rank of this attempt on this executor has returned (their results went to the job), and nothing of it is left
+/// there.
+struct ranks_returned {
+  attempt_ref ref;
+  template <class I>
+  friend auto inspect(I& f, ranks_returned& x) {
+    return f(x.ref);
+  }
+};
+struct attempt_stopped {
+  attempt_ref ref;
+  template <class I>
+  friend auto inspect(I& f, attempt_stopped& x) {
+    return f(x.ref);
+  }
+};
+
+using to_executor = std::variant<accept_attempt, start_joining, enter_ranks, stop_attempt>;
+using from_executor = std::variant<ranks_joined, ranks_returned, attempt_stopped>;
+
+}  // namespace hydrogen::gang
