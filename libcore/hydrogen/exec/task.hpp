@@ -33,7 +33,8 @@ struct operator_id {
 struct argument {
   byte_buffer bytes;
   std::optional<data::block_ref> block;
-  std::shared_ptr<const void> kept = {};  // at the driver: the block stays in its store as long as this. Does not travel
+  std::shared_ptr<const void> kept =
+      {};  // at the driver: the block stays in its store as long as this. Does not travel
   template <class I>
   friend auto inspect(I& f, argument& x) {
     return f(x.bytes, x.block);
