@@ -107,6 +107,26 @@ TEST_CASE("ranks that were told different tables do not join") {
   }
 }
 
+TEST_CASE("a rank that comes to memory where the others have given up hears why, at once") {
+  for (const auto& placement : {testing::layout{0, 0, 0}, {0, 1, 0}, {0, 0, 1}, {0, 1, 2}}) {
+    INFO(text_of(placement));
+    gang team(placement);
+    std::vector<std::thread> threads;
+    for (std::uint32_t r = 0; r < 2; ++r) {
+      threads.emplace_back([&, r] {
+        auto members = team.members;
+        if (r == 1) members[0].node = "elsewhere";
+        CHECK_FALSE(team.process_of(r).meet->join(team.token, r, members, *team.aborts[r], now() + 60s));
+      });
+    }
+    for (auto& t : threads) t.join();
+    const auto late = team.join(2, 60s);
+    REQUIRE_FALSE(late);
+    CHECK(late.error().code == errc::mismatch);
+    CHECK(says(late.error(), "different member tables"));
+  }
+}
+
 TEST_CASE("an abort ends a join at once") {
   for (const auto& placement : placements(3)) {
     gang team(placement);

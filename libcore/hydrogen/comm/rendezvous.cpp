@@ -24,6 +24,13 @@ error missing_without_area(std::uint32_t rank, std::span<const gang_member> memb
   return missing_error("join", waited, reports);
 }
 
+error other_size(std::size_t one, std::size_t other) {
+  return {errc::mismatch,
+          "the ranks were told different sizes of the gang: " + std::to_string(one) + " and " + std::to_string(other),
+          {},
+          {}};
+}
+
 }  // namespace
 
 std::string to_string(const gang_token& t) {
@@ -179,10 +186,9 @@ expected<std::shared_ptr<rendezvous::meeting>> rendezvous::enter(const gang_toke
   if (local == size) {
     if (!m->in_process) m->in_process = std::make_shared<area>(static_cast<std::uint32_t>(size));
     if (m->in_process->size() != size) {
-      return fail(errc::mismatch,
-                  "the ranks were told different sizes of the gang: " + std::to_string(m->in_process->size()) +
-                      " and " + std::to_string(size),
-                  where);
+      auto why = other_size(m->in_process->size(), size);
+      why.where = where;
+      return unexpected(std::move(why));
     }
   }
   return m;
@@ -248,7 +254,7 @@ expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank,
   }
   if (std::all_of(members.begin(), members.end(), [&](const auto& m) { return on_this_host(m); })) {
     const auto began = now();
-    auto on_host = meet_on_host(token, rank, members, abort, deadline);
+    auto on_host = meet_on_host(token, rank, members, meet, abort, deadline);
     if (!on_host) {
       leave(token, meet);
       auto why = std::move(on_host.error());
@@ -264,14 +270,21 @@ expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank,
 }
 
 expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token, std::uint32_t rank,
-                                                         std::span<const gang_member> members, abort_word& abort,
-                                                         time_point deadline) {
+                                                         std::span<const gang_member> members, meeting& meet,
+                                                         abort_word& abort, time_point deadline) {
   const auto& leader = members[0];
   expected<std::shared_ptr<area>> found;
   if (same_process(leader, members[rank])) {
     const auto mine = neighbours_->own();
     if (!mine) return std::shared_ptr<area>();
-    found = mine->publish(token, static_cast<std::uint32_t>(members.size()));
+    std::lock_guard lock(mutex_);
+    if (!meet.led) {
+      auto made = mine->publish(token, static_cast<std::uint32_t>(members.size()));
+      if (!made) return made;
+      meet.led = std::move(*made);
+    }
+    if (meet.led->size() != members.size()) return unexpected(other_size(meet.led->size(), members.size()));
+    found = meet.led;
   } else {
     auto there = neighbours_->attach(leader.endpoint, leader.executor, members[rank].executor, abort, deadline);
     if (!there) {

@@ -89,7 +89,7 @@ class rendezvous {
   void leave(const gang_token&, meeting&);
   /// The area on this host; null when the process of rank 0 shares no memory.
   expected<std::shared_ptr<area>> meet_on_host(const gang_token&, std::uint32_t rank, std::span<const gang_member>,
-                                               abort_word&, time_point deadline);
+                                               meeting&, abort_word&, time_point deadline);
   expected<met_rank> come_to(std::shared_ptr<area>, const gang_token&, std::uint32_t rank, std::span<const gang_member>,
                              abort_word&);
   void process_lost(boot_id);

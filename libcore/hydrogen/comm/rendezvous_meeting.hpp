@@ -43,7 +43,8 @@ struct rendezvous::meeting {
   std::set<std::uint32_t> gave_up;  // their joins failed: whoever dials them is to know at once
   std::size_t done = 0;             // ranks of this process that need nothing more from the meeting
   std::size_t local = 0;
-  std::shared_ptr<comm::area> in_process;
+  // Kept until the last rank of this process has come to it, also when the others have given up and left.
+  std::shared_ptr<comm::area> in_process, led;
   std::map<pair, std::shared_ptr<inproc::channel>> channels;
   bool closed = false;
   std::atomic<std::uint32_t> signal{0};  // futex: a socket has come, an abort, the end
