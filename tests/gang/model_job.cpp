@@ -95,16 +95,15 @@ void model_job::decide(model_gang& g, decision_kind kind, attempt_id attempt) {
   if (begun) send(*g.pending);
 }
 
+task_id model_job::task_of(const request_id& id, std::uint32_t partition) const {
+  return {app.run, id.job, id.stage, partition, 0};
+}
+
 void model_job::send_tasks(const model_gang& g) {
   for (const auto& m : g.placed) {
     for (const auto rank : m.ranks) {
-      if (g.results.contains(rank)) continue;
-      sim.job_to_executor(m.executor, [this, ref = attempt_ref{g.what.id, g.fence}, rank](model_executor& x) {
-        const auto at = x.attempts.find(ref);
-        if (at == x.attempts.end() || at->second.stopping) return;  // refused: said again
-        at->second.tasks.insert(rank);
-        sim.try_join(ref);
-      });
+      // A refused one too is said again.
+      if (!g.results.contains(rank)) sim.send_task(m.executor, {g.what.id, g.fence}, task_of(g.what.id, rank));
     }
   }
 }
@@ -169,18 +168,25 @@ void model_job::use(model_stage& s) {
   for (const auto& [a, lease] : s.leases) held += lease.releasing ? 0 : lease.where.slots;
   for (auto& [a, lease] : s.leases) {
     if (lease.releasing) continue;
+    const std::size_t slots = lease.where.slots;
     const bool recalled = held > s.keep;
-    if ((s.to_do == 0 || recalled) && lease.running == 0) {
+    while (recalled && lease.tasks.size() > slots) take_back(s, lease);
+    for (auto& [b, other] : s.leases) {  // a free slot takes what waits elsewhere
+      if (!recalled && s.to_do == 0 && lease.tasks.empty() && other.tasks.size() > other.where.slots) {
+        take_back(s, other);
+      }
+    }
+    if ((s.to_do == 0 || recalled) && lease.tasks.empty()) {
       lease.releasing = true;
       held -= lease.where.slots;
       if (begun) send(release_lease{id, a});
       continue;
     }
-    while (!recalled && s.to_do > 0 && lease.running < lease.where.slots) {
+    while (!recalled && s.to_do > 0 && lease.tasks.size() < 2 * slots) {
       --s.to_do;
       ++s.running;
-      ++lease.running;
-      give_task({id, a}, lease.where.executor);
+      lease.tasks.insert(s.given);
+      give_task({id, a}, lease.where.executor, s.given++);
     }
   }
   const auto wanted = s.to_do + s.running;
@@ -196,29 +202,36 @@ void model_job::use(model_stage& s) {
   }
 }
 
-/// It may come before its lease: the executor hears of that from its agent.
-void model_job::give_task(const attempt_ref& ref, boot_id executor) {
-  if (!alive || !stages.at(ref.request).leases.contains(ref.attempt)) return;
-  sim.job_to_executor(executor, [this, ref](model_executor& x) {
-    if (!x.attempts.contains(ref)) {  // refused: said again while the job holds the lease
-      sim.after(500ms, [this, ref, boot = x.boot] { give_task(ref, boot); });
-      return;
-    }
-    const auto run = sim.random(10ms, 3s);
-    sim.after(run, [this, ref, boot = x.boot] {
-      auto* y = sim.executor(boot);
-      if (y == nullptr || !y->attempts.contains(ref)) return;  // its job hears that the lease ended
-      sim.after(sim.some_delay(), [this, ref] { lease_task_done(ref); });
-    });
-  });
+/// The one sent last, which has not started, or is aborted.
+void model_job::take_back(model_stage& s, model_lease& lease) {
+  const auto last = *lease.tasks.rbegin();
+  lease.tasks.erase(last);
+  --s.running;
+  ++s.to_do;
+  sim.cancel_task(lease.where.executor, task_of(s.what.id, last));
 }
 
-void model_job::lease_task_done(const attempt_ref& ref) {
+/// It may come before its lease: the executor hears of that from its agent.
+void model_job::give_task(const attempt_ref& ref, boot_id executor, std::uint32_t partition) {
+  if (!alive) return;
+  const auto& leases = stages.at(ref.request).leases;
+  const auto at = leases.find(ref.attempt);
+  if (at == leases.end() || !at->second.tasks.contains(partition)) return;
+  sim.send_task(executor, ref, task_of(ref.request, partition));
+}
+
+/// Said again while the job holds the lease.
+void model_job::task_refused(const attempt_ref& ref, boot_id executor, std::uint32_t partition) {
+  if (stages.contains(ref.request)) {
+    sim.after(500ms, [this, ref, executor, partition] { give_task(ref, executor, partition); });
+  }
+}
+
+void model_job::lease_task_done(const attempt_ref& ref, std::uint32_t partition) {
   if (!alive) return;
   auto& s = stages.at(ref.request);
   const auto at = s.leases.find(ref.attempt);
-  if (at == s.leases.end() || at->second.running == 0) return;
-  --at->second.running;
+  if (at == s.leases.end() || at->second.tasks.erase(partition) == 0) return;
   --s.running;
   if (!s.cancelling) use(s);
 }
@@ -240,8 +253,9 @@ void model_job::follow_term(model_stage& s, term_id term) {
 void model_job::drop_lease(model_stage& s, attempt_id attempt) {
   const auto at = s.leases.find(attempt);
   if (at == s.leases.end()) return;
-  s.to_do += at->second.running;
-  s.running -= at->second.running;
+  const auto lost = static_cast<std::uint32_t>(at->second.tasks.size());
+  s.to_do += lost;
+  s.running -= lost;
   s.leases.erase(at);
 }
 
@@ -312,7 +326,7 @@ void model_job::said(const to_job& message) {
       return;
     }
     if (!ended_leases.contains({m->request, m->attempt}))
-      s->leases.try_emplace(m->attempt, model_lease{m->where, 0, false});
+      s->leases.try_emplace(m->attempt, model_lease{m->where, {}, false});
     use(*s);
   } else if (const auto* m = std::get_if<gang::recall>(&message)) {
     auto* s = stage_of(m->request);

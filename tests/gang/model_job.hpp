@@ -27,7 +27,7 @@ struct model_gang {
 
 struct model_lease {
   member where;
-  std::uint32_t running = 0;
+  std::set<std::uint32_t> tasks;  // partitions that are there, running or waiting
   bool releasing = false;
 };
 
@@ -36,7 +36,8 @@ struct model_stage {
   bool admitted = false;
   outcome end = outcome::open;
   std::uint32_t to_do = 0;
-  std::uint32_t running = 0;
+  std::uint32_t running = 0;  // or waiting at an executor
+  std::uint32_t given = 0;    // partitions: each is given once, what has to be done again is another one
   bool cancelling = false;
   term_id term;
   std::uint32_t keep = UINT32_MAX;
@@ -71,15 +72,18 @@ struct model_job {
   std::string open_requests() const;
 
   void rank_returned(const attempt_ref&, std::uint32_t rank, boot_id executor, bool good);
-  void give_task(const attempt_ref&, boot_id executor);
-  void lease_task_done(const attempt_ref&);
+  void give_task(const attempt_ref&, boot_id executor, std::uint32_t partition);
+  void task_refused(const attempt_ref&, boot_id executor, std::uint32_t partition);
+  void lease_task_done(const attempt_ref&, std::uint32_t partition);
 
  private:
   void send(from_job m) { sim.job_to_coordinator(app.run, std::move(m)); }
   void decide(model_gang&, decision_kind, attempt_id);
   void send_tasks(const model_gang&);
+  task_id task_of(const request_id&, std::uint32_t partition) const;
   void after_end(request_id, attempt_id);
   void use(model_stage&);
+  void take_back(model_stage&, model_lease&);
   void follow_term(model_stage&, term_id);
   void drop_lease(model_stage&, attempt_id);
 };

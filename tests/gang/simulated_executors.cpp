@@ -1,24 +1,35 @@
-// The simulation's executors: they keep attempts, join ranks when tasks and peers are there, run and stop them.
+// The simulation's executors: how they start and die, who talks to their machines, and their lanes.
 
 #include "model_job.hpp"
 #include "simulation.hpp"
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <tuple>
 
 namespace hydrogen::gang::testing {
+
+namespace event = execution_event;
+namespace effect = execution_effect;
 
 model_executor* simulation::executor(boot_id boot) {
   const auto at = executors_.find(boot);
   return at == executors_.end() || !at->second.alive ? nullptr : &at->second;
 }
 
+model_lane* simulation::lane(boot_id boot, const attempt_ref& ref) {
+  auto* x = executor(boot);
+  if (x == nullptr) return nullptr;
+  const auto at = x->lanes.find(ref);
+  return at == x->lanes.end() ? nullptr : &at->second;
+}
+
+// ---- life ----------------------------------------------------------------------------------------------------------
+
 void simulation::begin_executor(std::size_t i, const application_ref& app, boot_id boot) {
-  auto& x = executors_[boot];
+  auto& x = executors_.try_emplace(boot, app.run).first->second;
   x.boot = boot;
-  x.run = app.run;
   x.node = i;
-  x.life = nodes_[i].life;
   for (const auto& [b, other] : executors_) {
     if (other.alive && b != boot && other.node == i && other.run == app.run)
       broken("two executors of one run on one node");
@@ -28,12 +39,13 @@ void simulation::begin_executor(std::size_t i, const application_ref& app, boot_
   const bool bad_library = !quiet && rng.chance(faults.library_fails);
   after(wait, [this, boot, i, fails, bad_library] {
     auto* y = executor(boot);
-    if (y == nullptr || nodes_[i].life != y->life) return;
+    if (y == nullptr) return;
     if (fails || bad_library) {
-      y->alive = false;
       trace(fmt::format("executor {} on {} fails to start", to_string(boot), nodes_[i].name));
+      const auto run = y->run;
+      executors_.erase(boot);
       tell_agent(
-          i, reservation_event::executor_failed{y->run,
+          i, reservation_event::executor_failed{run,
                                                 boot,
                                                 bad_library ? refusal_kind::application : refusal_kind::executor,
                                                 {errc::not_found, bad_library ? "no entry" : "cannot start", {}, {}}});
@@ -45,10 +57,11 @@ void simulation::begin_executor(std::size_t i, const application_ref& app, boot_
   });
 }
 
-void simulation::end_executor(boot_id boot, const std::string& why) {
-  auto* x = executor(boot);
-  if (x == nullptr) return;
-  executor_dies(boot, why);
+/// A process is killed; one in the agent's process ends by itself, or takes that with it, which is no matter here.
+void simulation::end_executor(boot_id boot) {
+  if (rng.chance(0.5)) return executor_dies(boot, "ended by its agent");
+  tell_executor(boot, event::end{});
+  after(5s, [this, boot] { executor_dies(boot, "does not end"); });
 }
 
 void simulation::executor_dies(boot_id boot, const std::string& why) {
@@ -57,13 +70,14 @@ void simulation::executor_dies(boot_id boot, const std::string& why) {
   trace(fmt::format("executor {} on {} dies: {}", to_string(boot), nodes_[x->node].name, why));
   x->alive = false;
   after(random(10us, 2ms), [this, boot, why] {
-    auto& y = executors_.at(boot);
-    if (nodes_[y.node].life != y.life || !nodes_[y.node].agent) return;
-    if (y.ready) {
-      tell_agent(y.node, reservation_event::executor_died{y.run, boot, why});
+    const auto at = executors_.find(boot);
+    if (at == executors_.end()) return;
+    const auto [run, node, ready] = std::tuple(at->second.run, at->second.node, at->second.ready);
+    executors_.erase(at);
+    if (ready) {
+      tell_agent(node, reservation_event::executor_died{run, boot, why});
     } else {
-      tell_agent(y.node,
-                 reservation_event::executor_failed{y.run, boot, refusal_kind::executor, {errc::io, why, {}, {}}});
+      tell_agent(node, reservation_event::executor_failed{run, boot, refusal_kind::executor, {errc::io, why, {}, {}}});
     }
   });
 }
@@ -72,128 +86,144 @@ void simulation::executor_says(model_executor& x, from_executor m) {
   x.last_delivery = std::max(x.last_delivery, now + random(10us, 1ms));
   queue_.push({x.last_delivery, ++order_, [this, boot = x.boot, m = std::move(m)] {
                  auto* y = executor(boot);
-                 if (y == nullptr || nodes_[y->node].life != y->life) return;
+                 if (y == nullptr) return;
                  tell_agent(y->node, reservation_event::executor_said{boot, m});
                }});
 }
 
+// ---- what its machine hears ----------------------------------------------------------------------------------------
+
 void simulation::executor_gets(boot_id boot, const to_executor& message) {
-  auto* x = executor(boot);
+  const auto* x = executor(boot);
   if (x == nullptr) return;
-  if (const auto* m = std::get_if<accept_attempt>(&message)) {
-    x->attempts[m->ref].what = *m;
-  } else if (const auto* m = std::get_if<start_joining>(&message)) {
-    auto& a = x->attempts.at(m->ref);
-    a.joining = true;
-    a.members = m->members;
-    try_join(m->ref);
-  } else if (const auto* m = std::get_if<enter_ranks>(&message)) {
-    const auto at = x->attempts.find(m->ref);
-    if (at == x->attempts.end() || at->second.stopping) return;
-    if (!meet_in_one_place(m->ref)) return enter(*x, at->second);
-    // One gate for all that wait at it.
-    for (auto& [other, y] : executors_) {
-      if (!y.alive) continue;
-      const auto there = y.attempts.find(m->ref);
-      if (there != y.attempts.end() && there->second.joined && !there->second.stopping && !there->second.entered) {
-        enter(y, there->second);
-      }
-    }
-  } else if (const auto* m = std::get_if<stop_attempt>(&message)) {
-    const auto at = x->attempts.find(m->ref);
-    if (at == x->attempts.end() && x->done.contains(m->ref)) return executor_says(*x, attempt_stopped{m->ref});
-    if (at == x->attempts.end()) return broken("an executor was told to stop what it does not know");
-    at->second.stopping = true;
-    if (!quiet && rng.chance(faults.stop_hangs)) return;
-    after(random(10us, 100ms), [this, boot, ref = m->ref] {
-      auto* y = executor(boot);
-      if (y == nullptr || y->attempts.erase(ref) == 0) return;
-      executor_says(*y, attempt_stopped{ref});
-    });
+  const auto* stop = std::get_if<stop_attempt>(&message);
+  if (stop != nullptr && !x->known.contains(stop->ref)) {
+    return broken("an executor was told to stop what it does not know");
   }
+  tell_executor(boot, event::agent_said{message});
 }
 
-void simulation::job_to_executor(boot_id boot, std::function<void(model_executor&)> what) {
-  after(some_delay(), [this, boot, what = std::move(what)] {
-    if (auto* x = executor(boot); x != nullptr && x->ready) what(*x);
+void simulation::send_task(boot_id boot, const attempt_ref& ref, const task_id& id) {
+  const auto arrive = [this, boot, ref, id] { task_comes(boot, ref, id); };
+  if (!quiet && rng.chance(faults.repeat)) after(some_delay() * 2, arrive);
+  after(some_delay(), arrive);
+}
+
+void simulation::cancel_task(boot_id boot, const task_id& id) {
+  after(some_delay(), [this, boot, id] {
+    auto* x = executor(boot);
+    if (x == nullptr || !x->ready) return;
+    std::erase_if(x->undecided, [&](const auto& u) { return u.first.second == id; });
+    tell_executor(boot, event::cancel{id, "not needed"});
   });
 }
 
-/// Ranks join when their tasks are there and every peer of the attempt can be shaken hands with.
-void simulation::try_join(const attempt_ref& ref) {
-  std::vector<member> members;
-  for (auto& [boot, x] : executors_) {
-    if (!x.alive) continue;
-    const auto at = x.attempts.find(ref);
-    if (at != x.attempts.end() && at->second.joining) {
-      members = at->second.members;
-      break;
-    }
+void simulation::task_comes(boot_id boot, const attempt_ref& ref, const task_id& id) {
+  auto* x = executor(boot);
+  if (x == nullptr || !x->ready) return;
+  const auto* l = lane(boot, ref);
+  const bool repeated = l != nullptr && !l->closed && l->pushed.contains(id);
+  if (!repeated) x->undecided.try_emplace({ref, id}, now);
+  tell_executor(boot, event::task_came{std::make_shared<hosted_task>(id, ref)});
+}
+
+void simulation::tell_executor(boot_id boot, execution::event e) {
+  auto* x = executor(boot);
+  if (x == nullptr) return;
+  changed_ = true;
+  execution::effects effects;
+  x->machine.on(std::move(e), now, effects);
+  for (std::size_t i = 0; i < effects.size(); ++i) {
+    auto what = std::move(effects[i]);
+    std::visit([&](auto& w) { perform(*x, w, effects); }, what);
   }
-  for (const auto& m : members) {
-    auto* x = executor(m.executor);
-    if (x == nullptr) return;
-    const auto at = x->attempts.find(ref);
-    if (at == x->attempts.end() || !at->second.joining || at->second.stopping) return;
-  }
-  for (const auto& m : members) {
-    auto* x = executor(m.executor);
-    auto& a = x->attempts.at(ref);
-    if (a.joined || a.tasks.size() < a.what.ranks.size()) continue;
-    a.joined = true;
-    joined_.insert({ref, m.executor});
-    const auto complete = std::all_of(members.begin(), members.end(), [&](const auto& other) {
-      return joined_.contains({ref, other.executor});
-    });
-    if (meet_in_one_place(ref)) {
-      // The last one tells for all; one that waits long tells for itself.
-      if (complete || rng.chance(0.1)) executor_says(*x, ranks_joined{ref, complete});
-    } else {
-      executor_says(*x, ranks_joined{ref});
-    }
+  executor_timer(*x);
+}
+
+void simulation::executor_timer(model_executor& x) {
+  const auto at = x.machine.next_wakeup();
+  if (at == never) return;
+  auto wait = std::max(at - now, duration::zero());
+  if (!quiet && rng.chance(0.1)) wait = rng.chance(0.5) ? wait / 2 : wait + random(0ms, 300ms);
+  after(wait, [this, boot = x.boot, n = ++x.timer] {
+    if (const auto* y = executor(boot); y != nullptr && y->timer == n) tell_executor(boot, event::timer{});
+  });
+}
+
+// ---- what its machine wants ----------------------------------------------------------------------------------------
+
+void simulation::perform(model_executor& x, effect::open_lane& e, execution::effects&) {
+  if (!x.known.insert(e.ref).second) broken("an attempt came back to life on its executor");
+  auto& l = x.lanes[e.ref];
+  l.kind = e.kind;
+  l.slots = e.slots;
+}
+
+void simulation::perform(model_executor& x, effect::set_members& e, execution::effects&) {
+  x.lanes.at(e.ref).members = std::move(e.members);
+}
+
+void simulation::perform(model_executor& x, effect::push& e, execution::effects&) {
+  const auto& [id, ref] = std::pair(e.task->id, e.task->ref);
+  x.undecided.erase({ref, id});
+  const auto at = x.lanes.find(ref);
+  if (at == x.lanes.end() || at->second.closed) return broken("a task runs that has no lane");
+  auto& l = at->second;
+  if (l.kind == request_kind::gang && l.members.empty()) broken("a rank runs that does not know its peers");
+  if (!l.pushed.insert(id).second) return broken("a task runs twice in one attempt");
+  l.waiting.push_back(id);
+  run_next(x, ref);
+}
+
+void simulation::perform(model_executor& x, effect::enter& e, execution::effects&) {
+  auto& l = x.lanes.at(e.ref);
+  if (std::exchange(l.told_to_enter, true)) return broken("ranks were entered twice");
+  open_gate(x, e.ref);
+}
+
+void simulation::perform(model_executor& x, effect::withdraw& e, execution::effects& effects) {
+  auto& l = x.lanes.at(e.ref);
+  if (std::erase(l.waiting, e.task) != 0) {
+    l.pushed.erase(e.task);
+    x.machine.on(event::withdrawn{e.ref, e.task}, now, effects);
+  } else if (l.running.erase(e.task) != 0) {
+    run_next(x, e.ref);
   }
 }
 
-/// Half of the gangs: their ranks meet in memory that they share.
-bool simulation::meet_in_one_place(const attempt_ref& ref) {
-  return (ref.attempt.counter + ref.request.stage) % 2 == 0;
+void simulation::perform(model_executor& x, effect::close_lane& e, execution::effects&) {
+  auto& l = x.lanes.at(e.ref);
+  if (std::exchange(l.closed, true)) return broken("a lane was closed twice");
+  l.waiting.clear();
+  std::erase_if(x.undecided, [&](const auto& u) { return u.first.first == e.ref; });
+  if (!quiet && rng.chance(faults.stop_hangs)) return;
+  const auto slow = !quiet && rng.chance(faults.slow);
+  after(slow ? random(1ms, 3s) : random(10us, 100ms), [this, boot = x.boot, ref = e.ref] {
+    auto* y = executor(boot);
+    if (y == nullptr || y->lanes.erase(ref) == 0) return;
+    tell_executor(boot, event::lane_idle{ref});
+  });
 }
 
-void simulation::enter(model_executor& x, executor_attempt& a) {
-  const auto& ref = a.what.ref;
-  if (a.entered) return broken("ranks were entered twice");
-  a.entered = true;
-  const auto go = gos_.find(ref);
-  if (go == gos_.end()) return broken("a rank was entered without a durable Go");
-  std::uint32_t size = 0;
-  for (const auto& m : go->second.members) {
-    size += static_cast<std::uint32_t>(m.ranks.size());
-    if (!joined_.contains({ref, m.executor})) broken("a rank was entered before every member had joined");
+void simulation::perform(model_executor& x, effect::refuse& e, execution::effects&) {
+  const auto& [id, ref] = std::pair(e.task->id, e.task->ref);
+  x.undecided.erase({ref, id});
+  after(some_delay(), [this, ref, boot = x.boot, p = id.partition] {
+    if (auto* job = job_of(ref.request.run)) job->task_refused(ref, boot, p);
+  });
+}
+
+void simulation::perform(model_executor& x, effect::report& e, execution::effects&) {
+  const auto& ref = std::visit([](const auto& m) -> const attempt_ref& { return m.ref; }, e.message);
+  if (!std::holds_alternative<ranks_joined>(e.message) && x.lanes.contains(ref)) {
+    broken("an executor says that nothing is left of an attempt that has a lane");
   }
-  for (const auto rank : a.what.ranks) {
-    if (rank >= size) broken("a rank beyond the size of the gang");
-    if (!entered[ref].insert(rank).second) broken("one rank was entered in two places");
-    auto& newest = newest_entered[ref.request];
-    newest = std::max(newest, ref.attempt);
-    const bool good = quiet || !rng.chance(faults.rank_fails);
-    after(random(1ms, 2s), [this, boot = x.boot, ref, rank, good] {
-      auto* y = executor(boot);
-      if (y == nullptr) return;
-      const auto at = y->attempts.find(ref);
-      if (at == y->attempts.end() || at->second.stopping) return;
-      for (auto& job : jobs_) {
-        if (job->app.run == ref.request.run) {
-          after(some_delay(), [job = job.get(), ref, rank, boot, good] { job->rank_returned(ref, rank, boot, good); });
-        }
-      }
-      if (!good) return;
-      at->second.returned.insert(rank);
-      if (at->second.returned.size() < at->second.what.ranks.size()) return;
-      y->attempts.erase(at);
-      y->done.insert(ref);
-      executor_says(*y, ranks_returned{ref});
-    });
-  }
+  executor_says(x, std::move(e.message));
+}
+
+void simulation::perform(model_executor& x, effect::ended&, execution::effects&) {
+  if (!x.lanes.empty()) broken("an executor ends that has a lane");
+  executor_dies(x.boot, "ended by itself, as its agent wants");
 }
 
 }  // namespace hydrogen::gang::testing

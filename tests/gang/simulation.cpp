@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 namespace hydrogen::gang::testing {
 
@@ -144,6 +145,7 @@ void simulation::crash_coordinator() {
 
 void simulation::tell_coordinator(const admission::event& e) {
   if (!coordinator_) return;
+  changed_ = true;
   if (tracing_) {
     if (const auto* a = std::get_if<admission_event::agent_said>(&e)) {
       if (const auto* n = std::get_if<entry_report_news>(&a->message)) {
@@ -269,9 +271,7 @@ void simulation::crash_node(std::size_t i) {
   ++n.life;
   n.agent.reset();
   n.connected = false;
-  for (auto& [b, x] : executors_) {
-    if (x.node == i && x.alive) x.alive = false;
-  }
+  std::erase_if(executors_, [i](const auto& x) { return x.second.node == i; });
   lose_agent(boot);
 }
 
@@ -310,6 +310,7 @@ void simulation::cut_node(std::size_t i, duration how_long) {
 }
 
 void simulation::tell_agent(std::size_t i, const reservation::event& e) {
+  changed_ = true;
   carry_out(i, nodes_[i].agent->on(e, now));
 }
 
@@ -350,7 +351,7 @@ void simulation::carry_out(std::size_t i, const reservation::effects& effects) {
     } else if (const auto* s = std::get_if<reservation_effect::start_executor>(&e)) {
       begin_executor(i, s->app, s->executor);
     } else if (const auto* d = std::get_if<reservation_effect::end_executor>(&e)) {
-      after(random(1ms, 200ms), [this, boot = d->executor] { end_executor(boot, "ended by its agent"); });
+      after(random(1ms, 200ms), [this, boot = d->executor] { end_executor(boot); });
     } else if (std::holds_alternative<reservation_effect::new_boot>(e)) {
       trace(fmt::format("node {} goes on as boot {}", n.name, to_string(n.agent->boot())));
       n.ended.clear();
@@ -533,21 +534,25 @@ void simulation::final_checks() {
   if (!status.requests.empty() || !status.runs.empty()) broken("the coordinator still knows a request of an ended run");
 }
 
-/// The invariants, after every step.
+/// The invariants, after every step in which a machine did something.
 void simulation::check() {
-  std::map<std::size_t, std::uint32_t> used;
+  if (!std::exchange(changed_, false)) return;
+  std::vector<std::uint32_t> used(nodes_.size());
   for (const auto& [boot, x] : executors_) {
     if (!x.alive) continue;
-    for (const auto& [ref, a] : x.attempts) used[x.node] += a.what.slots;
+    for (const auto& [ref, l] : x.lanes) used[x.node] += l.slots;
+    for (const auto& [task, came] : x.undecided) {
+      if (now - came > 1s) broken("a task was neither run nor refused");
+    }
   }
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     auto& n = nodes_[i];
     if (!n.agent) continue;
     std::uint32_t sum = 0;
-    std::set<attempt_ref> live;
+    std::vector<attempt_ref> live;
     for (const auto& e : n.agent->entries()) {
       sum += e.slots;
-      live.insert(e.ref);
+      live.push_back(e.ref);
       if (n.ended.contains(e.ref)) broken("an entry came back to life");
       auto& [state, since] = n.since.try_emplace(e.ref, e.state, now).first->second;
       if (state != e.state) {
@@ -557,7 +562,7 @@ void simulation::check() {
       const bool bounded = e.state != entry_state::running && e.state != entry_state::finished;
       if (bounded && now - since > 90s) broken("slots are held without running for too long");
     }
-    std::erase_if(n.since, [&](const auto& s) { return !live.contains(s.first); });
+    std::erase_if(n.since, [&](const auto& s) { return std::find(live.begin(), live.end(), s.first) == live.end(); });
     if (sum + n.agent->free() != n.slots) broken("an agent's slots do not add up");
     if (used[i] > n.slots) broken("executors use more slots than their node has");
     if (used[i] > sum) broken("a slot was freed before its executor was done with it");

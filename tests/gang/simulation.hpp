@@ -1,14 +1,17 @@
 #pragma once
 // A whole cluster in one thread, for the simulator: one coordinator with its journal, agents with their executors, a
-// few drivers with model jobs, and a network that drops, repeats, delays and reorders. The admission and reservation
-// machines are the real ones; executors and jobs are small models that keep the rules of the protocol. Everything
-// random comes from one seed. After every step the invariants are checked; the first that is broken is kept.
+// few drivers with model jobs, and a network that drops, repeats, delays and reorders. The machines of the coordinator,
+// the agents and the executors are the real ones; the threads of executors and the jobs are small models that keep the
+// rules of the protocol. Everything random comes from one seed. After every step the invariants are checked; the first
+// that is broken is kept.
 
 #include <hydrogen/base/random.hpp>
 #include <hydrogen/gang/admission.hpp>
+#include <hydrogen/gang/execution.hpp>
 #include <hydrogen/gang/journal.hpp>
 #include <hydrogen/gang/reservation.hpp>
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -16,34 +19,48 @@
 #include <queue>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace hydrogen::gang::testing {
 
 struct model_job;
 
-/// What an executor knows of an attempt.
-struct executor_attempt {
-  accept_attempt what;
-  std::vector<member> members;
-  bool joining = false;
-  bool joined = false;
-  bool entered = false;
-  bool stopping = false;
-  std::set<std::uint32_t> tasks;  // ranks whose task is there
-  std::set<std::uint32_t> returned;
+/// How far the thread of a task is. Those of parallel stages are `inside` at once.
+enum class thread_state : std::uint8_t { starting, meeting, at_the_gate, inside };
+
+/// The tasks of one attempt on one executor, as its machine wants them.
+struct model_lane {
+  request_kind kind = request_kind::gang;
+  std::uint32_t slots = 0;
+  std::vector<member> members;  // of a gang, when they are known
+  bool told_to_enter = false;
+  bool gate_open = false;
+  bool closed = false;
+  std::set<task_id> pushed;  // ever, but for those withdrawn
+  std::deque<task_id> waiting;
+  std::map<task_id, thread_state> running;
 };
 
 struct model_executor {
+  explicit model_executor(run_id run) : run(run), machine({.run = run}) {}
+  const run_id run;
+  execution machine;
   boot_id boot;
-  run_id run;
   std::size_t node = 0;
-  std::uint64_t life = 0;  // of the node
+  std::uint64_t timer = 0;
   bool ready = false;
   bool alive = true;
   time_point last_delivery{};  // messages from the agent stay in order
-  std::map<attempt_ref, executor_attempt> attempts;
-  std::set<attempt_ref> done;  // all ranks here have returned
+  std::map<attempt_ref, model_lane> lanes;
+  std::set<attempt_ref> known;                                      // lanes that were opened, ever
+  std::map<std::pair<attempt_ref, task_id>, time_point> undecided;  // came then, and were neither pushed nor refused
+};
+
+/// The ranks of a gang attempt, wherever they are.
+struct model_meeting {
+  std::set<std::uint32_t> came;  // their threads
+  std::set<std::uint32_t> met;   // they have joined
 };
 
 struct model_node {
@@ -77,11 +94,9 @@ class simulation {
   // ---- what model jobs use
   void after(duration, std::function<void()>);
   void job_to_coordinator(run_id, from_job);
-  model_executor* executor(boot_id);
   /// Over the direct connection between a job and an executor: in any order, lost only with one of them.
-  void job_to_executor(boot_id, std::function<void(model_executor&)>);
-  void try_join(const attempt_ref&);
-  static bool meet_in_one_place(const attempt_ref&);
+  void send_task(boot_id, const attempt_ref&, const task_id&);
+  void cancel_task(boot_id, const task_id&);
   void broken(const std::string& what);
   void trace(const std::string& text);
   duration some_delay();
@@ -126,11 +141,35 @@ class simulation {
   void agent_timer(std::size_t);
 
   void begin_executor(std::size_t, const application_ref&, boot_id);
-  void end_executor(boot_id, const std::string& why);
+  void end_executor(boot_id);
   void executor_dies(boot_id, const std::string& why);
   void executor_gets(boot_id, const to_executor&);
   void executor_says(model_executor&, from_executor);
-  void enter(model_executor&, executor_attempt&);
+  void tell_executor(boot_id, execution::event);
+  void executor_timer(model_executor&);
+  void task_comes(boot_id, const attempt_ref&, const task_id&);
+  void perform(model_executor&, execution_effect::open_lane&, execution::effects&);
+  void perform(model_executor&, execution_effect::set_members&, execution::effects&);
+  void perform(model_executor&, execution_effect::push&, execution::effects&);
+  void perform(model_executor&, execution_effect::enter&, execution::effects&);
+  void perform(model_executor&, execution_effect::withdraw&, execution::effects&);
+  void perform(model_executor&, execution_effect::close_lane&, execution::effects&);
+  void perform(model_executor&, execution_effect::refuse&, execution::effects&);
+  void perform(model_executor&, execution_effect::report&, execution::effects&);
+  void perform(model_executor&, execution_effect::ended&, execution::effects&);
+  model_executor* executor(boot_id);
+  model_lane* lane(boot_id, const attempt_ref&);
+  model_job* job_of(run_id);
+
+  // ---- what the threads of an executor do
+  void run_next(model_executor&, const attempt_ref&);
+  void task_ends(boot_id, const attempt_ref&, const task_id&);
+  void rank_comes(boot_id, const attempt_ref&, std::uint32_t rank);
+  void rank_has_met(model_executor&, const attempt_ref&, std::uint32_t rank, bool last);
+  void open_gate(model_executor&, const attempt_ref&);
+  void go_inside(model_executor&, const attempt_ref&, model_lane&);
+  void rank_ends(boot_id, const attempt_ref&, std::uint32_t rank, bool good);
+  static bool meet_in_one_place(const attempt_ref&);
 
   void fault();
   void crash_driver(std::size_t);
@@ -142,6 +181,7 @@ class simulation {
   std::priority_queue<queued> queue_;
   std::uint64_t order_ = 0;
   int same_instant_ = 0;
+  bool changed_ = false;  // since the last check
   std::string broken_;
   bool tracing_ = false;
 
@@ -158,9 +198,9 @@ class simulation {
   std::map<attempt_ref, go_record> gos_;  // durable
 
   std::vector<model_node> nodes_;
-  std::map<boot_id, model_executor> executors_;
-  std::set<boot_id> loaded_;  // executors that were ready once
-  std::set<std::pair<attempt_ref, boot_id>> joined_;
+  std::map<boot_id, model_executor> executors_;  // those whose death their agent has not heard of
+  std::set<boot_id> loaded_;                     // executors that were ready once
+  std::map<attempt_ref, model_meeting> meetings_;
   std::vector<std::unique_ptr<model_job>> jobs_;
 };
 
