@@ -145,13 +145,13 @@ struct script {
     b.bucket = bucket;
     return b;
   }
-  void done(const sent_task& s, std::vector<data::block_info> outputs) {
+  void done(const sent_task& s, std::vector<data::block_info> outputs, duration ran = 1ms) {
     feed(from_executor{s.executor, exec::task_done{s.what.id,
                                                    s.what.request,
                                                    s.what.attempt,
                                                    {s.executor, endpoint(s.executor.value)},
                                                    std::move(outputs),
-                                                   1ms}});
+                                                   ran}});
   }
   void done(const sent_task& s) { done(s, {block(s.what)}); }
   void fails(const sent_task& s, errc code, std::string text, std::vector<data::block_ref> missing = {}) {
