@@ -115,9 +115,10 @@ byte_buffer make_batch_frame(frame_kind kind, const std::vector<Message>& messag
   return out;
 }
 
+/// All of its messages, at least one. If one cannot be decoded, the frame is refused as a whole.
 template <class Message>
 expected<std::vector<Message>> read_batch_frame(byte_view frame) {
-  if (frame.empty()) return fail(errc::bad_input, "an empty control frame");
+  if (frame.size() < 2) return fail(errc::bad_input, "an empty control frame");  // one without a message is too
   std::vector<Message> all;
   decoder in(frame.subspan(1));
   while (in.ok() && in.left() > 0) in.get(all.emplace_back());
