@@ -36,8 +36,8 @@ orders some_orders() {
   return {run_task(0), exec::cancel_task{id(0), "not needed"}, run_task(1), exec::drop_blocks{{{}, {}}}, run_task(2)};
 }
 
-exec::task_done done(std::uint32_t partition) {
-  return {id(partition), {}, {}, {{7}, "somewhere:1"}, {{}, {}}, 1ms};
+exec::task_done done(std::uint32_t partition, std::size_t bytes = 10) {
+  return {id(partition), {}, {}, {{7}, std::string(bytes, 'x')}, {{}, {}}, 1ms};
 }
 
 template <class Message>
@@ -128,7 +128,9 @@ TEST_CASE("one damaged message in a frame, and nothing of it is taken") {
   }
 }
 
-TEST_CASE("answers that come together leave in one frame, in their order, and later ones in the next") {
+TEST_CASE(
+    "answers that come together leave in one frame, in their order, later ones in the next, and large ones in "
+    "several") {
   struct {
     std::mutex mutex;
     std::vector<std::size_t> sizes;
@@ -136,7 +138,8 @@ TEST_CASE("answers that come together leave in one frame, in their order, and la
     std::promise<void> complete;
     bool intact = true;
   } seen;
-  constexpr std::uint32_t first_ones = 100, all_of_them = 150;
+  constexpr std::uint32_t first_ones = 100, second_ones = 50, large_ones = 3;
+  constexpr auto all_of_them = first_ones + second_ones + large_ones;
   comm::reactor reactor;
   int ends[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
@@ -159,15 +162,16 @@ TEST_CASE("answers that come together leave in one frame, in their order, and la
   const auto batch = std::make_shared<answer_batch>(ours, caf::actor{});
   answers sent;
   for (std::uint32_t i = 0; i < all_of_them; ++i) {
-    sent.push_back(done(i));
-    batch->put(done(i));
-    if (i + 1 == first_ones) batch->flush();
+    const std::size_t bytes = i < first_ones + second_ones ? 10 : 200'000;
+    sent.push_back(done(i, bytes));
+    batch->put(done(i, bytes));
+    if (i + 1 == first_ones || i + 1 == first_ones + second_ones) batch->flush();
   }
   batch->flush();
   batch->flush();  // nothing waits, nothing is sent
   REQUIRE(seen.complete.get_future().wait_for(60s) == std::future_status::ready);
   std::lock_guard lock(seen.mutex);
   CHECK(seen.intact);
-  CHECK(seen.sizes == std::vector<std::size_t>{first_ones, all_of_them - first_ones});
+  CHECK(seen.sizes == std::vector<std::size_t>{first_ones, second_ones, 1, 1, 1});
   CHECK(bytes_of(seen.all) == bytes_of(sent));
 }
