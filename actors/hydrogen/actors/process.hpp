@@ -4,7 +4,8 @@
 //
 // Inside one process everything is found by boot: executors, drivers and their block stores register here, so that a
 // block is passed by pointer and a message by actor mail. Other processes are reached by (boot, endpoint).
-// Built once at start by the thread that runs the process; all functions: any thread, unless they say that they block.
+// Built once at start by the thread that runs the process, and destroyed by it (the end of a CAF system waits for what
+// the thread that made it keeps); all functions: any thread, unless they say that they block.
 
 #include <hydrogen/actors/fetches_under_way.hpp>
 #include <hydrogen/actors/mail.hpp>

@@ -242,9 +242,6 @@ void scheduler::help() {
     if (!lent) break;
     std::exchange(lent, nullptr)();
   }
-  served_here = nullptr;
-  // What came between is nobody's yet.
-  wake_worker_if_ready();
 }
 
 void scheduler::help_for_a_while() {

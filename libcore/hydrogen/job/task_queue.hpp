@@ -15,7 +15,6 @@ class task_queue {
   static constexpr std::uint32_t anywhere = UINT32_MAX;
 
   void push(std::uint32_t partition, std::uint32_t process) { queue_of(process).push_back(partition); }
-  void push_front(std::uint32_t partition, std::uint32_t process) { queue_of(process).push_front(partition); }
 
   /// What is at home at `process`, else what is at home nowhere, else what would rather run elsewhere: nothing waits.
   std::optional<std::uint32_t> pop(std::uint32_t process) {
