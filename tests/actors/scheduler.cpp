@@ -20,6 +20,14 @@ struct do_mail {
   std::function<void()> what;
 };
 
+/// A class: CAF binds a reference to null when a function without a state becomes an actor.
+struct doer : caf::event_based_actor {
+  using event_based_actor::event_based_actor;
+  caf::behavior make_behavior() override {
+    return {[](const do_mail& mail) { mail.what(); }};
+  }
+};
+
 /// All threads of this process with this name wait for something.
 bool sleeps(const std::string& name) {
   bool found = false;
@@ -40,7 +48,7 @@ class stage {
     config_.load<scheduler>();
     system_ = std::make_unique<caf::actor_system>(config_);
     for (auto& actor : all_) {
-      actor = system_->spawn([] { return caf::behavior{[](const do_mail& mail) { mail.what(); }}; });
+      actor = system_->spawn<doer>();
     }
   }
   ~stage() {
