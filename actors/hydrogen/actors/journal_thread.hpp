@@ -20,9 +20,10 @@ class journal_thread {
   journal_thread(std::unique_ptr<gang::journal>, std::function<void(std::uint64_t)> synced);
   /// Makes durable what was appended, then ends.
   ~journal_thread();
-  /// What nothing but an answer waits for (`submitted`, `cancelled`, `closed` by release) waits up to 2 ms for company:
-  /// so the Go of a gang waits for no sync but its own, also when another gang has just been released.
-  /// Does not block: the sync is for this object's thread, or for one that is lent it (scheduler::lend).
+  /// What nothing but an answer or the end of a cancelled gang waits for (`submitted`, `cancelled`, `closed` by
+  /// release) waits up to 2 ms for company: so the Go of a gang waits for no sync but its own, also when another gang
+  /// has just been released. Does not block: the sync is for this object's thread, or for one that is lent it
+  /// (scheduler::lend).
   void append(std::vector<gang::record>);
 
  private:

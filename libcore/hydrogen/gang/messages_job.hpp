@@ -172,7 +172,8 @@ struct fence {
     return f(x.term, x.request, x.attempt);
   }
 };
-/// Go is durable: send each rank's task to its executor now. Repeated until all have joined.
+/// Go is written (only `enter` waits until it is durable): send each rank's task to its executor now. Repeated until
+/// all have joined.
 struct placed {
   term_id term;
   request_id request;

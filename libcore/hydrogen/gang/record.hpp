@@ -16,7 +16,7 @@ struct submitted_record {
   std::uint64_t place = 0;
   bool operator==(const submitted_record&) const = default;
 };
-/// The full member table of a gang attempt. Synced before the first `go`.
+/// The full member table of a gang attempt. Synced before the first `enter`.
 struct go_record {
   attempt_ref ref;
   std::vector<member> members;
@@ -28,8 +28,7 @@ enum class close_reason : std::uint8_t {
   cancelled,
   failed
 };
-/// An attempt is over ({0,0}: the request never had one). Synced before the requeue, and before a
-/// release is answered.
+/// An attempt is over ({0,0}: the request never had one). Synced before the requeue, and before a release is answered.
 struct closed_record {
   attempt_ref ref;
   close_reason reason = close_reason::released;
