@@ -64,7 +64,6 @@ void admission::replay(const std::vector<record>& history) {
     a.cause = end_cause::restart;
     a.detail = "the coordinator was restarted";
     a.begun = term_began_;
-    a.next_repeat = term_began_ + options_.retry;
     for (const auto& m : at->second.members) {
       auto& node = ledger_.add(m.agent, m.node);
       node.lost_at = term_began_;
@@ -76,7 +75,7 @@ void admission::replay(const std::vector<record>& history) {
       runs_[id.run].hosts.insert(m.agent);
       wake_node(node);
     }
-    wakes_.set({wake_kind::attempt, id, a.ref.attempt, {}}, a.next_repeat);
+    wakes_.set({wake_kind::attempt, id, a.ref.attempt, {}}, term_began_ + options_.retry);
   }
 }
 

@@ -69,8 +69,7 @@ void admission::ask_all(request_state& r, attempt_state& a) {
   for (const auto& m : a.members) {
     if (!told || m.is.agent != told) owe(a, m, r);
   }
-  a.next_repeat = now_ + options_.retry;
-  wakes_.set({wake_kind::attempt, r.what.id, a.ref.attempt, {}}, a.next_repeat);
+  wakes_.set({wake_kind::attempt, r.what.id, a.ref.attempt, {}}, now_ + options_.retry);
 }
 
 void admission::repeat_attempt(request_state& r, attempt_state& a) {
@@ -91,10 +90,7 @@ void admission::repeat_attempt(request_state& r, attempt_state& a) {
     tell_job(r.what.id.run, std::move(message));
   }
   const bool done = a.phase == attempt_phase::running && a.progressed == a.members.size();
-  if (done) {
-    a.next_repeat = never;
-    return;
-  }
+  if (done) return;
   ask_all(r, a);
 }
 
@@ -212,8 +208,7 @@ void admission::enter_if_all_joined(request_state& r, attempt_state& a) {
     for (const auto& m : a.members) {
       if (m.is.agent == a.speaker) owe(a, m, r);
     }
-    a.next_repeat = now_ + options_.others_enter_after;
-    wakes_.set({wake_kind::attempt, r.what.id, a.ref.attempt, {}}, a.next_repeat);
+    wakes_.set({wake_kind::attempt, r.what.id, a.ref.attempt, {}}, now_ + options_.others_enter_after);
   }
   tell_job(r.what.id.run, granted{term_, r.what.id, a.ref.attempt});
 }

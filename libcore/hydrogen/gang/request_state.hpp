@@ -62,7 +62,6 @@ struct attempt_state {
   bool burnt = false;
   std::string detail;
   time_point begun{};
-  time_point next_repeat = never;
   time_point deadline = never;  // of reserving, and of the fence
 
   bool before_go() const { return phase < attempt_phase::joining; }
