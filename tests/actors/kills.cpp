@@ -26,10 +26,10 @@ pid_t warm_pid(const std::string& notes, std::uint32_t rank) {
 
 /// A gang of 4 on two nodes whose executors are warm, and that waits to be let in.
 struct warm_gang {
-  explicit warm_gang(int retries)
+  explicit warm_gang(int retries, int numbers = 1)
       : cluster(start(cluster_kind::processes, 2, 2)),
         notes(cluster->options().directory + "/notes"),
-        driver(*cluster, {"warm_gang", "4", std::to_string(retries), notes}) {
+        driver(*cluster, {"warm_gang", "4", std::to_string(retries), notes, std::to_string(numbers)}) {
     wait_for_lines(notes, "warmed");
     victim = warm_pid(notes, 3);
     REQUIRE(victim != warm_pid(notes, 0));
@@ -135,11 +135,26 @@ TEST_CASE("an executor that is killed between Go and user code: the gang is retr
   }
 }
 
-TEST_CASE(
-    "an executor that is killed between the last result and the gang's end: retried whole, or named at the limit") {
+TEST_CASE("an executor that is killed after the last result: small outputs came with it, so the gang is complete") {
+  warm_gang gang(0);
+  open_gate(gang.notes + ".start");
+  wait_for_lines(gang.notes, "enter", 4);
+  {
+    const stalled_driver stalled(*gang.cluster);
+    open_gate(gang.notes + ".finish");
+    wait_for_reason(*gang.cluster, "all ranks have returned");
+    signal_process(gang.victim, SIGKILL);
+    wait_until("the end of the executor", [&] { return !alive(gang.victim); });
+  }
+  CHECK(gang.driver.end() == "");
+  CHECK(lines_with(gang.notes, "return").size() == 4);
+  CHECK(all_slots_become_free(*gang.cluster, 4));
+}
+
+TEST_CASE("an executor that is killed before its large outputs are copied: retried whole, or named at the limit") {
   for (const int retries : {1, 0}) {
     CAPTURE(retries);
-    warm_gang gang(retries);
+    warm_gang gang(retries, 10'000);
     open_gate(gang.notes + ".start");
     wait_for_lines(gang.notes, "enter", 4);
     {

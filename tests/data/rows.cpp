@@ -125,3 +125,26 @@ TEST_CASE("the block store keeps, gives, replaces and drops, and counts its byte
   CHECK(store.size() == 1);
   CHECK(store.used() == 10);
 }
+
+TEST_CASE("a description carries a small block through a message, aligned; a truncated one is refused") {
+  block_writer<std::int64_t> writer;
+  for (std::int64_t i = 0; i < 10; ++i) writer.put(i);
+  block_info info;
+  info.here = writer.take();
+  info.rows = 10;
+  info.bytes = info.here->bytes.size();
+  info.type_code = info.here->type_code;
+  auto message = encode(info);
+  auto got = decode<block_info>(message);
+  REQUIRE(got);
+  REQUIRE(got->here);
+  CHECK(*got == info);
+  CHECK(reinterpret_cast<std::uintptr_t>(got->here->bytes.data()) % block_alignment == 0);
+  std::int64_t n = 0;
+  for (const auto x : flat_rows<std::int64_t>(*got->here)) CHECK(x == n++);
+  CHECK(n == 10);
+  info.bytes = 79;  // what travels counts
+  CHECK(decode<block_info>(encode(info))->bytes == 80);
+  message.pop_back();
+  CHECK_FALSE(decode<block_info>(message));
+}

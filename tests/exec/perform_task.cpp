@@ -91,6 +91,27 @@ TEST_CASE("a task's outputs are in the store, named by the task, in order") {
   CHECK(n == 1000);
 }
 
+TEST_CASE(
+    "outputs that are small together come with the answer and lie in no store; larger ones all lie in the store") {
+  fixture<source<decltype(twice)>> f;
+  f.lent.block_bytes = data::min_block_bytes;
+  f.what.answer_with = 8000;
+  auto done = f.done();
+  REQUIRE(done.outputs.size() == 2);
+  CHECK(f.store.size() == 0);
+  std::int64_t n = 0;
+  for (const auto& b : done.outputs) {
+    REQUIRE(b.here);
+    CHECK(b.here->bytes.size() == b.bytes);
+    for (const auto x : data::flat_rows<std::int64_t>(*b.here)) CHECK(x == 2 * n++);
+  }
+  CHECK(n == 1000);
+  f.what.answer_with = 7999;
+  done = f.done();
+  CHECK(f.store.size() == 2);
+  for (const auto& b : done.outputs) CHECK_FALSE(b.here);
+}
+
 TEST_CASE("an exception of user code is a failed task with its type, text and last log lines") {
   start_logging("test", "off");
   fixture<source<decltype(throwing)>> f;

@@ -255,3 +255,40 @@ TEST_CASE("stages of other widths read all of their producers, and readers of no
   for (const auto& t : tasks) inputs += t.what.inputs[0].size();
   CHECK(inputs == 1);
 }
+
+TEST_CASE("small outputs travel: with the answer to the driver, with the task to who reads them, and are not lost") {
+  script s({parallel("make", 2), parallel("use", 2, {{0, input_kind::range}})});
+  s.begin();
+  s.lease(0, 1, 11, 2);
+  const auto made = s.tasks();
+  REQUIRE(made.size() == 2);
+  CHECK(made[0].what.answer_with == 16 * 1024);
+  for (const auto& m : made) s.done(m, {script::block_here(m.what)});
+  s.gone(11);
+  s.lease(1, 2, 12, 2);
+  const auto used = s.tasks();
+  REQUIRE(used.size() == 2);  // not computed again
+  REQUIRE(used[0].what.inputs.size() == 1);
+  REQUIRE(used[0].what.inputs[0].size() == 1);
+  CHECK(used[0].what.inputs[0][0].info.here != nullptr);
+  CHECK(used[0].what.inputs[0][0].at.boot == the_driver.boot);
+}
+
+TEST_CASE("how much may travel with an answer shrinks with how much one reader, or the driver, would get") {
+  const auto first_task = [](std::vector<plan::stage> stages) {
+    script s(std::move(stages));
+    s.begin();
+    s.lease(0, 1, 11, 1);
+    return s.tasks().at(0).what.answer_with;
+  };
+  CHECK(first_task({parallel("result", 4)}) == 16 * 1024);
+  CHECK(first_task({parallel("result", 1 << 16)}) == 1024);
+  CHECK(first_task({parallel("make", 64), parallel("use", 64, {{0, input_kind::range}})}) == 16 * 1024);
+  CHECK(first_task({parallel("make", 64), parallel("use", 1, {{0, input_kind::range}})}) == 4 * 1024);
+  CHECK(first_task({parallel("make", 64), parallel("use", 64, {{0, input_kind::all}})}) == 4 * 1024);
+  CHECK(first_task({parallel("make", 8192), parallel("use", 1, {{0, input_kind::all}})}) == 0);
+  CHECK(first_task({parallel("cut", 4, {}, 4), parallel("use", 4, {{0, input_kind::bucket}})}) == 0);
+  auto kept = parallel("kept", 256);
+  kept.keep_as = 5;
+  CHECK(first_task({kept, parallel("use", 256, {{0, input_kind::range}})}) == 1024);
+}

@@ -145,6 +145,12 @@ struct script {
     b.bucket = bucket;
     return b;
   }
+  /// One that comes with its task's answer.
+  static data::block_info block_here(const exec::task& t, std::string_view content = "here") {
+    auto b = block(t, 0, content.size());
+    b.here = data::copy_to_block(as_byte_view(content), 1, 0, data::layout::encoded);
+    return b;
+  }
   void done(const sent_task& s, std::vector<data::block_info> outputs, duration ran = 1ms) {
     feed(from_executor{s.executor, exec::task_done{s.what.id,
                                                    s.what.request,

@@ -33,7 +33,7 @@ using content_map = std::unordered_map<data::block_id, std::uint64_t>;
 /// What one seed did, for the sum over all seeds: a simulator in which nothing happens proves nothing.
 struct tally {
   std::uint64_t finished = 0, failed = 0, tasks = 0, gang_attempts = 0, steps = 0, restored = 0, executors_killed = 0;
-  std::uint64_t nodes_killed = 0, coordinators_killed = 0, recalls = 0, missing = 0;
+  std::uint64_t nodes_killed = 0, coordinators_killed = 0, recalls = 0, missing = 0, with_answer = 0;
 };
 
 class simulation {

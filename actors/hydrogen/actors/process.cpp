@@ -242,6 +242,7 @@ expected<void> process::fetch(std::span<const data::block_ref> refs, const std::
   if (cache != nullptr) claims.emplace(under_way_, *cache);
   for (const auto i : which) {
     const auto& ref = refs[i];
+    if ((blocks[i] = ref.info.here)) continue;
     if (cache != nullptr && (blocks[i] = cache->get(ref.info.id))) continue;
     if (const auto store = find_store(ref.at.boot)) {
       if (!(blocks[i] = store->get(ref.info.id))) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 
 namespace hydrogen::data {
 
@@ -48,21 +49,6 @@ std::string to_string(const block_id&);
 
 enum class layout : std::uint8_t { flat, encoded };
 
-/// What travels about a block instead of the block.
-struct block_info {
-  block_id id;
-  std::uint64_t rows = 0;
-  std::uint64_t bytes = 0;
-  std::uint64_t type_code = 0;  // of the row type; the same in every process with the same build
-  layout rows_are = layout::flat;
-  std::uint32_t bucket = 0;  // target partition, in the output of a shuffle
-  template <class I>
-  friend auto inspect(I& f, block_info& x) {
-    return f(x.id, x.rows, x.bytes, x.type_code, x.rows_are, x.bucket);
-  }
-  bool operator==(const block_info&) const = default;
-};
-
 /// `owner` keeps `bytes` alive.
 struct block {
   std::shared_ptr<const void> owner;
@@ -72,6 +58,41 @@ struct block {
   layout rows_are = layout::flat;
 };
 using block_ptr = std::shared_ptr<const block>;
+
+/// A block with a copy of the bytes.
+block_ptr copy_to_block(byte_view bytes, std::uint64_t rows, std::uint64_t type_code, layout rows_are);
+
+/// What travels about a block instead of the block.
+struct block_info {
+  block_id id;
+  std::uint64_t rows = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t type_code = 0;  // of the row type; the same in every process with the same build
+  layout rows_are = layout::flat;
+  std::uint32_t bucket = 0;  // target partition, in the output of a shuffle
+  block_ptr here = {};       // a small one travels along: it lies in no store, and cannot be lost
+  template <class I>
+  friend auto inspect(I& f, block_info& x) {
+    auto travels = x.here != nullptr;
+    auto ok = f(x.id, x.rows, x.bytes, x.type_code, x.rows_are, x.bucket, travels);
+    if (!travels) return ok;
+    if constexpr (std::is_same_v<I, decoder>) {
+      byte_buffer content;
+      ok = f(content);
+      x.bytes = content.size();
+      if (ok) x.here = copy_to_block(content, x.rows, x.type_code, x.rows_are);
+    } else {
+      byte_buffer content(x.here->bytes.begin(), x.here->bytes.end());
+      ok = f(content);
+    }
+    return ok;
+  }
+  /// The id names the content.
+  bool operator==(const block_info& x) const {
+    return id == x.id && rows == x.rows && bytes == x.bytes && type_code == x.type_code && rows_are == x.rows_are &&
+           bucket == x.bucket;
+  }
+};
 
 /// A process that holds blocks: an executor, or the driver. An empty endpoint: reachable within this process only.
 struct process_ref {

@@ -45,7 +45,4 @@ class buffer {
   std::byte* end_ = nullptr;
 };
 
-/// A block with a copy of the bytes.
-block_ptr copy_to_block(byte_view bytes, std::uint64_t rows, std::uint64_t type_code, layout rows_are);
-
 }  // namespace hydrogen::data

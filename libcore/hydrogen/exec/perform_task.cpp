@@ -6,6 +6,8 @@
 #include <cxxabi.h>
 #include <unistd.h>
 
+#include <utility>
+
 namespace hydrogen::exec {
 namespace {
 
@@ -13,10 +15,11 @@ constexpr std::uint64_t portion_bytes = 8 << 20;
 constexpr std::size_t portion_blocks = 64;
 constexpr std::size_t kept_lines = 20;
 
-/// The end of the chain: names blocks and keeps them.
-class stored_output final : public block_output {
+/// The end of the chain: names blocks, and keeps them in the store, unless all of them together are so small that they
+/// travel with the answer.
+class named_output final : public block_output {
  public:
-  stored_output(const task& what, task_environment& environment) : what_(what), environment_(environment) {}
+  named_output(const task& what, task_environment& environment) : what_(what), environment_(environment) {}
 
   void put(data::block_ptr block, std::uint32_t bucket) override {
     const auto& id = what_.id;
@@ -28,15 +31,23 @@ class stored_output final : public block_output {
     }
     const auto name = data::block_id::output(id.run, id.job, id.stage, id.partition, id.attempt,
                                              static_cast<std::uint32_t>(made.size()));
-    const data::block_info info{name, block->rows, block->bytes.size(), block->type_code, block->rows_are, bucket};
-    value_or_throw(environment_.store.put(name, std::move(block)));
-    made.push_back(info);
+    bytes_ += block->bytes.size();
+    made.push_back(
+        {name, block->rows, block->bytes.size(), block->type_code, block->rows_are, bucket, std::move(block)});
+    if (made.size() <= most_with_answer && bytes_ <= what_.answer_with) return;
+    for (; stored_ < made.size(); ++stored_) {
+      auto& info = made[stored_];
+      value_or_throw(environment_.store.put(info.id, std::exchange(info.here, nullptr)));
+    }
   }
   std::vector<data::block_info> made;
 
  private:
+  static constexpr std::size_t most_with_answer = 16;  // blocks
   const task& what_;
   task_environment& environment_;
+  std::uint64_t bytes_ = 0;
+  std::size_t stored_ = 0;  // of `made`
 };
 
 /// Between two operators of a stage.
@@ -82,7 +93,9 @@ class runner {
   }
 
   void drop_outputs() {
-    for (const auto& b : out_.made) environment_.store.drop(b.id);
+    for (const auto& b : out_.made) {
+      if (!b.here) environment_.store.drop(b.id);
+    }
   }
 
  private:
@@ -125,7 +138,7 @@ class runner {
 
   const task& what_;
   task_environment& environment_;
-  stored_output out_;
+  named_output out_;
   std::vector<data::block_ptr> kept_;
 };
 

@@ -132,11 +132,12 @@ struct task {
   std::vector<std::vector<data::block_ref>> inputs;  // by stage input, in (producer partition, index) order
   std::uint32_t buckets = 1;                         // partitions of the shuffle that it writes; 1: plain output
   std::optional<rank_part> rank;                     // set in a barrier stage
+  std::uint32_t answer_with = 0;                     // outputs of so many bytes together come with the answer
   std::string storage_dir;                           // for checkpoints: one path that every node can read and write
   template <class I>
   friend auto inspect(I& f, task& x) {
     return f(x.id, x.request, x.attempt, x.label, x.chain, x.partition_argument, x.inputs, x.buckets, x.rank,
-             x.storage_dir);
+             x.answer_with, x.storage_dir);
   }
 };
 

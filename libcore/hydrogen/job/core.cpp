@@ -71,6 +71,7 @@ void core::handle(start&) {
     s.absent = s.what.partitions;
     for (const auto& input : s.what.inputs) stages_[input.producer].consumers.push_back({i, input.kind});
   }
+  for (auto& s : stages_) s.answer_with = answer_with(s);
   for (const auto& kept : set_.kept) {
     for (auto& s : stages_) {
       if (kept.keep_as == 0 || s.what.keep_as != kept.keep_as || kept.partitions.size() != s.parts.size()) continue;

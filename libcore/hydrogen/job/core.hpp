@@ -71,6 +71,8 @@ class core {
   void note(gang::noted_kind what, const request_id&, attempt_id, boot_id executor);
 
   // ---- lineage.cpp ----
+  std::uint32_t answer_with(const stage_record&) const;
+  static bool is_here(const std::vector<data::block_info>&);
   bool inputs_ready(const stage_record&, std::uint32_t partition) const;
   void require(stage_record&, std::uint32_t partition);
   void require_all(stage_record&);
@@ -86,6 +88,7 @@ class core {
   template <class F>
   void each_input(const stage_record&, std::uint32_t partition, F&&) const;
   std::uint32_t process_of(const data::process_ref&, std::uint32_t node);
+  std::uint32_t driver_process();
   std::uint32_t node_of(const std::string& name);
   void executor_lost(std::uint32_t process, const std::string& why);
   void node_failed(std::uint32_t node);

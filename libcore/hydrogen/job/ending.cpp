@@ -25,6 +25,8 @@ void core::emit(std::uint32_t partition) {
 void core::handle(result_consumed& m) {
   if (phase_ != phase::running || m.partition >= results_.size()) return;
   if (std::exchange(results_[m.partition], result_state::consumed) == result_state::consumed) return;
+  auto& last = stages_.back();
+  if (auto& outputs = last.parts[m.partition].outputs; last.what.keep_as == 0 && is_here(outputs)) outputs.clear();
   if (++consumed_ == results_.size()) finish();
 }
 

@@ -24,6 +24,28 @@ std::pair<std::size_t, std::size_t> bucket_range(const std::vector<data::block_i
 
 }  // namespace
 
+/// What is read by the driver anyway, or by few, comes with the answer when it is small, so that nobody has to fetch it
+/// and it is never lost. Bounded by what a message to one of its readers may carry, and by the driver's memory.
+std::uint32_t core::answer_with(const stage_record& s) const {
+  constexpr std::uint64_t most = 16 * 1024, in_one_task = 256 * 1024, in_all_results = 64 << 20, least = 64;
+  const std::uint64_t partitions = s.parts.size();
+  if (s.what.buckets > 1 || partitions == 0) return 0;
+  auto limit = most;
+  if (s.index + 1 == stages_.size()) limit = std::min(limit, in_all_results / partitions);
+  if (s.what.keep_as != 0) limit = std::min(limit, in_one_task / partitions);  // later jobs may read all of it
+  for (const auto& c : s.consumers) {
+    const auto readers = std::max<std::uint64_t>(1, stages_[c.stage].parts.size());
+    const auto read = c.kind == plan::input_kind::range ? (partitions + readers - 1) / readers : partitions;
+    limit = std::min(limit, in_one_task / read);
+  }
+  return static_cast<std::uint32_t>(limit < least ? 0 : limit);
+}
+
+/// True: the outputs came with the answer.
+bool core::is_here(const std::vector<data::block_info>& outputs) {
+  return !outputs.empty() && std::all_of(outputs.begin(), outputs.end(), [](const auto& b) { return b.here; });
+}
+
 bool core::inputs_ready(const stage_record& s, std::uint32_t partition) const {
   for (const auto& input : s.what.inputs) {
     const auto& producer = stages_[input.producer];
@@ -223,6 +245,10 @@ std::uint32_t core::process_of(const data::process_ref& ref, std::uint32_t node)
   return at->second;
 }
 
+std::uint32_t core::driver_process() {
+  return process_of({set_.app.driver, set_.app.endpoint}, no_index);
+}
+
 std::uint32_t core::node_of(const std::string& name) {
   for (std::uint32_t n = 0; n < nodes_.size(); ++n) {
     if (nodes_[n].name == name) return n;
@@ -270,7 +296,10 @@ void core::drop(std::uint32_t process, const std::vector<data::block_info>& bloc
   if (process == no_index || blocks.empty() || processes_[process].gone) return;
   std::vector<data::block_id> ids;
   ids.reserve(blocks.size());
-  for (const auto& b : blocks) ids.push_back(b.id);
+  for (const auto& b : blocks) {
+    if (!b.here) ids.push_back(b.id);
+  }
+  if (ids.empty()) return;
   if (processes_[process].ref.boot == set_.app.driver) {
     out_->push_back(drop_copies{std::move(ids)});
   } else {

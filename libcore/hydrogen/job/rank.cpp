@@ -46,7 +46,9 @@ void core::rank_done(stage_record& s, exec::task_done& m) {
   r.outputs = std::move(m.outputs);
   std::stable_sort(r.outputs.begin(), r.outputs.end(),
                    [](const auto& a, const auto& b) { return a.bucket < b.bucket; });
-  if (r.outputs.empty()) {
+  if (r.outputs.empty() || is_here(r.outputs)) {
+    r.copies = std::exchange(r.outputs, {});
+    r.copies_at = driver_process();
     r.durable = true;
     return gang_complete(s);
   }

@@ -186,6 +186,7 @@ struct stage_record {
   std::uint32_t ready = 0;
   std::uint32_t sent = 0;
   std::uint32_t failures = 0;           // of tasks or of gang attempts
+  std::uint32_t answer_with = 0;        // bytes of outputs of a task that come with its answer
   std::string reason;                   // the coordinator's, while it waits for slots
   duration typical = duration::zero();  // how long its tasks ran, the last ones counting most; zero: not known
   bool all_required = false;

@@ -86,6 +86,7 @@ exec::task core::make_task(const stage_record& s, std::uint32_t partition, std::
   if (!s.what.partition_arguments.empty()) t.partition_argument = s.what.partition_arguments[partition];
   t.inputs = inputs_of(s, partition);
   t.buckets = s.what.buckets;
+  t.answer_with = s.answer_with;
   if (s.is_gang()) {
     t.request = s.gang.id;
     t.attempt = s.gang.attempt;
@@ -197,7 +198,9 @@ void core::got(boot_id executor, exec::task_done& m) {
     return;
   }
   auto& l = leases_[part.lease];
-  const auto home = m.at.boot == processes_[l.process].ref.boot ? l.process : process_of(m.at, l.node);
+  const auto home = is_here(m.outputs)                            ? driver_process()
+                    : m.at.boot == processes_[l.process].ref.boot ? l.process
+                                                                  : process_of(m.at, l.node);
   forget_task(l, m.id.partition, m.id.attempt);
   l.refused_since = never;
   s.typical = s.typical == duration::zero() ? m.ran : (s.typical * 7 + m.ran) / 8;

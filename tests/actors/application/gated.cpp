@@ -26,12 +26,13 @@ std::int64_t warm_rank(barrier_context& gang, rows<std::int64_t>, const std::str
   return gang.all_reduce(std::int64_t{1});
 }
 
-std::int64_t gated_rank(barrier_context& gang, rows<std::int64_t>, const std::string& notes) {
+std::vector<std::int64_t> gated_rank(barrier_context& gang, rows<std::int64_t>, const std::string& notes,
+                                     std::uint64_t numbers) {
   note(notes, "enter " + std::to_string(gang.rank()) + " " + std::to_string(getpid()));
   wait_at(notes + ".finish", [&] { return gang.stop_requested(); });
   const auto sum = gang.all_reduce(std::int64_t{gang.rank()} + 1);
   note(notes, "return " + std::to_string(gang.rank()));
-  return sum;
+  return std::vector<std::int64_t>(numbers, sum);
 }
 
 }  // namespace
@@ -45,8 +46,11 @@ void warm_gang(context& ctx) {
   expect(warm == std::vector<std::int64_t>(ranks, ranks), "a gang that starts executors");
   note(notes, "warmed");
   wait_at(notes + ".start", never_stopped);
-  const auto sums = input.barrier({.ranks = ranks, .retries = retries}).map_partitions(fn<gated_rank>, notes).collect();
-  expect(sums == std::vector<std::int64_t>(ranks, std::int64_t{ranks} * (ranks + 1) / 2), "the sum of all ranks");
+  const auto numbers = ctx.args().size() > 4 ? std::stoull(ctx.args().at(4)) : 1;  // in what each rank returns
+  const auto sums =
+      input.barrier({.ranks = ranks, .retries = retries}).map_partitions(fn<gated_rank>, notes, numbers).collect();
+  const std::vector<std::int64_t> one_rank(numbers, std::int64_t{ranks} * (ranks + 1) / 2);
+  expect(sums == std::vector(ranks, one_rank), "the sum of all ranks");
 }
 
 void busy(context& ctx) {
