@@ -24,8 +24,10 @@ struct desk {
   std::optional<admission> machine;
   time_point now{};
   bool syncs = true, agents_answer = true, joins = true, ends = true, fences = true;
-  bool warm = false;  // agents commit with the reserve
+  bool warm = false;    // agents commit with the reserve
+  bool returns = true;  // the ranks of a gang that is released have returned
   std::vector<to_agent> orders;
+  std::set<attempt_ref> leases;
   std::vector<to_job> told;
   std::vector<boot_id> nodes;
 
@@ -78,6 +80,9 @@ struct desk {
         told.push_back(m->message);
         if (const auto* f = std::get_if<fence>(&m->message); f != nullptr && fences)
           job(fenced{f->request, f->attempt});
+        if (const auto* p = std::get_if<placed>(&m->message); p != nullptr && joins) {
+          for (const auto& x : p->members) news(x.agent, {p->request, p->attempt}, entry_news::joined);
+        }
       } else if (const auto* o = std::get_if<effect::tell_agent>(&e)) {
         orders.push_back(o->message);
         if (agents_answer) answer(o->message);
@@ -94,15 +99,13 @@ struct desk {
   }
   void answer(const to_agent& message) {
     if (const auto* m = std::get_if<reserve>(&message)) {
+      if (m->kind == request_kind::parallel) leases.insert(m->ref);
       news(m->agent, m->ref, warm ? entry_news::committed : entry_news::reserved);
-    }
-    if (const auto* m = std::get_if<gang::go>(&message)) {
-      const bool lease = m->members.size() == 1 && m->members[0].ranks.empty();
-      if (lease || joins) news(m->agent, m->ref, lease ? entry_news::entered : entry_news::joined);
     }
     if (const auto* m = std::get_if<end_executors>(&message)) agent(executors_ended{m->term, m->agent, m->run});
     if (const auto* m = std::get_if<entry_order>(&message)) {
       if (m->verb == entry_verb::commit) news(m->agent, m->ref, entry_news::committed);
+      if (m->verb == entry_verb::go && leases.contains(m->ref)) news(m->agent, m->ref, entry_news::entered);
       if (m->verb == entry_verb::enter) news(m->agent, m->ref, entry_news::entered);
       const bool end = m->verb == entry_verb::close || m->verb == entry_verb::abort || m->verb == entry_verb::revoke;
       if (end && ends) news(m->agent, m->ref, entry_news::gone);
@@ -118,6 +121,10 @@ struct desk {
         {id(stage), request_kind::parallel, 1, most, app, std::string("stage ").append(std::to_string(stage)), {}}});
   }
   void decide(std::uint32_t stage, attempt_id attempt, std::uint64_t number, decision_kind kind) {
+    for (const auto& p : all<placed>()) {
+      if (kind != decision_kind::release || !returns || p.request != id(stage) || p.attempt != attempt) continue;
+      for (const auto& m : p.members) news(m.agent, {p.request, attempt}, entry_news::finished);
+    }
     job(decision{id(stage), attempt, number, kind, "a test"});
   }
   request_status status(std::uint32_t stage) const {
@@ -192,12 +199,12 @@ TEST_CASE(
   d.fences = false;
   d.gang(0, 4);
   CHECK(d.count_records<go_record>() == 0);
-  CHECK(d.count_orders<gang::go>() == 0);
+  CHECK(d.orders_of(entry_verb::go) == 0);
   d.syncs = false;
   d.job(fenced{d.id(0), d.last<fence>().attempt});
   CHECK(d.count_records<go_record>() == 1);
-  CHECK(d.count_orders<gang::go>() == 2);
   CHECK(d.last<placed>().members.size() == 2);
+  CHECK(d.orders_of(entry_verb::go) == 0);     // executors hear of it from the job
   CHECK(d.orders_of(entry_verb::enter) == 0);  // though all have joined
   CHECK(d.status(0).reason == "all ranks have joined, its go is being recorded");
   d.wait(2s);
@@ -214,6 +221,21 @@ TEST_CASE(
   CHECK(late.orders_of(entry_verb::enter) == 0);
   late.news({100}, {late.id(0), late.last<placed>().attempt}, entry_news::joined);
   CHECK(late.orders_of(entry_verb::enter) == 1);
+}
+
+TEST_CASE("agents hear the go of a gang that takes longer to join, and its job the table again") {
+  desk d({2, 2});
+  d.joins = false;
+  d.gang(0, 4);
+  CHECK(d.orders_of(entry_verb::go) == 0);
+  CHECK(d.all<placed>().size() == 1);
+  d.wait(2ms);
+  CHECK(d.orders_of(entry_verb::go) == 2);
+  CHECK(d.all<placed>().size() == 1);
+  d.news({100}, {d.id(0), d.last<placed>().attempt}, entry_news::joined);
+  d.wait(500ms);
+  CHECK(d.orders_of(entry_verb::go) == 3);  // to the one that has not joined
+  CHECK(d.all<placed>().size() == 2);
 }
 
 TEST_CASE("a gang that meets in one place is entered through the member that tells so, and the others hear it later") {
@@ -249,9 +271,10 @@ TEST_CASE("a gang that meets in one place is entered through the member that tel
   }
   SUBCASE("it is over before") {
     d.decide(0, ref.attempt, 1, decision_kind::release);
-    CHECK(d.orders_of(entry_verb::close) == 3);
     d.wait(100ms);
     CHECK(d.orders_of(entry_verb::enter) == 1);
+    CHECK(d.orders_of(entry_verb::close) == 0);
+    CHECK(d.free() == 6);
   }
 }
 
@@ -280,7 +303,6 @@ TEST_CASE("the slots of a released gang are taken back at once; only the answer 
   d.gang(0, 4);
   d.syncs = false;
   d.decide(0, d.last<placed>().attempt, 1, decision_kind::release);
-  CHECK(d.orders_of(entry_verb::close) == 1);
   CHECK(d.free() == 4);
   CHECK(d.all<decided>().empty());
   d.gang(1, 4);  // does not wait for the record either
@@ -406,6 +428,56 @@ TEST_CASE("a gang whose ranks have all returned says that its job has the word")
   const auto enters = d.orders_of(entry_verb::enter);
   d.wait(2s);
   CHECK(d.orders_of(entry_verb::enter) == enters);  // nothing is owed any more
+}
+
+TEST_CASE("ranks that have returned hold no slots; that they have is acknowledged with the next word, or alone, soon") {
+  desk d({2, 2});
+  d.gang(0, 4);
+  const attempt_ref ref{d.id(0), d.last<placed>().attempt};
+  d.news({100}, ref, entry_news::finished);
+  CHECK(d.free() == 2);
+  CHECK(d.orders_of(entry_verb::acknowledge_gone) == 0);
+  SUBCASE("the next gang starts there while the first still runs elsewhere") {
+    d.gang(1, 2);
+    CHECK(d.status(1).state == "running");
+    CHECK(d.status(0).state == "running");
+    CHECK(d.orders_of(entry_verb::acknowledge_gone) == 1);
+    d.wait(1s);
+  }
+  SUBCASE("nobody needs them") {
+    d.wait(125ms);
+    CHECK(d.orders_of(entry_verb::acknowledge_gone) == 1);
+    d.news({100}, ref, entry_news::finished);  // said again: it was not heard
+    d.wait(125ms);
+    CHECK(d.orders_of(entry_verb::acknowledge_gone) == 2);
+  }
+  SUBCASE("a loss elsewhere ends the rest of the attempt") {
+    d.ends = false;
+    d.news({101}, ref, entry_news::gone, refusal_kind::executor);
+    CHECK(d.last<ended>().attempt == ref.attempt);
+    CHECK(d.last<ended>().cause == end_cause::lost);
+    CHECK(d.last<ended>().burnt);
+    CHECK(d.orders_of(entry_verb::revoke) == 0);  // nobody holds anything
+  }
+  SUBCASE("the job wants another attempt, though all have returned") {
+    d.news({101}, ref, entry_news::finished);
+    d.decide(0, ref.attempt, 1, decision_kind::fail);
+    CHECK(d.last<ended>().cause == end_cause::failed);
+    CHECK(d.last<ended>().burnt);
+  }
+}
+
+TEST_CASE("a released gang whose agents do not say that its ranks have returned is closed there") {
+  desk d({2, 2});
+  d.returns = false;
+  d.gang(0, 4);
+  d.decide(0, d.last<placed>().attempt, 1, decision_kind::release);
+  CHECK(d.orders_of(entry_verb::close) == 0);
+  CHECK(d.free() == 0);
+  d.wait(2ms);
+  CHECK(d.orders_of(entry_verb::close) == 2);
+  CHECK(d.free() == 4);
+  CHECK(d.machine->status().requests.empty());
 }
 
 TEST_CASE("unanswered messages are repeated, answered ones are not") {
@@ -919,10 +991,10 @@ TEST_CASE("two gangs of three on four slots, a thousand times: each runs") {
     d.gang(2 * i + 1, 3);
     for (int k = 0; k < 2; ++k) {
       const auto p = d.last<placed>();
-      d.told.clear();
-      d.job(decision{p.request, p.attempt, 1, decision_kind::release, {}});
+      d.decide(p.request.stage, p.attempt, 1, decision_kind::release);
     }
     d.orders.clear();
+    d.told.clear();
   }
   CHECK(d.machine->status().requests.empty());
   CHECK(d.free() == 4);

@@ -42,19 +42,9 @@ struct host {
     return {run, 0, stage, partition, attempt};
   }
   void agent(to_executor m) { on(event::agent_said{std::move(m)}); }
-  void lease(attempt_ref r) { agent(accept_attempt{r, request_kind::parallel, 2, {}}); }
-  void ranks(attempt_ref r, std::vector<std::uint32_t> here) {
-    const auto n = static_cast<std::uint32_t>(here.size());
-    agent(accept_attempt{r, request_kind::gang, n, std::move(here)});
-  }
-  /// All ranks in one executor, or half of them in each of two.
-  void join(attempt_ref r, bool alone) {
-    start_joining m{r, {}};
-    m.members.resize(alone ? 1 : 2);
-    m.members[0].ranks = {0, 1};
-    if (!alone) m.members[1].ranks = {2, 3};
-    agent(std::move(m));
-  }
+  void lease(attempt_ref r) { agent(accept_lease{r, 2}); }
+  /// Two ranks here: all there are, or half of them.
+  void gang(attempt_ref r, bool alone) { on(event::gang_came{std::make_shared<hosted_gang>(r, 2, alone)}); }
   void task(attempt_ref r, task_id t) { on(event::task_came{std::make_shared<hosted_task>(t, r)}); }
   void wait(duration d) {
     now += d;
@@ -140,13 +130,13 @@ TEST_CASE("a stop for what is not held is confirmed, and refuses the tasks that 
   CHECK(h.refused.size() == 2);
 }
 
-TEST_CASE("ranks with peers elsewhere are pushed when the table and their task are there, and join one by one") {
+TEST_CASE("ranks with peers elsewhere are pushed when their gang and their task are there, and join one by one") {
   host h;
-  h.ranks(h.ref(1), {0, 1});
   h.task(h.ref(1), h.id(0));
   CHECK(h.pushed.empty());
-  h.join(h.ref(1), false);
-  h.join(h.ref(1), false);
+  h.gang(h.ref(1), false);
+  h.gang(h.ref(1), false);
+  CHECK(h.opened.size() == 1);
   CHECK(h.pushed == ids{h.id(0)});
   h.task(h.ref(1), h.id(1));
   h.task(h.ref(1), h.id(1, 1));  // a rank runs once in an attempt
@@ -172,6 +162,8 @@ TEST_CASE("ranks with peers elsewhere are pushed when the table and their task a
     CHECK(h.refused.size() == 1);
     h.agent(stop_attempt{h.ref(1), {}});  // it crossed the word
     CHECK(h.reported<attempt_stopped>() == 1);
+    h.gang(h.ref(1), false);  // repeated late: it does not live again
+    CHECK(h.opened.size() == 1);
   }
   SUBCASE("a stop that comes before that is what is confirmed") {
     h.agent(stop_attempt{h.ref(1), {}});
@@ -186,15 +178,14 @@ TEST_CASE(
     "ranks that all live here have joined when their tasks are there, and their threads come to the gate meanwhile") {
   for (const bool table_first : {true, false}) {
     host h;
-    h.ranks(h.ref(1), {0, 1});
-    if (table_first) h.join(h.ref(1), true);
+    if (table_first) h.gang(h.ref(1), true);
     h.task(h.ref(1), h.id(1));
     CHECK(h.reported<ranks_joined>() == 0);
     CHECK(h.pushed.size() == (table_first ? 1 : 0));
     h.task(h.ref(1), h.id(0));
     if (!table_first) {
       CHECK(h.reported<ranks_joined>() == 0);
-      h.join(h.ref(1), true);
+      h.gang(h.ref(1), true);
     }
     CHECK(h.reported<ranks_joined>() == 1);
     CHECK(h.pushed.size() == 2);
@@ -209,8 +200,7 @@ TEST_CASE(
 
 TEST_CASE("the rank that completes a gang of several executors speaks for everyone") {
   host h;
-  h.ranks(h.ref(1), {0, 1});
-  h.join(h.ref(1), false);
+  h.gang(h.ref(1), false);
   h.task(h.ref(1), h.id(0));
   h.task(h.ref(1), h.id(1));
   h.on(event::rank_joined{h.ref(1)});  // a slow one, for itself
@@ -222,14 +212,13 @@ TEST_CASE("the rank that completes a gang of several executors speaks for everyo
   CHECK(h.entered.size() == 1);
 }
 
-TEST_CASE("an enter before the table, or after a stop, lets nobody in") {
+TEST_CASE("an enter before the gang, or after a stop, lets nobody in") {
   host h;
-  h.ranks(h.ref(1), {0, 1});
   h.task(h.ref(1), h.id(0));
   h.task(h.ref(1), h.id(1));
   h.agent(enter_ranks{h.ref(1)});
   CHECK(h.entered.empty());
-  h.join(h.ref(1), true);
+  h.gang(h.ref(1), true);
   h.agent(stop_attempt{h.ref(1), {}});
   h.agent(enter_ranks{h.ref(1)});
   CHECK(h.entered.empty());
@@ -251,18 +240,18 @@ TEST_CASE("a cancelled task is taken out wherever it waits, and may come again")
   h.on(event::withdrawn{h.ref(1), h.id(1)});
   h.task(h.ref(1), h.id(1));
   CHECK(h.pushed.size() == 2);
-  h.ranks(h.ref(2, 1), {0, 1});
+  h.gang(h.ref(2, 1), false);
   h.task(h.ref(2, 1), h.id(0, 0, 1));
   h.on(event::cancel{h.id(0, 0, 1), "not needed"});
+  h.on(event::withdrawn{h.ref(2, 1), h.id(0, 0, 1)});
   h.task(h.ref(2, 1), h.id(0, 0, 1));
-  h.join(h.ref(2, 1), false);
-  CHECK(h.pushed.size() == 3);
+  CHECK(h.pushed.size() == 4);
 }
 
 TEST_CASE("an executor that is to end stops everything, takes nothing more and is over when all lanes are idle") {
   host h;
   h.lease(h.ref(1));
-  h.ranks(h.ref(2, 1), {0, 1});
+  h.gang(h.ref(2, 1), false);
   h.on(event::end{});
   CHECK(h.closed.size() == 2);
   h.task(h.ref(3), h.id(0));

@@ -101,6 +101,7 @@ task_id model_job::task_of(const request_id& id, std::uint32_t partition) const 
 
 void model_job::send_tasks(const model_gang& g) {
   for (const auto& m : g.placed) {
+    sim.send_gang(m.executor, {g.what.id, g.fence}, g.placed);
     for (const auto rank : m.ranks) {
       // A refused one too is said again.
       if (!g.results.contains(rank)) sim.send_task(m.executor, {g.what.id, g.fence}, task_of(g.what.id, rank));

@@ -47,11 +47,11 @@ struct node {
     return {{run, 0, stage, 0}, {{1}, attempt}};
   }
   void reserve(attempt_ref r, std::uint32_t slots, request_kind kind = request_kind::gang) {
-    order(gang::reserve{term, machine.boot(), r, kind, app, slots, {0, 1}});
+    order(gang::reserve{term, machine.boot(), r, kind, app, slots});
   }
   void verb(attempt_ref r, entry_verb v) { order(entry_order{term, machine.boot(), r, v}); }
   void ready() { on(event::executor_ready{run, executor, "e:1"}); }
-  void go(attempt_ref r) { order(gang::go{term, machine.boot(), r, {}}); }
+  void go(attempt_ref r) { verb(r, entry_verb::go); }
   void executor_said(from_executor m) { on(event::executor_said{executor, std::move(m)}); }
   void wait(duration d) {
     now += d;
@@ -79,8 +79,7 @@ struct node {
 
 }  // namespace
 
-TEST_CASE(
-    "a gang's part goes from reserve to close, and its slots are free when its ranks have returned and it is closed") {
+TEST_CASE("a gang's part goes from reserve to its ranks' return, which frees its slots and is said until it is heard") {
   node n;
   const auto r = node::ref(1);
   n.reserve(r, 2);
@@ -98,51 +97,67 @@ TEST_CASE(
   n.verb(r, entry_verb::enter);
   CHECK(n.last() == entry_news::entered);
   CHECK(std::holds_alternative<enter_ranks>(n.told.back()));
-  n.executor_said(ranks_returned{r});
-  CHECK(n.state(r) == entry_state::finished);
-  CHECK(n.last() == entry_news::finished);
   const auto told = n.told.size();
-  n.verb(r, entry_verb::close);
-  CHECK(n.last() == entry_news::gone);
+  n.executor_said(ranks_returned{r});
+  CHECK(n.state(r) == entry_state::absent);
+  CHECK(n.last() == entry_news::finished);
   CHECK(n.machine.free() == 4);
+  auto said = n.news.size();
+  n.wait(500ms);
+  CHECK(n.news.size() == ++said);
+  CHECK(n.last() == entry_news::finished);
+  n.verb(r, entry_verb::close);  // was on its way
+  CHECK(n.news.size() == ++said);
+  CHECK(n.last() == entry_news::finished);
+  n.verb(r, entry_verb::acknowledge_gone);
+  n.wait(10s);
+  CHECK(n.news.size() == said);
   CHECK(n.told.size() == told);  // nothing is left at the executor
+  n.reserve(r, 2);
+  CHECK(n.last() == entry_news::refused);  // it cannot live again
 }
 
-TEST_CASE("ranks that another member has reported may be let in, and may have returned, before the enter comes") {
-  node n;
-  const auto r = node::ref(1);
-  n.committed(r);
-  n.verb(r, entry_verb::enter);  // no go: nobody can have joined
-  CHECK(n.state(r) == entry_state::committed);
-  n.go(r);
-  SUBCASE("the last rank of all is here") {
-    n.executor_said(ranks_joined{r, true});
-    CHECK(n.last() == entry_news::joined);
-    CHECK(n.news.back().everyone);
-    n.go(r);  // repeated: said again
-    CHECK(n.news.back().everyone);
-  }
-  SUBCASE("it is elsewhere") {
-    n.verb(r, entry_verb::enter);
-    CHECK(n.state(r) == entry_state::running);
-    CHECK(n.last() == entry_news::entered);
-    CHECK_FALSE(std::holds_alternative<enter_ranks>(n.told.back()));  // its executor opens the gate for all
-  }
-  SUBCASE("those here were let in with the others, and are done") {
-    n.executor_said(ranks_returned{r});
-    CHECK(n.state(r) == entry_state::joining);
-    n.verb(r, entry_verb::enter);
-    CHECK(n.state(r) == entry_state::finished);
-    CHECK(n.last() == entry_news::finished);
-  }
-  SUBCASE("and their attempt was closed before the enter came") {
-    n.executor_said(ranks_returned{r});
-    n.verb(r, entry_verb::close);
-    CHECK(n.last() == entry_news::gone);
+TEST_CASE("ranks may have joined, may be let in, and may have returned, before the go and the enter come") {
+  for (const bool go_first : {true, false}) {
+    CAPTURE(go_first);
+    const auto r = node::ref(1);
+    const auto begin = [&](node& n) {
+      n.committed(r);
+      if (go_first) n.go(r);
+    };
+    {
+      node n;  // the last rank of all is here
+      begin(n);
+      n.executor_said(ranks_joined{r, true});
+      CHECK(n.state(r) == entry_state::joining);
+      CHECK(n.last() == entry_news::joined);
+      CHECK(n.news.back().everyone);
+      n.go(r);  // said again
+      CHECK(n.news.back().everyone);
+      n.verb(r, entry_verb::enter);
+      CHECK(std::holds_alternative<enter_ranks>(n.told.back()));
+    }
+    {
+      node n;  // it is elsewhere: the executor there opens the gate for all
+      begin(n);
+      n.verb(r, entry_verb::enter);
+      CHECK(n.state(r) == entry_state::running);
+      CHECK(n.last() == entry_news::entered);
+      CHECK(n.told.empty());
+    }
+    {
+      node n;  // those here were let in with the others, and are done
+      begin(n);
+      n.executor_said(ranks_returned{r});
+      CHECK(n.last() == entry_news::finished);
+      CHECK(n.machine.free() == 4);
+      n.verb(r, entry_verb::enter);
+      CHECK(n.last() == entry_news::finished);
+    }
   }
 }
 
-TEST_CASE("that ranks run or have returned is said when it lasts, or when it is asked for") {
+TEST_CASE("that ranks run is said when it lasts, or when it is asked for") {
   node n({.node = "n0", .slots = 4});
   const auto r = node::ref(1);
   const auto news = [&](entry_news what) {
@@ -154,21 +169,13 @@ TEST_CASE("that ranks run or have returned is said when it lasts, or when it is 
     n.wait(50ms);
     CHECK(news(entry_news::entered) == 1);
     n.executor_said(ranks_returned{r});
-    CHECK(news(entry_news::finished) == 0);
-    n.wait(50ms);
-    CHECK(news(entry_news::finished) == 1);
-  }
-  SUBCASE("it is done at once") {
-    n.executor_said(ranks_returned{r});
-    n.wait(50ms);
-    CHECK(news(entry_news::entered) == 0);
     CHECK(news(entry_news::finished) == 1);
   }
   SUBCASE("it is over before") {
     n.executor_said(ranks_returned{r});
-    n.verb(r, entry_verb::close);
-    CHECK(news(entry_news::entered) + news(entry_news::finished) == 0);
-    CHECK(n.last() == entry_news::gone);
+    n.wait(50ms);
+    CHECK(news(entry_news::entered) == 0);
+    CHECK(news(entry_news::finished) == 1);
   }
   SUBCASE("the coordinator asks again") {
     n.verb(r, entry_verb::enter);
@@ -195,7 +202,7 @@ TEST_CASE("every order is answered again when it is repeated, in every later sta
 
 TEST_CASE("rule 1: orders for another boot are not heard") {
   node n;
-  n.order(gang::reserve{n.term, {78}, node::ref(1), request_kind::gang, app, 1, {0}});
+  n.order(gang::reserve{n.term, {78}, node::ref(1), request_kind::gang, app, 1});
   CHECK(n.news.empty());
   CHECK(n.machine.free() == 4);
 }
@@ -275,6 +282,8 @@ TEST_CASE("with its executor up a reserve is committed at once, and expires unle
     const auto late = node::ref(1, 1);
     n.reserve(late, 1);
     n.wait(5s);
+    CHECK(n.state(late) == entry_state::draining);  // its job may have sent ranks
+    n.executor_said(attempt_stopped{late});
     CHECK(n.state(late) == entry_state::absent);
     CHECK(n.last() == entry_news::gone);
     CHECK(n.news.back().refusal == refusal_kind::busy);
@@ -285,21 +294,36 @@ TEST_CASE("with its executor up a reserve is committed at once, and expires unle
   }
 }
 
-TEST_CASE("an executor hears of an attempt at its go; until then an abort frees the slots at once") {
+TEST_CASE("what an executor may know of ends through it: a gang once it is committed, a lease from its go on") {
   node n;
-  const auto r = node::ref(1);
-  n.committed(r);
-  CHECK(n.told.empty());
-  n.verb(r, entry_verb::abort);
+  const auto waiting = node::ref(1, 1);
+  n.reserve(waiting, 1);
+  n.verb(waiting, entry_verb::abort);
+  CHECK(n.last() == entry_news::gone);
+  const auto gang = node::ref(1);
+  n.committed(gang);
+  CHECK(n.told.empty());  // its job tells
+  n.verb(gang, entry_verb::abort);
+  CHECK(n.state(gang) == entry_state::draining);
+  REQUIRE(n.told.size() == 1);
+  CHECK(std::holds_alternative<stop_attempt>(n.told[0]));
+  CHECK(n.machine.free() == 2);
+  n.executor_said(attempt_stopped{gang});
   CHECK(n.last() == entry_news::gone);
   CHECK(n.machine.free() == 4);
-  CHECK(n.told.empty());
-  const auto next = node::ref(2);
-  n.committed(next);
+  const auto lease = node::ref(1, 2);
+  n.reserve(lease, 1, request_kind::parallel);
+  CHECK(n.state(lease) == entry_state::committed);
+  n.verb(lease, entry_verb::abort);
+  CHECK(n.last() == entry_news::gone);
+  CHECK(n.told.size() == 1);
+  const auto next = node::ref(2, 2);
+  n.reserve(next, 1, request_kind::parallel);
   n.go(next);
   REQUIRE(n.told.size() == 2);
-  CHECK(std::holds_alternative<accept_attempt>(n.told[0]));
-  CHECK(std::holds_alternative<start_joining>(n.told[1]));
+  CHECK(std::holds_alternative<accept_lease>(n.told[1]));
+  n.verb(next, entry_verb::close);
+  CHECK(n.state(next) == entry_state::draining);
 }
 
 TEST_CASE("the death of an executor ends what is committed to it, though it had not heard of that") {
@@ -436,9 +460,13 @@ TEST_CASE("without a coordinator everything ends by itself, soon what waits, lat
   n.reserve(node::ref(1, 3), 1);
   n.on(event::coordinator_lost{});
   n.wait(5s);
+  CHECK(n.state(node::ref(1, 3)) == entry_state::draining);
+  n.executor_said(attempt_stopped{node::ref(1, 3)});
   CHECK(n.state(node::ref(1, 3)) == entry_state::absent);
   CHECK(n.state(node::ref(1, 2)) == entry_state::committed);
   n.wait(5s);
+  CHECK(n.state(node::ref(1, 2)) == entry_state::draining);
+  n.executor_said(attempt_stopped{node::ref(1, 2)});
   CHECK(n.state(node::ref(1, 2)) == entry_state::absent);
   CHECK(n.state(node::ref(1)) == entry_state::running);
   n.wait(15min);

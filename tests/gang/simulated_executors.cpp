@@ -12,6 +12,21 @@ namespace hydrogen::gang::testing {
 namespace event = execution_event;
 namespace effect = execution_effect;
 
+namespace {
+
+struct model_gang_part final : hosted_gang {
+  model_gang_part(boot_id here, const attempt_ref& ref, const std::vector<member>& all)
+      : hosted_gang(ref, ranks_of(here, all), all.size() == 1), members(all) {}
+  static std::uint32_t ranks_of(boot_id here, const std::vector<member>& all) {
+    std::uint32_t n = 0;
+    for (const auto& m : all) n += m.executor == here ? static_cast<std::uint32_t>(m.ranks.size()) : 0;
+    return n;
+  }
+  const std::vector<member> members;
+};
+
+}  // namespace
+
 model_executor* simulation::executor(boot_id boot) {
   const auto at = executors_.find(boot);
   return at == executors_.end() || !at->second.alive ? nullptr : &at->second;
@@ -94,13 +109,16 @@ void simulation::executor_says(model_executor& x, from_executor m) {
 // ---- what its machine hears ----------------------------------------------------------------------------------------
 
 void simulation::executor_gets(boot_id boot, const to_executor& message) {
-  const auto* x = executor(boot);
-  if (x == nullptr) return;
-  const auto* stop = std::get_if<stop_attempt>(&message);
-  if (stop != nullptr && !x->known.contains(stop->ref)) {
-    return broken("an executor was told to stop what it does not know");
-  }
   tell_executor(boot, event::agent_said{message});
+}
+
+void simulation::send_gang(boot_id boot, const attempt_ref& ref, const std::vector<member>& members) {
+  const auto arrive = [this, boot, gang = std::make_shared<model_gang_part>(boot, ref, members)] {
+    const auto* x = executor(boot);
+    if (x != nullptr && x->ready) tell_executor(boot, event::gang_came{gang});
+  };
+  if (!quiet && rng.chance(faults.repeat)) after(some_delay() * 2, arrive);
+  after(some_delay(), arrive);
 }
 
 void simulation::send_task(boot_id boot, const attempt_ref& ref, const task_id& id) {
@@ -155,12 +173,9 @@ void simulation::executor_timer(model_executor& x) {
 void simulation::perform(model_executor& x, effect::open_lane& e, execution::effects&) {
   if (!x.known.insert(e.ref).second) broken("an attempt came back to life on its executor");
   auto& l = x.lanes[e.ref];
-  l.kind = e.kind;
+  l.kind = e.gang ? request_kind::gang : request_kind::parallel;
   l.slots = e.slots;
-}
-
-void simulation::perform(model_executor& x, effect::set_members& e, execution::effects&) {
-  x.lanes.at(e.ref).members = std::move(e.members);
+  if (e.gang) l.members = static_cast<const model_gang_part&>(*e.gang).members;
 }
 
 void simulation::perform(model_executor& x, effect::push& e, execution::effects&) {
@@ -169,7 +184,6 @@ void simulation::perform(model_executor& x, effect::push& e, execution::effects&
   const auto at = x.lanes.find(ref);
   if (at == x.lanes.end() || at->second.closed) return broken("a task runs that has no lane");
   auto& l = at->second;
-  if (l.kind == request_kind::gang && l.members.empty()) broken("a rank runs that does not know its peers");
   if (!l.pushed.insert(id).second) return broken("a task runs twice in one attempt");
   l.waiting.push_back(id);
   run_next(x, ref);

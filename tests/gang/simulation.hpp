@@ -95,6 +95,7 @@ class simulation {
   void after(duration, std::function<void()>);
   void job_to_coordinator(run_id, from_job);
   /// Over the direct connection between a job and an executor: in any order, lost only with one of them.
+  void send_gang(boot_id, const attempt_ref&, const std::vector<member>&);
   void send_task(boot_id, const attempt_ref&, const task_id&);
   void cancel_task(boot_id, const task_id&);
   void broken(const std::string& what);
@@ -149,7 +150,6 @@ class simulation {
   void executor_timer(model_executor&);
   void task_comes(boot_id, const attempt_ref&, const task_id&);
   void perform(model_executor&, execution_effect::open_lane&, execution::effects&);
-  void perform(model_executor&, execution_effect::set_members&, execution::effects&);
   void perform(model_executor&, execution_effect::push&, execution::effects&);
   void perform(model_executor&, execution_effect::enter&, execution::effects&);
   void perform(model_executor&, execution_effect::withdraw&, execution::effects&);

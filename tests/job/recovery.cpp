@@ -355,3 +355,31 @@ TEST_CASE("a coordinator that speaks about a job that is over gets an answer") {
   CHECK(std::get<gang::noted>(gone[0]).executor == boot_id{11});
   CHECK(answer_for_ended_job(gang::decided{{1}, script::request(0), 1}).empty());
 }
+
+TEST_CASE("a gang whose result died on its way, with its executor or without a word, is run again") {
+  options opt;
+  opt.refusal_limit = 2s;
+  script s({barrier("train", 4, 3)}, opt);
+  s.begin();
+  const auto ranks = s.place(0, 1, 4);
+  s.say(gang::granted{{1}, script::request(0), script::attempt(1)});
+  for (std::uint32_t r = 0; r < 3; ++r) s.done(ranks[r], {script::block_here(ranks[r].what)});
+  SUBCASE("with its executor") {
+    s.gone(11);  // whose ranks have answered
+    CHECK(s.told<gang::decision>().empty());
+    s.gone(12);
+  }
+  SUBCASE("without a word: who held the rank does not know it any more") {
+    const auto refuse = [&] {
+      s.feed(from_executor{ranks[3].executor,
+                           exec::task_refused{ranks[3].what.id, ranks[3].what.request, ranks[3].what.attempt, "over"}});
+    };
+    refuse();
+    CHECK(s.told<gang::decision>().empty());
+    s.wait(2s);
+    refuse();
+  }
+  REQUIRE(s.told<gang::decision>().size() == 1);
+  CHECK(s.told<gang::decision>()[0].kind == gang::decision_kind::fail);
+  CHECK(s.told<gang::decision>()[0].attempt == script::attempt(1));
+}

@@ -84,8 +84,9 @@ class simulation {
 
   // ---- executors (simulation_executor.cpp) ----
   struct attempt {
-    gang::accept_attempt what;
-    bool joining = false, entered = false, joined = false, stopping = false;
+    bool is_gang = false;
+    std::uint32_t slots = 0;  // of a gang: ranks here
+    bool entered = false, joined = false, stopping = false;
     std::map<std::uint32_t, exec::task> ranks;
     std::uint32_t returned = 0;
     std::set<exec::task_id> seen;
@@ -97,6 +98,7 @@ class simulation {
     boot_id boot;
     std::size_t on = 0;  // node
     std::map<gang::attempt_ref, attempt> attempts;
+    std::set<gang::attempt_ref> over;
     content_map blocks;
     std::uint64_t connection = 0;  // to the driver; messages of an older one are lost
   };
@@ -108,6 +110,7 @@ class simulation {
     std::map<std::uint32_t, std::vector<std::vector<std::uint64_t>>> inputs;  // by rank, fetched when it began
   };
   executor* find_executor(boot_id);
+  void join(executor&, const exec::join_gang&);
   attempt* find_attempt(boot_id, const gang::attempt_ref&);
   void executor_told(boot_id, const gang::to_executor&);
   void tell_agent(executor&, gang::from_executor);

@@ -26,17 +26,8 @@ void simulation::tell_agent(executor& e, gang::from_executor m) {
 void simulation::executor_told(boot_id boot, const gang::to_executor& message) {
   auto* e = find_executor(boot);
   if (e == nullptr) return;
-  if (const auto* m = std::get_if<gang::accept_attempt>(&message)) {
-    e->attempts.try_emplace(m->ref).first->second.what = *m;
-  } else if (const auto* j = std::get_if<gang::start_joining>(&message)) {
-    auto* a = find_attempt(boot, j->ref);
-    if (a == nullptr || a->joining) return;
-    a->joining = true;
-    auto& gang = gangs_[j->ref];
-    gang.members = j->members;
-    gang.world = 0;
-    for (const auto& member : j->members) gang.world += static_cast<std::uint32_t>(member.ranks.size());
-    maybe_joined(*e, j->ref);
+  if (const auto* m = std::get_if<gang::accept_lease>(&message)) {
+    e->attempts.try_emplace(m->ref).first->second.slots = m->slots;
   } else if (const auto* n = std::get_if<gang::enter_ranks>(&message)) {
     auto* a = find_attempt(boot, n->ref);
     if (a == nullptr || a->entered) return;
@@ -61,6 +52,7 @@ void simulation::executor_told(boot_id boot, const gang::to_executor& message) {
     later(between(1ms, 5ms), [this, boot, ref = s->ref] {
       if (auto* x = find_executor(boot)) {
         x->attempts.erase(ref);
+        x->over.insert(ref);
         tell_agent(*x, gang::attempt_stopped{ref});
       }
     });
@@ -84,13 +76,15 @@ void simulation::task_told(boot_id boot, const exec::to_task_host& message) {
     });
     return;
   }
-  if (const auto* m = std::get_if<exec::run_task>(&message)) {
+  if (const auto* j = std::get_if<exec::join_gang>(&message)) {
+    join(*e, *j);
+  } else if (const auto* m = std::get_if<exec::run_task>(&message)) {
     const gang::attempt_ref ref{m->what.request, m->what.attempt};
     auto* a = find_attempt(boot, ref);
     if (a == nullptr) return answer(*e, exec::task_refused{m->what.id, ref.request, ref.attempt, "not held"});
     if (const auto known = a->answers.find(m->what.id); known != a->answers.end()) return answer(*e, known->second);
     if (!a->seen.insert(m->what.id).second) return;
-    if (a->what.kind == gang::request_kind::gang) {
+    if (a->is_gang) {
       a->ranks.emplace(m->what.id.partition, m->what);
       maybe_joined(*e, ref);
     } else {
@@ -114,9 +108,28 @@ void simulation::task_told(boot_id boot, const exec::to_task_host& message) {
   }
 }
 
+void simulation::join(executor& e, const exec::join_gang& what) {
+  const gang::attempt_ref ref{what.request, what.attempt};
+  if (e.over.contains(ref)) return;
+  const auto [at, fresh] = e.attempts.try_emplace(ref);
+  if (!fresh) return;
+  auto& gang = gangs_[ref];
+  gang.members.clear();
+  for (const auto& m : what.members) {
+    if (gang.members.empty() || gang.members.back().executor != m.executor) {
+      gang.members.push_back({m.node, {}, m.executor, m.endpoint, 0, {}});
+    }
+    gang.members.back().ranks.push_back(m.rank);
+  }
+  gang.world = static_cast<std::uint32_t>(what.members.size());
+  at->second.is_gang = true;
+  at->second.slots = static_cast<std::uint32_t>(
+      std::count_if(what.members.begin(), what.members.end(), [&](const auto& m) { return m.executor == e.boot; }));
+}
+
 void simulation::maybe_joined(executor& e, const gang::attempt_ref& ref) {
   auto* a = find_attempt(e.boot, ref);
-  if (a == nullptr || !a->joining || a->joined || a->ranks.size() != a->what.ranks.size()) return;
+  if (a == nullptr || a->joined || a->ranks.size() != a->slots) return;
   a->joined = true;
   tell_agent(e, gang::ranks_joined{ref});
 }
@@ -178,7 +191,7 @@ exec::task_done simulation::result_of(executor& e, const exec::task& t,
 
 void simulation::run_next(executor& e, const gang::attempt_ref& ref) {
   auto* a = find_attempt(e.boot, ref);
-  while (a != nullptr && a->running.size() < a->what.slots && !a->queue.empty()) {
+  while (a != nullptr && a->running.size() < a->slots && !a->queue.empty()) {
     const auto t = a->queue.front();
     a->queue.erase(a->queue.begin());
     a->running.insert(t.id);
@@ -300,6 +313,8 @@ void simulation::return_ranks(const gang::attempt_ref& ref) {
       answer(e, result);
     }
     tell_agent(e, gang::ranks_returned{ref});
+    e.attempts.erase(ref);
+    e.over.insert(ref);
   }
 }
 

@@ -72,6 +72,8 @@ class executor_actor : public caf::event_based_actor {
         if (run->what.storage_dir.empty()) run->what.storage_dir = options_.storage_dir;
         auto task = std::make_shared<executor_task>(std::move(run->what), env_, mail.reply);
         machine_.on(event::task_came{std::move(task)}, at, effects_);
+      } else if (auto* join = std::get_if<exec::join_gang>(&message)) {
+        machine_.on(event::gang_came{std::make_shared<gang_gate>(std::move(*join), options_.boot)}, at, effects_);
       } else if (auto* cancel = std::get_if<exec::cancel_task>(&message)) {
         // What came before it must be in its lane, to be found there.
         perform();
@@ -98,14 +100,7 @@ class executor_actor : public caf::event_based_actor {
   void perform(effect::open_lane& e) {
     auto& place = places_[e.ref];
     place.lane = pool_->open(e.slots);
-    if (e.kind == gang::request_kind::gang) place.gate = std::make_shared<gang_gate>(e.ref, e.slots);
-  }
-
-  void perform(effect::set_members& e) {
-    auto& gate = *places_.at(e.ref).gate;
-    for (const auto& where : e.members) {
-      for (const auto rank : where.ranks) gate.members.push_back({rank, where.executor, where.endpoint, where.node});
-    }
+    place.gate = std::static_pointer_cast<gang_gate>(std::move(e.gang));
   }
 
   void perform(effect::push& e) {

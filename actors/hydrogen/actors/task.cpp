@@ -5,6 +5,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <optional>
 
 namespace hydrogen::actors {
@@ -13,6 +14,14 @@ namespace {
 constexpr std::size_t kept_log_lines = 20;
 
 }  // namespace
+
+gang_gate::gang_gate(exec::join_gang what, boot_id executor)
+    : hosted_gang(
+          {what.request, what.attempt},
+          static_cast<std::uint32_t>(std::count_if(what.members.begin(), what.members.end(),
+                                                   [=](const auto& m) { return m.executor == executor; })),
+          std::all_of(what.members.begin(), what.members.end(), [=](const auto& m) { return m.executor == executor; })),
+      members(std::move(what.members)) {}
 
 void gang_gate::enter() {
   std::vector<std::function<void()>> open;

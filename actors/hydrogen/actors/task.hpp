@@ -24,15 +24,12 @@ struct task_surroundings {
   duration enter_timeout{};
 };
 
-/// The ranks of one gang attempt on one executor. `members` is complete before the first rank is pushed to its lane.
-/// `enter` lets user code begin, when all ranks of the gang, everywhere, have joined: those of this executor, and those
-/// of others that wait at the same gate.
-class gang_gate {
+/// The ranks of one gang attempt on one executor. `enter` lets user code begin, when all ranks of the gang, everywhere,
+/// have joined: those of this executor, and those of others that wait at the same gate.
+class gang_gate final : public gang::hosted_gang {
  public:
-  gang_gate(gang::attempt_ref ref, std::uint32_t ranks_here) : ref(ref), ranks_here(ranks_here) {}
-  const gang::attempt_ref ref;
-  const std::uint32_t ranks_here;
-  std::vector<comm::gang_member> members;
+  gang_gate(exec::join_gang, boot_id executor);
+  const std::vector<comm::gang_member> members;  // by rank
 
   /// Any thread.
   void enter();

@@ -4,6 +4,7 @@
 // and the executors that its leases name. Plain values with `inspect`.
 
 #include <hydrogen/base/clock.hpp>
+#include <hydrogen/comm/token.hpp>
 #include <hydrogen/data/block.hpp>
 
 #include <initializer_list>
@@ -150,6 +151,16 @@ struct run_task {
     return f(x.what);
   }
 };
+/// The ranks of a gang attempt, in order. Comes before its rank tasks to each executor that has some.
+struct join_gang {
+  request_id request;
+  attempt_id attempt;
+  std::vector<comm::gang_member> members;
+  template <class I>
+  friend auto inspect(I& f, join_gang& x) {
+    return f(x.request, x.attempt, x.members);
+  }
+};
 struct cancel_task {
   task_id id;
   std::string why;
@@ -220,7 +231,7 @@ struct checkpointed {
   }
 };
 
-using to_task_host = std::variant<run_task, cancel_task, drop_blocks>;
+using to_task_host = std::variant<join_gang, run_task, cancel_task, drop_blocks>;
 using from_task_host = std::variant<task_refused, task_done, task_failed, checkpointed>;
 
 }  // namespace hydrogen::exec

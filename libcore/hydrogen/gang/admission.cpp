@@ -95,6 +95,11 @@ admission::effects admission::on(const event& e, time_point now) {
   if (ready_) {
     for (const auto& x : std::exchange(early_, {})) std::visit([this](const auto& y) { handle(y); }, x);
   }
+  for (const auto& ref : std::exchange(over_, {})) {
+    auto* r = find(ref.request);
+    if (r == nullptr) continue;
+    if (const auto a = r->attempts.find(ref.attempt); a != r->attempts.end()) attempt_may_be_over(*r, a->second);
+  }
   if (queue_changed_) schedule();
   for (const auto& id : std::exchange(to_answer_, {})) {
     if (auto* r = find(id)) tell_reason(*r, true);
@@ -224,6 +229,8 @@ void admission::wake_up(const wake& w) {
       if (run->begun && !run->ending) cancel_unclaimed(*run);
       return;
     }
+    case wake_kind::acknowledge:
+      return acknowledge(w.boot);
     case wake_kind::notices:
       if (auto* run = find_run(w.request.run)) repeat_notices(w.request.run, *run);
       return;
@@ -246,6 +253,7 @@ std::uint64_t admission::append(record_body body) {
 }
 
 void admission::tell_agent(boot_id agent, to_agent message) {
+  if (!unacknowledged_.empty()) acknowledge(agent);
   out_.push_back(admission_effect::tell_agent{agent, std::move(message)});
 }
 

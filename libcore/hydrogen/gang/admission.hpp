@@ -29,12 +29,12 @@
 namespace hydrogen::gang {
 
 struct admission_options {
-  duration retry = 500ms;             // what is unanswered is said again after this
-  duration notice_retry_most = 10s;   // news to a job that does not answer: said again ever less often, up to this
-  duration others_enter_after = 2ms;  // when one member lets in the ranks of all
-  duration reserve_timeout = 5s;      // an agent that does not answer a reserve: the attempt is given up, queued again
-  duration fence_timeout = 10s;       // a job that does not acknowledge its fence: the attempt is given up, parked
-  duration gate_deadline = 10min;     // slots held for a recall that is not followed: the leases are revoked after this
+  duration retry = 500ms;            // what is unanswered is said again after this
+  duration notice_retry_most = 10s;  // news to a job that does not answer: said again ever less often, up to this
+  duration tell_agents_after = 2ms;  // what agents need only for their own state: see tell_agents_later
+  duration reserve_timeout = 5s;     // an agent that does not answer a reserve: the attempt is given up, queued again
+  duration fence_timeout = 10s;      // a job that does not acknowledge its fence: the attempt is given up, parked
+  duration gate_deadline = 10min;    // slots held for a recall that is not followed: the leases are revoked after this
   duration membership_grace =
       10s;                      // a lost node counts for *never fits* this long; nothing is judged this early in a term
   duration contact_grace = 1s;  // an agent whose connection closed is dead after this unless it comes back
@@ -114,7 +114,7 @@ class admission {
   const ledger& account() const { return ledger_; }
 
  private:
-  enum class wake_kind : std::uint8_t { attempt, request, node, run, notices, reasons, membership };
+  enum class wake_kind : std::uint8_t { attempt, request, node, acknowledge, run, notices, reasons, membership };
   struct wake {
     wake_kind kind;
     request_id request;
@@ -205,6 +205,8 @@ class admission {
   void said(const executor_lost&);
   void said(const executors_ended&);
   void count_list(ledger_node&, const enlist&);
+  void acknowledge_soon(boot_id, const attempt_ref&);
+  void acknowledge(boot_id);
   void orphan_gone(ledger_node&, const attempt_ref&);
   void declare_dead(boot_id, const std::string& why);
   void wake_node(ledger_node&);
@@ -226,6 +228,7 @@ class admission {
   void stop_using(request_state&, attempt_state&, attempt_phase);
   bool attempt_may_be_over(request_state&, attempt_state&);
   void park(request_state&, attempt_id, end_cause, bool burnt, const std::string& detail);
+  void tell_agents_later(const request_state&, const attempt_state&);
   void repeat_attempt(request_state&, attempt_state&);
 
   // admission_queue.cpp: who is next
@@ -278,8 +281,10 @@ class admission {
   std::map<queue_place, request_id> wishing_;  // parallel, served, want more
   std::map<queue_place, request_id> holding_;  // parallel with leases
   std::set<request_id> recalled_;
-  std::optional<request_id> head_;     // the unserved request that waits in front
-  std::vector<request_id> to_answer_;  // admits of this event
+  std::optional<request_id> head_;                           // the unserved request that waits in front
+  std::vector<request_id> to_answer_;                        // admits of this event
+  std::vector<attempt_ref> over_;                            // attempts whose end needs nobody's word any more
+  std::map<boot_id, std::set<attempt_ref>> unacknowledged_;  // `finished`, by agent
   bool queue_changed_ = false;
 
   deadlines<wake> wakes_;

@@ -129,7 +129,9 @@ void admission::said(const entry_report_news& m) {
   // What was said under an older term is said again by the list.
   if (node == nullptr || m.term != term_) return;
   if (m.news == entry_news::gone) order(m.agent, m.ref, entry_verb::acknowledge_gone);
-  const bool final = m.news == entry_news::gone || m.news == entry_news::absent || m.news == entry_news::refused;
+  if (m.news == entry_news::finished) acknowledge_soon(m.agent, m.ref);
+  const bool final = m.news == entry_news::finished || m.news == entry_news::gone || m.news == entry_news::absent ||
+                     m.news == entry_news::refused;
   auto* r = find(m.ref.request);
   if (r != nullptr) {
     if (const auto a = r->attempts.find(m.ref.attempt); a != r->attempts.end()) {
@@ -147,6 +149,20 @@ void admission::said(const entry_report_news& m) {
   if (final) return orphan_gone(*node, m.ref);
   // Late news of something that is confirmed gone, or an entry that nobody knows: either way it must not live.
   if (!node->orphans.contains(m.ref)) order(m.agent, m.ref, entry_verb::revoke);
+}
+
+/// With the next word to that agent, or alone, before it would be asked for again.
+void admission::acknowledge_soon(boot_id agent, const attempt_ref& ref) {
+  auto& refs = unacknowledged_[agent];
+  refs.insert(ref);
+  wake_by({wake_kind::acknowledge, {}, {}, agent}, now_ + options_.retry / 4);
+}
+
+void admission::acknowledge(boot_id agent) {
+  const auto refs = unacknowledged_.extract(agent);
+  if (!refs) return;
+  wakes_.clear({wake_kind::acknowledge, {}, {}, agent});
+  for (const auto& ref : refs.mapped()) order(agent, ref, entry_verb::acknowledge_gone);
 }
 
 void admission::orphan_gone(ledger_node& node, const attempt_ref& ref) {
@@ -184,6 +200,8 @@ void admission::declare_dead(boot_id boot, const std::string& why) {
   const auto name = node->name;
   log(true, fmt::format("node {} (boot {}) is dead: {}", name, to_string(boot), why));
   dead_boots_.insert(boot);
+  unacknowledged_.erase(boot);
+  wakes_.clear({wake_kind::acknowledge, {}, {}, boot});
   wakes_.clear({wake_kind::node, {}, {}, boot});
   if (node->slots > 0) {
     lost_nodes_[name] = {node->slots, now_ + options_.membership_grace};

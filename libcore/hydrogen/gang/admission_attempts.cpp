@@ -37,29 +37,23 @@ void admission::owe(const attempt_state& a, const attempt_member& m, const reque
   switch (a.phase) {
     case attempt_phase::reserving:
       if (m.progress < member_progress::reserved) {
-        tell_agent(agent, reserve{term_, agent, a.ref, r.what.kind, r.what.app, m.is.slots, m.is.ranks});
+        tell_agent(agent, reserve{term_, agent, a.ref, r.what.kind, r.what.app, m.is.slots});
       }
       return;
     case attempt_phase::committing:
       if (m.progress < member_progress::committed) order(agent, a.ref, entry_verb::commit);
       return;
     case attempt_phase::joining:
-      if (m.progress < member_progress::joined) {
-        go message{term_, agent, a.ref, {}};
-        message.members.reserve(a.members.size());
-        for (const auto& x : a.members) message.members.push_back(x.is);
-        tell_agent(agent, std::move(message));
-      }
+      if (m.progress < member_progress::joined) order(agent, a.ref, entry_verb::go);
       return;
     case attempt_phase::running:
       if (m.progress >= member_progress::entered) return;
-      if (r.is_gang()) return order(agent, a.ref, entry_verb::enter);
-      return tell_agent(agent, go{term_, agent, a.ref, {m.is}});
+      return order(agent, a.ref, r.is_gang() ? entry_verb::enter : entry_verb::go);
     case attempt_phase::closing:
-      if (m.progress != member_progress::gone) order(agent, a.ref, entry_verb::close);
+      if (m.holds()) order(agent, a.ref, entry_verb::close);
       return;
     case attempt_phase::ending:
-      if (m.progress != member_progress::gone) order(agent, a.ref, a.end_verb);
+      if (m.holds()) order(agent, a.ref, a.end_verb);
       return;
   }
 }
@@ -70,6 +64,11 @@ void admission::ask_all(request_state& r, attempt_state& a) {
     if (!told || m.is.agent != told) owe(a, m, r);
   }
   wakes_.set({wake_kind::attempt, r.what.id, a.ref.attempt, {}}, now_ + options_.retry);
+}
+
+/// What they need for their own state only: most gangs of short ranks are over by then.
+void admission::tell_agents_later(const request_state& r, const attempt_state& a) {
+  wakes_.set({wake_kind::attempt, r.what.id, a.ref.attempt, {}}, now_ + options_.tell_agents_after);
 }
 
 void admission::repeat_attempt(request_state& r, attempt_state& a) {
@@ -84,7 +83,7 @@ void admission::repeat_attempt(request_state& r, attempt_state& a) {
     }
     tell_job(r.what.id.run, fence{term_, r.what.id, a.ref.attempt});
   }
-  if (a.phase == attempt_phase::joining) {
+  if (a.phase == attempt_phase::joining && std::exchange(a.told_agents, true)) {
     placed message{term_, r.what.id, a.ref.attempt, {}};
     for (const auto& m : a.members) message.members.push_back(m.is);
     tell_job(r.what.id.run, std::move(message));
@@ -127,18 +126,8 @@ void admission::progress(request_state& r, attempt_state& a, attempt_member& m, 
       }
       break;
     case entry_news::entered:
-    case entry_news::finished:
-      if (a.phase != attempt_phase::running || m.progress >= member_progress::finished) return;
-      if (news.news == entry_news::finished) {
-        // Only for people: the job hears of results from its ranks.
-        const bool known = m.progress == member_progress::entered;
-        m.progress = member_progress::finished;
-        if (known) return;
-      } else if (m.progress == member_progress::entered) {
-        return;
-      } else {
-        m.progress = member_progress::entered;
-      }
+      if (a.phase != attempt_phase::running || m.progress >= member_progress::entered) return;
+      m.progress = member_progress::entered;
       r.failed_executors.clear();
       break;
     default:
@@ -192,7 +181,7 @@ void admission::decide(request_state& r, attempt_state& a) {
   placed message{term_, r.what.id, a.ref.attempt, go.members};
   gates_.push_back({append(std::move(go)), gate_kind::go, r.what.id, a.ref.attempt, 0});
   tell_job(r.what.id.run, std::move(message));
-  ask_all(r, a);
+  tell_agents_later(r, a);  // their executors hear it from the job
   log(false, fmt::format("{} ({}) attempt {}: go, {} ranks on {} nodes", r.what.label, to_string(r.what.id),
                          to_string(a.ref.attempt), a.slots, a.members.size()));
 }
@@ -208,7 +197,7 @@ void admission::enter_if_all_joined(request_state& r, attempt_state& a) {
     for (const auto& m : a.members) {
       if (m.is.agent == a.speaker) owe(a, m, r);
     }
-    wakes_.set({wake_kind::attempt, r.what.id, a.ref.attempt, {}}, now_ + options_.others_enter_after);
+    tell_agents_later(r, a);
   }
   tell_job(r.what.id.run, granted{term_, r.what.id, a.ref.attempt});
 }
@@ -220,12 +209,19 @@ void admission::stop_using(request_state& r, attempt_state& a, attempt_phase pha
   a.phase = phase;
   a.progressed = 0;
   for (const auto& m : a.members) {
-    if (m.progress != member_progress::gone) returning_ += m.is.slots;
+    if (m.holds()) returning_ += m.is.slots;
   }
   forget_notice(r.what.id.run, {noted_kind::leased, r.what.id, a.ref.attempt, {}});
   reindex(r);
-  ask_all(r, a);
   queue_changed_ = true;
+  if (a.gone == a.members.size()) {
+    over_.push_back(a.ref);
+  } else if (r.is_gang() && phase == attempt_phase::closing) {
+    // The job has all results, so the agents are about to say that the ranks have returned.
+    tell_agents_later(r, a);
+  } else {
+    ask_all(r, a);
+  }
 }
 
 void admission::end_attempt(request_state& r, attempt_state& a, entry_verb verb, after_end then, end_cause cause,
@@ -258,13 +254,17 @@ void admission::close_attempt(request_state& r, attempt_state& a) {
 }
 
 void admission::member_gone(request_state& r, attempt_state& a, attempt_member& m, const entry_report_news& news) {
-  if (m.progress == member_progress::gone) return;
-  m.progress = member_progress::gone;
+  if (!m.holds()) return;
+  const auto returned = news.news == entry_news::finished && (a.phase == attempt_phase::running || a.over());
+  if (m.progress < member_progress::entered) ++a.progressed;  // of phase running
+  m.progress = returned ? member_progress::finished : member_progress::gone;
   ++a.gone;
   ledger_.credit(m.is.agent, a.ref);
   queue_changed_ = true;
   if (a.over()) {
     returning_ -= m.is.slots;
+  } else if (returned) {
+    r.failed_executors.clear();
   } else {
     auto detail = news.detail.code == errc::none || news.detail.what.empty()
                       ? fmt::format("node {} does not hold its part any more", m.is.node)
@@ -297,7 +297,7 @@ void admission::member_gone(request_state& r, attempt_state& a, attempt_member& 
 }
 
 bool admission::attempt_may_be_over(request_state& r, attempt_state& a) {
-  if (a.gone < a.members.size()) return false;
+  if (!a.over() || a.gone < a.members.size()) return false;
   const auto id = a.ref.attempt;
   const auto a_was = std::move(a);
   wakes_.clear({wake_kind::attempt, r.what.id, id, {}});

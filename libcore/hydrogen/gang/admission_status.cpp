@@ -76,8 +76,7 @@ std::string admission::reason(const request_state& r) const {
         return "all ranks have returned, waits for its job to take the results";
       case attempt_phase::closing:
       case attempt_phase::ending:
-        return "waits for " +
-               nodes_that(a, [](const attempt_member& m) { return m.progress != member_progress::gone; }) +
+        return "waits for " + nodes_that(a, [](const attempt_member& m) { return m.holds(); }) +
                " to confirm the end of attempt " + to_string(a.ref.attempt);
     }
   }

@@ -38,28 +38,33 @@ void execution::handle(execution_event::agent_said& e) {
 
 // ---- attempts ------------------------------------------------------------------------------------------------------
 
-void execution::said(accept_attempt& m) {
-  const auto [at, fresh] = attempts_.try_emplace(m.ref);
-  if (!fresh) return;  // repeated
-  auto& a = at->second;
-  a.what = std::move(m);
-  add(effect::open_lane{a.what.ref, a.what.kind, a.what.slots});
-  if (auto early = early_.extract(a.what.ref)) {
+void execution::said(accept_lease& m) {
+  if (!attempts_.contains(m.ref)) open(m.ref, m.slots, nullptr);
+}
+
+void execution::handle(execution_event::gang_came& e) {
+  const auto gang = std::move(e.gang);
+  const auto& ref = gang->ref;
+  // Of one that is over the ranks are refused.
+  if (attempts_.contains(ref) || ref.request.run != options_.run || is_over(ref) || ending_) return;
+  open(ref, gang->ranks_here, gang);
+}
+
+void execution::open(const attempt_ref& ref, std::uint32_t slots, hosted_gang_ptr gang) {
+  auto& a = attempts_[ref];
+  a.ref = ref;
+  a.slots = slots;
+  a.is_gang = gang != nullptr;
+  a.alone = a.is_gang && gang->alone;
+  add(effect::open_lane{a.ref, slots, std::move(gang)});
+  if (auto early = early_.extract(a.ref)) {
     for (auto& task : early.mapped().tasks) take(a, std::move(task));
   }
 }
 
-void execution::said(start_joining& m) {
-  auto* a = running(m.ref);
-  if (a == nullptr || a->what.kind != request_kind::gang || std::exchange(a->joining, true)) return;
-  a->here = m.members.size() == 1;
-  add(effect::set_members{m.ref, std::move(m.members)});
-  push_ranks(*a);
-}
-
 void execution::said(enter_ranks& m) {
   auto* a = running(m.ref);
-  if (a == nullptr || !a->joining || std::exchange(a->entered, true)) return;
+  if (a == nullptr || !a->is_gang || std::exchange(a->entered, true)) return;
   add(effect::enter{m.ref});
 }
 
@@ -75,14 +80,14 @@ void execution::said(stop_attempt& m) {
 
 void execution::stop(attempt& a, error why) {
   if (std::exchange(a.stopping, true)) return;  // the answer comes when the lane is idle
-  a.ranks.clear();
-  add(effect::close_lane{a.what.ref, std::move(why)});
+  add(effect::close_lane{a.ref, std::move(why)});
 }
 
 void execution::handle(execution_event::lane_idle& e) {
   const auto at = attempts_.find(e.ref);
   if (at == attempts_.end()) return;
-  const auto done = at->second.returned == at->second.what.ranks.size() && !at->second.told_to_stop && !ending_;
+  const auto& a = at->second;
+  const auto done = a.is_gang && a.returned == a.slots && !a.told_to_stop && !ending_;
   attempts_.erase(at);
   remember(e.ref);
   done ? add(effect::report{ranks_returned{e.ref}}) : add(effect::report{attempt_stopped{e.ref}});
@@ -111,23 +116,12 @@ void execution::handle(execution_event::task_came& e) {
 }
 
 void execution::take(attempt& a, hosted_task_ptr task) {
-  if (!a.seen.insert(key_of(task->id)).second) return;  // repeated
-  if (a.what.kind == request_kind::parallel) {
-    add(effect::push{std::move(task)});
-    return;
-  }
-  if (!a.ranks.emplace(task->id.partition, std::move(task)).second || !a.joining) return;
-  push_ranks(a);
-}
-
-void execution::push_ranks(attempt& a) {
-  for (auto& [rank, task] : a.ranks) {
-    if (task) add(effect::push{std::move(task)});
-    task = nullptr;
-  }
-  if (!a.here || a.joined != 0 || a.ranks.size() != a.what.ranks.size()) return;
-  a.joined = static_cast<std::uint32_t>(a.ranks.size());
-  add(effect::report{ranks_joined{a.what.ref, true}});
+  if (!a.seen.insert(key_of(task->id)).second) return;                  // repeated
+  if (a.is_gang && !a.ranks.insert(task->id.partition).second) return;  // a rank runs once in an attempt
+  add(effect::push{std::move(task)});
+  if (!a.alone || a.joined != 0 || a.ranks.size() != a.slots) return;
+  a.joined = a.slots;
+  add(effect::report{ranks_joined{a.ref, true}});
 }
 
 void execution::handle(execution_event::cancel& e) {
@@ -139,12 +133,7 @@ void execution::handle(execution_event::cancel& e) {
   }
   for (auto& [ref, a] : attempts_) {
     if (!belongs(e.task, ref.request) || a.stopping || !a.seen.contains(key_of(e.task))) continue;
-    if (const auto rank = a.ranks.find(e.task.partition); rank != a.ranks.end() && rank->second) {
-      a.ranks.erase(rank);
-      a.seen.erase(key_of(e.task));
-    } else {
-      add(effect::withdraw{ref, e.task, e.why});
-    }
+    add(effect::withdraw{ref, e.task, e.why});
   }
 }
 
@@ -177,14 +166,14 @@ void execution::handle(execution_event::timer&) {
 
 void execution::handle(execution_event::rank_joined& e) {
   auto* a = running(e.ref);
-  if (a == nullptr || a->here) return;
-  if (e.everyone || ++a->joined == a->what.ranks.size()) add(effect::report{ranks_joined{e.ref, e.everyone}});
+  if (a == nullptr || a->alone) return;
+  if (e.everyone || ++a->joined == a->slots) add(effect::report{ranks_joined{e.ref, e.everyone}});
 }
 
 void execution::handle(execution_event::rank_returned& e) {
   auto* a = running(e.ref);
   if (a == nullptr) return;
-  if (++a->returned == a->what.ranks.size()) stop(*a, {errc::aborted, "all ranks have returned", {}, {}});
+  if (++a->returned == a->slots) stop(*a, {errc::aborted, "all ranks have returned", {}, {}});
 }
 
 // ---- what is held --------------------------------------------------------------------------------------------------

@@ -2,14 +2,17 @@
 // The executor's side of gangs and leases: which attempts are held, which task may run and when, when all ranks here
 // have joined or returned. Between an agent (attempts) and jobs (tasks), which come by different ways, in any order.
 //
-//     attempt: (unknown) -accept_attempt-> held -stop_attempt, or all ranks here returned-> stopping -lane idle-> over
-//     task:    attempt held    parallel: pushed at once; rank: kept, see below
+//     attempt: (unknown) -accept_lease, gang_came-> held
+//              held -stop_attempt, or all ranks here returned-> stopping -lane idle-> over
+//     task:    attempt held    pushed
 //              unknown         kept for `early_patience`: its lease is on its way through the agent; then refused
 //              stopping, over  refused
 //
-// A rank is pushed when `start_joining` and its task are there: a thread makes its links and reports `rank_joined`, for
-// itself or, when it completes a gang that meets in one place, for everyone. When all ranks of a gang live here, links
-// cannot fail to come: the ranks have joined when all tasks are there.
+// Leases are announced by the agent, gangs by their job, with their ranks: the agent has granted the slots before the
+// job can know of the attempt, and ends every attempt that the job may have sent here through this machine.
+// A rank that is pushed has a thread make its links and reports `rank_joined`, for itself or, when it completes a gang
+// that meets in one place, for everyone. When all ranks of a gang live here, links cannot fail to come: the ranks have
+// joined when all tasks are there.
 //
 // Pure: no clock, thread, socket. Feed `timer` at `next_wakeup()` (early or late timers do no harm). One thread: the
 // executor's actor. A task is the caller's own object; the machine keeps it while nothing else does.
@@ -21,6 +24,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -38,6 +42,17 @@ struct hosted_task {
 };
 using hosted_task_ptr = std::shared_ptr<hosted_task>;
 
+/// What the machine knows of a gang attempt; callers derive what its ranks meet with.
+struct hosted_gang {
+  hosted_gang(const attempt_ref& ref, std::uint32_t ranks_here, bool alone)
+      : ref(ref), ranks_here(ranks_here), alone(alone) {}
+  virtual ~hosted_gang() = default;
+  const attempt_ref ref;
+  const std::uint32_t ranks_here;
+  const bool alone;  // all ranks of the gang are here
+};
+using hosted_gang_ptr = std::shared_ptr<hosted_gang>;
+
 struct execution_options {
   run_id run;                       // tasks of other runs are refused
   duration early_patience = 500ms;  // for the attempt of a task that came before it
@@ -50,6 +65,10 @@ struct execution_options {
 namespace execution_event {
 struct agent_said {
   to_executor message;
+};
+/// A gang attempt whose ranks here are on their way, from its job. Comes before them, and again when they are repeated.
+struct gang_came {
+  hosted_gang_ptr gang;
 };
 struct task_came {
   hosted_task_ptr task;
@@ -79,7 +98,8 @@ struct lane_idle {
 /// The executor is to end: all attempts stop.
 struct end {};
 struct timer {};
-using any = std::variant<agent_said, task_came, cancel, withdrawn, rank_joined, rank_returned, lane_idle, end, timer>;
+using any = std::variant<agent_said, gang_came, task_came, cancel, withdrawn, rank_joined, rank_returned, lane_idle,
+                         end, timer>;
 }  // namespace execution_event
 
 // ---- effects -------------------------------------------------------------------------------------------------------
@@ -88,13 +108,8 @@ namespace execution_effect {
 /// A place for the tasks of the attempt, of which at most `slots` run at a time.
 struct open_lane {
   attempt_ref ref;
-  request_kind kind = request_kind::gang;
   std::uint32_t slots = 0;
-};
-/// The gang's table. Comes before any of its ranks is pushed.
-struct set_members {
-  attempt_ref ref;
-  std::vector<member> members;
+  hosted_gang_ptr gang;  // null: a lease
 };
 /// Into the lane of its attempt, behind what was pushed before.
 struct push {
@@ -125,7 +140,7 @@ struct report {
 };
 /// After `end`: nothing is left.
 struct ended {};
-using any = std::variant<open_lane, set_members, push, enter, withdraw, close_lane, refuse, report, ended>;
+using any = std::variant<open_lane, push, enter, withdraw, close_lane, refuse, report, ended>;
 }  // namespace execution_effect
 
 class execution {
@@ -142,11 +157,12 @@ class execution {
 
  private:
   struct attempt {
-    accept_attempt what;
-    std::unordered_set<std::uint64_t> seen;          // (partition, attempt) of tasks: a repeated one is not run twice
-    std::map<std::uint32_t, hosted_task_ptr> ranks;  // by rank; null once pushed
-    bool joining = false;                            // `start_joining` has come
-    bool here = false;                               // and named no other executor
+    attempt_ref ref;
+    std::uint32_t slots = 0;  // of a gang: ranks here
+    bool is_gang = false;
+    bool alone = false;                      // all ranks of the gang are here
+    std::unordered_set<std::uint64_t> seen;  // (partition, attempt) of tasks: a repeated one is not run twice
+    std::set<std::uint32_t> ranks;           // that have come
     bool entered = false;
     bool stopping = false;
     bool told_to_stop = false;  // not only done by itself
@@ -159,6 +175,7 @@ class execution {
   };
 
   void handle(execution_event::agent_said&);
+  void handle(execution_event::gang_came&);
   void handle(execution_event::task_came&);
   void handle(execution_event::cancel&);
   void handle(execution_event::withdrawn&);
@@ -168,13 +185,12 @@ class execution {
   void handle(execution_event::end&);
   void handle(execution_event::timer&);
 
-  void said(accept_attempt&);
-  void said(start_joining&);
+  void said(accept_lease&);
   void said(enter_ranks&);
   void said(stop_attempt&);
 
+  void open(const attempt_ref&, std::uint32_t slots, hosted_gang_ptr);
   void take(attempt&, hosted_task_ptr);
-  void push_ranks(attempt&);
   void stop(attempt&, error why);
   void refuse(hosted_task_ptr);
   void refuse_early(const attempt_ref&);

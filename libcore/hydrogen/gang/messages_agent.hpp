@@ -45,14 +45,13 @@ struct reserve {
   request_kind kind = request_kind::gang;
   application_ref app;
   std::uint32_t slots = 0;
-  std::vector<std::uint32_t> ranks;
   template <class I>
   friend auto inspect(I& f, reserve& x) {
-    return f(x.term, x.agent, x.ref, x.kind, x.app, x.slots, x.ranks);
+    return f(x.term, x.agent, x.ref, x.kind, x.app, x.slots);
   }
 };
 /// The verbs about one entry that need nothing else.
-enum class entry_verb : std::uint8_t { commit, enter, close, abort, revoke, acknowledge_gone };
+enum class entry_verb : std::uint8_t { commit, go, enter, close, abort, revoke, acknowledge_gone };
 struct entry_order {
   term_id term;
   boot_id agent;
@@ -61,16 +60,6 @@ struct entry_order {
   template <class I>
   friend auto inspect(I& f, entry_order& x) {
     return f(x.term, x.agent, x.ref, x.verb);
-  }
-};
-struct go {
-  term_id term;
-  boot_id agent;
-  attempt_ref ref;
-  std::vector<member> members;
-  template <class I>
-  friend auto inspect(I& f, go& x) {
-    return f(x.term, x.agent, x.ref, x.members);
   }
 };
 /// Answer to `executor_lost`.
@@ -97,7 +86,7 @@ struct end_executors {
 
 // ---- agent -> coordinator ------------------------------------------------------------------------------------------
 
-enum class entry_state : std::uint8_t { absent, reserved, starting, committed, joining, running, finished, draining };
+enum class entry_state : std::uint8_t { absent, reserved, starting, committed, joining, running, draining };
 
 struct entry_report {
   attempt_ref ref;
@@ -143,8 +132,9 @@ enum class refusal_kind : std::uint8_t {
   dead          // at or below a tombstone
 };
 /// What an agent says about one entry; also the answer to a repeated order.
-/// `refused`, `gone` and `absent` are final: the entry can never live (again) under this agent boot. `gone` that the
-/// agent decided by itself is repeated until `acknowledge_gone`.
+/// `refused`, `finished` (all ranks here have returned), `gone` and `absent` are final: the entry can never live
+/// (again) under this agent boot. `finished`, and `gone` that the agent decided by itself, are repeated until
+/// `acknowledge_gone`.
 enum class entry_news : std::uint8_t { reserved, refused, committed, joined, entered, finished, gone, absent };
 struct entry_report_news {
   term_id term;  // the term the agent follows
@@ -187,6 +177,6 @@ struct executors_ended {
 };
 
 using from_agent = std::variant<enlist, entry_report_news, executor_lost, executors_ended>;
-using to_agent = std::variant<follow, enlisted, expelled, reserve, entry_order, go, lost_noted, end_executors>;
+using to_agent = std::variant<follow, enlisted, expelled, reserve, entry_order, lost_noted, end_executors>;
 
 }  // namespace hydrogen::gang

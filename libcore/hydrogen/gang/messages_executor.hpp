@@ -8,23 +8,13 @@
 
 namespace hydrogen::gang {
 
-/// Expect tasks of this attempt. Gang: rank tasks join when `start_joining` has come. Lease: tasks run at once.
-struct accept_attempt {
+/// Tasks of this lease may run. (Of a gang the executor hears from its job.)
+struct accept_lease {
   attempt_ref ref;
-  request_kind kind = request_kind::gang;
   std::uint32_t slots = 0;
-  std::vector<std::uint32_t> ranks;
   template <class I>
-  friend auto inspect(I& f, accept_attempt& x) {
-    return f(x.ref, x.kind, x.slots, x.ranks);
-  }
-};
-struct start_joining {
-  attempt_ref ref;
-  std::vector<member> members;
-  template <class I>
-  friend auto inspect(I& f, start_joining& x) {
-    return f(x.ref, x.members);
+  friend auto inspect(I& f, accept_lease& x) {
+    return f(x.ref, x.slots);
   }
 };
 struct enter_ranks {
@@ -68,7 +58,7 @@ struct attempt_stopped {
   }
 };
 
-using to_executor = std::variant<accept_attempt, start_joining, enter_ranks, stop_attempt>;
+using to_executor = std::variant<accept_lease, enter_ranks, stop_attempt>;
 using from_executor = std::variant<ranks_joined, ranks_returned, attempt_stopped>;
 
 }  // namespace hydrogen::gang

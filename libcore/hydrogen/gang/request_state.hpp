@@ -32,11 +32,13 @@ enum class attempt_phase : std::uint8_t { reserving, committing, joining, runnin
 
 /// How far a member of an attempt is. What it still owes, and so which message is repeated, follows from this and the
 /// phase of the attempt. A `ready` one is committed, and may still expire: its executor was up when it was reserved.
+/// From `finished` on it holds no slots: its ranks have returned, or it was lost, or its end is confirmed (`gone`).
 enum class member_progress : std::uint8_t { asked, reserved, ready, committed, joined, entered, finished, gone };
 
 struct attempt_member {
   member is;
   member_progress progress = member_progress::asked;
+  bool holds() const { return progress < member_progress::finished; }
 };
 
 enum class after_end : std::uint8_t {
@@ -49,13 +51,14 @@ struct attempt_state {
   attempt_phase phase = attempt_phase::reserving;
   std::vector<attempt_member> members;
   std::uint32_t slots = 0;
-  std::uint32_t gone = 0;        // members
+  std::uint32_t gone = 0;        // members that hold no slots any more
   std::uint32_t progressed = 0;  // members that have done what the phase asks for
   bool fenced = false;           // the job raised its fence to this attempt
   bool told_job = false;         // lease: `leased` was sent
   bool go_written = false;       // from joining on
   bool go_durable = false;
-  boot_id speaker;  // the agent that reported everyone as joined: its executor opens the one gate
+  bool told_agents = false;  // go was sent to them
+  boot_id speaker;           // the agent that reported everyone as joined: its executor opens the one gate
   entry_verb end_verb = entry_verb::abort;  // of phase ending
   after_end then = after_end::queue;
   end_cause cause = end_cause::none;

@@ -196,7 +196,6 @@ void reservation::order(const reserve& m) {
   e.app = m.app;
   e.app.run = m.ref.request.run;
   e.slots = m.slots;
-  e.ranks = m.ranks;
   e.deadline = now_ + options_.expiry;
   free_ -= m.slots;
   auto& kept = entries_.emplace(m.ref, std::move(e)).first->second;
@@ -221,14 +220,16 @@ void reservation::order(const entry_order& m) {
       if (e->state == entry_state::committed) e->deadline = never;
       if (e->state != entry_state::starting && e->state != entry_state::draining) tell_news(*e, entry_news::committed);
       return;
+    case entry_verb::go:
+      return go(*e);
     case entry_verb::enter:
-      if (e->state == entry_state::joining) {
-        e->state = e->returned ? entry_state::finished : entry_state::running;
+      if (e->kind == request_kind::gang && (e->state == entry_state::committed || e->state == entry_state::joining)) {
+        e->state = entry_state::running;
         // Those that another member reported wait at one gate with its ranks, and it is told.
         if (e->joined) out_.push_back(reservation_effect::tell_executor{e->executor, enter_ranks{e->ref}});
         return report_later(*e);
       }
-      if (e->state == entry_state::running || e->state == entry_state::finished) report(*e);
+      if (e->state == entry_state::running) report(*e);
       return;
     case entry_verb::close:
       return end(*e, false, end_cause::none);
@@ -240,26 +241,24 @@ void reservation::order(const entry_order& m) {
   }
 }
 
-void reservation::order(const go& m) {
-  auto* e = find(m.ref);
-  if (e == nullptr) return answer_absent(m.ref, entry_news::absent, refusal_kind::dead);
-  if (e->state == entry_state::committed) {
-    e->told_executor = true;
-    out_.push_back(reservation_effect::tell_executor{e->executor, accept_attempt{e->ref, e->kind, e->slots, e->ranks}});
-    if (e->kind == request_kind::parallel) {
-      e->state = entry_state::running;
-      e->deadline = never;
-    } else {
-      e->state = entry_state::joining;
-      e->deadline = now_ + options_.join_timeout;
-      out_.push_back(reservation_effect::tell_executor{e->executor, start_joining{e->ref, m.members}});
-    }
+void reservation::go(entry& e) {
+  if (e.kind == request_kind::gang) {
+    if (e.state == entry_state::committed) begin_joining(e);
+    if (e.joined && e.state != entry_state::draining) tell_news(e, entry_news::joined);
+    return;
   }
-  if (e->kind == request_kind::parallel) {
-    if (e->state == entry_state::running) tell_news(*e, entry_news::entered);
-  } else if (e->joined && e->state != entry_state::draining) {
-    tell_news(*e, entry_news::joined);
+  if (e.state == entry_state::committed) {
+    e.told_executor = true;
+    out_.push_back(reservation_effect::tell_executor{e.executor, accept_lease{e.ref, e.slots}});
+    e.state = entry_state::running;
+    e.deadline = never;
   }
+  if (e.state == entry_state::running) tell_news(e, entry_news::entered);
+}
+
+void reservation::begin_joining(entry& e) {
+  e.state = entry_state::joining;
+  e.deadline = now_ + options_.join_timeout;
 }
 
 void reservation::commit_entry(entry& e) {
@@ -280,12 +279,13 @@ void reservation::report_later(entry& e) {
 
 void reservation::report(entry& e) {
   e.deadline = never;
-  tell_news(e, e.state == entry_state::finished ? entry_news::finished : entry_news::entered);
+  tell_news(e, entry_news::entered);
 }
 
 void reservation::accept(entry& e, const executor& x) {
   e.state = entry_state::committed;
   e.executor = x.boot;
+  e.told_executor = e.kind == request_kind::gang;  // from now on its job may
   tell_news(e, entry_news::committed);
 }
 
@@ -295,7 +295,7 @@ void reservation::end(entry& e, bool by_itself, end_cause cause, refusal_kind re
   e.cause = cause;
   e.refusal = refusal;
   e.detail = std::move(detail);
-  if (!e.told_executor || e.returned) return bury(e.ref);
+  if (!e.told_executor) return bury(e.ref);
   e.state = entry_state::draining;
   e.deadline = now_ + options_.drain_grace;
   auto why = e.detail;
@@ -317,9 +317,11 @@ void reservation::bury(attempt_ref ref) {
   auto& dead = tombstones_[ref.request];
   dead = std::max(dead, ref.attempt);
   if (expelled_) return;
-  tell_news(e, entry_news::gone);
-  if (e.by_itself) {
+  tell_news(e, e.returned ? entry_news::finished : entry_news::gone);
+  if (e.returned || e.by_itself) {
     gone_[ref] = {std::get<reservation_effect::tell_coordinator>(out_.back()).message, now_ + options_.retry};
+  }
+  if (e.by_itself) {
     log(true,
         name_of(ref) + " ended here: " + (e.detail.code == errc::none ? "its executor is gone" : e.detail.message()));
   }

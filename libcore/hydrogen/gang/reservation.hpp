@@ -5,16 +5,17 @@
 //     ABSENT    -reserve-> RESERVED                with an executor that is up: at once COMMITTED, expiry still on
 //     RESERVED  -commit-> STARTING                 expiry, abort, revoke, close, disowned -> ABSENT
 //     STARTING  -executor ready-> COMMITTED        failed, too slow, abort, contact lost  -> ABSENT
-//     COMMITTED -commit-> (expiry off)             expiry, abort, contact lost for long   -> ABSENT
-//     COMMITTED -go-> JOINING (lease: RUNNING)
+//     COMMITTED -commit-> (expiry off)             expiry, abort, contact lost for long   -> DRAINING (lease: ABSENT)
+//     COMMITTED -go, or its ranks have joined-> JOINING (lease: -go-> RUNNING)
 //     JOINING   -enter-> RUNNING                   revoke, join deadline, contact lost    -> DRAINING
-//     RUNNING   -all ranks returned-> FINISHED     revoke, close, contact lost for long   -> DRAINING
-//     FINISHED  -close-> DRAINING
+//     RUNNING   -all ranks returned-> ABSENT       revoke, close, contact lost for long   -> DRAINING
 //     DRAINING  -executor confirms, or is dead-> ABSENT
 //
 // Every way into ABSENT leaves a tombstone. A slot is free only when nothing of its entry is left in the executor: what
-// the executor was told about (at go) is ended through it (DRAINING), also from FINISHED. An executor that does not
-// confirm in time is ended, and the other entries of its run with it.
+// the executor may know of (a lease by its go, a gang from its job as soon as it is COMMITTED) is ended through it
+// (DRAINING), unless it says that all ranks have returned. An executor that does not confirm in time is ended, and the
+// other entries of its run with it. Words that were late are implied by later ones: a gang's ranks may join, run and
+// return before its go and enter come here.
 //
 // Pure: no clock, thread, socket. `effects = on(event, now)`; feed `timer{}` at `next_wakeup()` (early or late timers
 // do no harm). One thread: the agent's actor. Never fails: what makes no sense is ignored.
@@ -41,8 +42,8 @@ struct reservation_options {
   duration join_timeout = 30s;       // from go until enter: the slowest rank's rendezvous and task
   duration drain_grace = 2s;         // for user code that was told to stop; then its executor is ended
   duration contact_committed = 10s;  // without coordinator, what is committed is dropped after this
-  duration contact_running = 15min;  // and what joins, runs or is finished, and every executor, after this
-  duration report_after = 50ms;      // that ranks run or have returned is for people: not said of what is over sooner
+  duration contact_running = 15min;  // and what joins or runs, and every executor, after this
+  duration report_after = 50ms;      // that ranks run is for people: not said of what is over sooner
 };
 
 // ---- events --------------------------------------------------------------------------------------------------------
@@ -146,11 +147,10 @@ class reservation {
     entry_state state = entry_state::reserved;
     application_ref app;
     std::uint32_t slots = 0;
-    std::vector<std::uint32_t> ranks;
     bool joined = false;         // as its executor said
     bool everyone = false;       // joined, here and elsewhere
-    bool returned = false;       // before its enter came
-    bool told_executor = false;  // the executor knows of it, so it must confirm the end
+    bool returned = false;       // all ranks here, so that nothing is left of it at its executor
+    bool told_executor = false;  // the executor may know of it, so it must confirm the end
     boot_id executor;
     time_point deadline = never;  // of the present state
     bool by_itself = false;       // the end was this agent's decision: `gone` is repeated
@@ -187,14 +187,15 @@ class reservation {
   void order(const expelled&);
   void order(const reserve&);
   void order(const entry_order&);
-  void order(const go&);
   void order(const lost_noted&);
   void order(const end_executors&);
 
   void commit_entry(entry&);
+  void go(entry&);
   void report_later(entry&);
   void report(entry&);
   void accept(entry&, const executor&);
+  void begin_joining(entry&);
   void start(const application_ref&);
   void end_executor(executor&);
   void executor_is_gone(run_id, boot_id, refusal_kind, const error& why);

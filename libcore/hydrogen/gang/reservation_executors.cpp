@@ -98,17 +98,16 @@ void reservation::handle(const reservation_event::executor_said& m) {
         if (e == nullptr || e->executor != m.executor) return;
         using message = std::decay_t<decltype(said)>;
         if constexpr (std::is_same_v<message, ranks_joined>) {
-          if (e->state != entry_state::joining) return;
+          if (e->state != entry_state::committed && e->state != entry_state::joining) return;
+          if (e->state == entry_state::committed) begin_joining(*e);
           e->joined = true;
           e->everyone |= said.everyone;
           tell_news(*e, entry_news::joined);
         } else if constexpr (std::is_same_v<message, ranks_returned>) {
           // They may have begun before the coordinator's word came here: it opens one gate for all that meet there.
-          if (e->state != entry_state::joining && e->state != entry_state::running) return;
+          if (e->state < entry_state::committed || e->state > entry_state::running) return;
           e->returned = true;
-          if (e->state == entry_state::joining) return;
-          e->state = entry_state::finished;
-          if (e->deadline == never) report_later(*e);
+          bury(said.ref);
         } else {
           if (e->state == entry_state::draining) bury(said.ref);
         }

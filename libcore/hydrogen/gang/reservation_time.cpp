@@ -68,7 +68,6 @@ void reservation::handle(const reservation_event::timer&) {
         break;
       }
       case entry_state::running:
-      case entry_state::finished:
         if (!drop_all) {
           report(*e);
           break;

@@ -148,9 +148,10 @@ class core {
   void lose_gang(stage_record&, const std::string& why);
 
   // ---- rank.cpp ----
-  void send_rank(stage_record&, std::uint32_t rank);
+  void send_ranks(stage_record&);
   bool live(const stage_record&, const exec::task_id&, const request_id&, attempt_id) const;
   void rank_done(stage_record&, exec::task_done&);
+  void rank_refused(stage_record&, const exec::task_refused&);
   void rank_failed(stage_record&, exec::task_failed&);
   void rank_copied(stage_record&, blocks_copied&);
   void copy_failed(stage_record&, std::uint32_t rank, const std::string& why);

@@ -92,6 +92,7 @@ void core::heard(gang::placed& m) {
   const auto size = static_cast<std::uint32_t>(s.parts.size());
   if (!g.wanted) return fail_attempt(s, "an input was lost", true);
   g.ranks.assign(size, {});
+  g.members.assign(size, {});
   std::uint32_t found = 0;
   for (const auto& member : m.members) {
     const auto node = node_of(member.node);
@@ -100,6 +101,7 @@ void core::heard(gang::placed& m) {
       if (rank >= size || g.ranks[rank].process != no_index) continue;
       g.ranks[rank].process = process;
       g.ranks[rank].node = node;
+      g.members[rank] = {rank, member.executor, member.endpoint, member.node};
       ++found;
     }
   }
@@ -117,8 +119,8 @@ void core::heard(gang::placed& m) {
     if (part.status == task_status::waiting) --s.waiting, ++s.sent;
     part.status = task_status::sent;
     part.attempt = g.tries - 1;
-    send_rank(s, rank);
   }
+  send_ranks(s);
 }
 
 void core::heard(gang::granted& m) {
@@ -305,9 +307,7 @@ void core::tick_gang(stage_record& s) {
                      s.label, "`hydrogen status` says who holds the slots"});
   }
   if (!g.placed || g.failing || g.ended) return;
-  for (std::uint32_t r = 0; r < g.ranks.size(); ++r) {
-    if (!g.ranks[r].done && now_ >= g.ranks[r].resend_at) send_rank(s, r);
-  }
+  send_ranks(s);
 }
 
 }  // namespace hydrogen::job

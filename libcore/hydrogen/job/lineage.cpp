@@ -264,6 +264,15 @@ void core::executor_lost(std::uint32_t process, const std::string& why) {
     if (leases_[l].process == process) end_lease(leases_[l], gang::end_cause::lost);
     if (phase_ != phase::running) return;
   }
+  // Results that were on their way are lost with it; if its ranks had returned, the coordinator need not tell.
+  for (auto& s : stages_) {
+    const auto& ranks = s.gang.ranks;
+    const auto at =
+        std::find_if(ranks.begin(), ranks.end(), [process](const auto& r) { return r.process == process && !r.done; });
+    if (at != ranks.end()) {
+      fail_attempt(s, "the executor of rank " + std::to_string(at - ranks.begin()) + " is gone", false);
+    }
+  }
   const auto held = std::exchange(processes_[process].held, {});
   for (const auto& at : held) {
     if (phase_ != phase::running) return;

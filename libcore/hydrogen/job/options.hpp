@@ -26,7 +26,7 @@ struct options {
   duration work_ahead = std::chrono::microseconds(500);
   std::uint32_t most_window = 64;
 
-  /// An executor that refuses the tasks of a lease for so long: the lease is given back.
+  /// An executor that refuses the tasks of a lease, or a rank, for so long: the lease is given back, the gang retried.
   duration refusal_limit = std::chrono::seconds(10);
 
   /// After a lease ended with its executor alive (restart, recall), results that are on the way are still accepted for

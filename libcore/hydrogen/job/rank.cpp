@@ -17,10 +17,20 @@ bool explains_less(errc a, errc b) {
 
 }  // namespace
 
-void core::send_rank(stage_record& s, std::uint32_t rank) {
-  auto& r = s.gang.ranks[rank];
-  r.resend_at = now_ + (s.gang.granted ? set_.opt.task_repeat : set_.opt.retry_interval);
-  out_->push_back(to_executor{processes_[r.process].ref, exec::run_task{make_task(s, rank, s.gang.tries - 1)}});
+/// Those that are due, each behind the table of the gang.
+void core::send_ranks(stage_record& s) {
+  auto& g = s.gang;
+  auto told = no_index;  // ranks of one executor follow each other
+  for (std::uint32_t rank = 0; rank < g.ranks.size(); ++rank) {
+    auto& r = g.ranks[rank];
+    if (r.done || now_ < r.resend_at) continue;
+    r.resend_at = now_ + (g.granted ? set_.opt.task_repeat : set_.opt.retry_interval);
+    const auto& at = processes_[r.process].ref;
+    if (std::exchange(told, r.process) != r.process) {
+      out_->push_back(to_executor{at, exec::join_gang{g.id, g.attempt, g.members}});
+    }
+    out_->push_back(to_executor{at, exec::run_task{make_task(s, rank, g.tries - 1)}});
+  }
 }
 
 bool core::live(const stage_record& s, const exec::task_id& id, const request_id& request, attempt_id attempt) const {
@@ -60,6 +70,17 @@ void core::rank_done(stage_record& s, exec::task_done& m) {
   }
   copy.beyond_limit = g.copied_bytes > set_.opt.copy_limit;
   out_->push_back(std::move(copy));
+}
+
+/// Its attempt is not there yet, or not any more: then its result was lost on the way.
+void core::rank_refused(stage_record& s, const exec::task_refused& m) {
+  auto& g = s.gang;
+  if (phase_ != phase::running || !live(s, m.id, m.request, m.attempt) || g.failing || g.ended) return;
+  auto& r = g.ranks[m.id.partition];
+  if (r.done) return;
+  if (r.refused_since == never) r.refused_since = now_;
+  if (now_ - r.refused_since < set_.opt.refusal_limit) return;
+  fail_attempt(s, "the executor does not hold rank " + std::to_string(m.id.partition) + " any more", false);
 }
 
 void core::rank_failed(stage_record& s, exec::task_failed& m) {

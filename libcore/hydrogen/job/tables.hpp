@@ -119,6 +119,7 @@ struct rank_record {
   bool copying = false;  // `copy_blocks` is unanswered
   bool durable = false;  // copied
   time_point resend_at{};
+  time_point refused_since = never;
   std::vector<data::block_info> outputs;  // where it ran
   std::vector<data::block_info> copies;
   std::uint32_t copies_at = no_index;
@@ -152,6 +153,7 @@ struct gang_record {
   std::uint32_t burnt = 0;
   std::uint64_t copied_bytes = 0;  // of this attempt, asked to be copied
   std::vector<rank_record> ranks;
+  std::vector<comm::gang_member> members;  // by rank, as placed
   std::optional<task_failure> failure;     // the one that explains the attempt best
   std::uint64_t number = 0;                // of decisions
   std::optional<gang::decision> decision;  // unanswered

@@ -176,6 +176,9 @@ bool core::current(const exec::task_id& id, const request_id& request, attempt_i
 }
 
 void core::got(boot_id, exec::task_refused& m) {
+  if (m.id.run == set_.run && m.id.job == set_.job && m.id.stage < stages_.size() && stages_[m.id.stage].is_gang()) {
+    return rank_refused(stages_[m.id.stage], m);
+  }
   if (!current(m.id, m.request, m.attempt)) return;
   auto& l = leases_[stages_[m.id.stage].parts[m.id.partition].lease];
   if (l.refused_since == never) l.refused_since = now_;
