@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include <fstream>
+#include <optional>
 
 namespace hydrogen::actors {
 namespace {
@@ -264,7 +265,12 @@ void driver::execute(const plan::job_graph& graph, const sink& take) {
   std::vector<job::event> consumed;  // said to the job when nothing more is there to take
   for (;;) {
     if (effects.empty()) {
-      tell_job(job, std::exchange(consumed, {}));
+      {
+        // The job ends with the last of them, and this thread waits for that.
+        std::optional<scheduler::helper> actors;
+        if (enough || next == graph.stages.back().partitions) actors.emplace(home_.system(), true);
+        tell_job(job, std::exchange(consumed, {}));
+      }
       effects = results->take();
     }
     auto effect = std::move(effects.front());
