@@ -21,6 +21,7 @@ struct desk {
   admission_options options{.expected_nodes = 1};
   std::vector<record> records;  // appended so far
   std::size_t durable = 0;
+  bool asked_to_sync = false;
   std::optional<admission> machine;
   time_point now{};
   bool syncs = true, agents_answer = true, joins = true, ends = true, fences = true;
@@ -32,6 +33,7 @@ struct desk {
   std::vector<boot_id> nodes;
 
   explicit desk(std::vector<std::uint32_t> slots, admission_options o = {.expected_nodes = 1}) : options(o) {
+    options.sync_after = 0ms;
     restart();
     begin();
     for (const auto n : slots) add_node({100 + nodes.size()}, n);
@@ -76,6 +78,8 @@ struct desk {
     for (auto& e : effects) {
       if (const auto* a = std::get_if<effect::append>(&e)) {
         records.push_back(a->what);
+      } else if (std::holds_alternative<effect::sync>(e)) {
+        asked_to_sync = true;
       } else if (const auto* m = std::get_if<effect::tell_job>(&e)) {
         told.push_back(m->message);
         if (const auto* f = std::get_if<fence>(&m->message); f != nullptr && fences)
@@ -88,9 +92,10 @@ struct desk {
         if (agents_answer) answer(o->message);
       }
     }
-    if (syncs && durable < records.size()) sync();
+    if (syncs && asked_to_sync && durable < records.size()) sync();
   }
   void sync() {
+    asked_to_sync = false;
     const auto before = durable;
     durable = records.size();
     std::uint64_t n = 0;  // of this term's records
@@ -324,6 +329,50 @@ TEST_CASE("the slots of a released gang are taken back at once; only the answer 
     d.decide(0, released.attempt, 2, decision_kind::release);
     CHECK(d.last<decided>().number == 2);
     CHECK(d.free() == 4);
+  }
+}
+
+TEST_CASE("a record that nobody waits for shares the sync of another, or asks for its own a little later") {
+  admission machine({.sync_after = 2ms, .expected_nodes = 1}, {}, {});
+  time_point now{};
+  std::size_t appended = 0, syncs = 0;
+  const auto on = [&](const admission::event& e) {
+    for (const auto& x : machine.on(e, now)) {
+      appended += std::holds_alternative<effect::append>(x) ? 1 : 0;
+      syncs += std::holds_alternative<effect::sync>(x) ? 1 : 0;
+    }
+  };
+  const auto admit_gang = [&](std::uint32_t stage) {
+    on(event::job_said{run, admit{{desk::id(stage), request_kind::gang, 1, 1, app, "a gang", {}}}});
+  };
+  (void)machine.start(now);
+  on(event::synced{1});
+  on(event::job_said{run, begin_run{app}});
+  on(event::agent_said{enlist{{100}, "n100", 1, 1, machine.term(), {}, {}}});
+  admit_gang(0);
+  CHECK(appended == 1);
+  CHECK(syncs == 0);
+  SUBCASE("alone") {
+    now += 2ms;
+    on(event::timer{});
+    CHECK(syncs == 1);
+    CHECK(machine.next_wakeup() > now);
+  }
+  SUBCASE("with a Go") {
+    const attempt_ref ref{desk::id(0), {machine.term(), 1}};
+    on(event::job_said{run, fenced{ref.request, ref.attempt}});
+    entry_report_news committed;
+    committed.term = machine.term();
+    committed.agent = {100};
+    committed.ref = ref;
+    committed.news = entry_news::committed;
+    committed.executor = {7};
+    on(event::agent_said{committed});
+    CHECK(appended == 2);
+    CHECK(syncs == 1);
+    now += 2ms;
+    on(event::timer{});
+    CHECK(syncs == 1);
   }
 }
 

@@ -215,6 +215,7 @@ void simulation::carry_out(const admission::effects& effects) {
       }
     } else if (const auto* r = std::get_if<admission_effect::append>(&e)) {
       journal_->append(r->what);
+    } else if (std::holds_alternative<admission_effect::sync>(e)) {
       sync_soon();
     } else if (const auto* l = std::get_if<admission_effect::log_line>(&e)) {
       trace("coordinator: " + l->text);

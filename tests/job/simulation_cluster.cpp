@@ -75,6 +75,7 @@ void simulation::apply(gang::admission::effects effects) {
       });
     } else if (auto* a = std::get_if<gang::admission_effect::append>(&e)) {
       written_.push_back(a->what);
+    } else if (std::holds_alternative<gang::admission_effect::sync>(e)) {
       sync = true;
     } else if (auto* l = std::get_if<gang::admission_effect::log_line>(&e)) {
       say("coordinator: " + l->text);

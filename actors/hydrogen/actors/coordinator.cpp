@@ -112,10 +112,11 @@ class coordinator_actor : public caf::event_based_actor {
   void feed(gang::admission::event what) { perform(machine_.on(what, hydrogen::now())); }
 
   void perform(gang::admission::effects effects) {
-    std::vector<gang::record> records;
     for (auto& effect : effects) {
       if (auto* e = std::get_if<gang::admission_effect::append>(&effect)) {
-        records.push_back(std::move(e->what));
+        journal_->append(std::move(e->what));
+      } else if (std::holds_alternative<gang::admission_effect::sync>(effect)) {
+        journal_->sync();
       } else if (auto* e = std::get_if<gang::admission_effect::tell_agent>(&effect)) {
         if (const auto at = agents_.find(e->agent); at != agents_.end()) {
           const auto to = peers_.find(at->second);
@@ -130,7 +131,6 @@ class coordinator_actor : public caf::event_based_actor {
         e->warning ? spdlog::warn("{}", e->text) : spdlog::info("{}", e->text);
       }
     }
-    if (!records.empty()) journal_->append(std::move(records));
     alarm_.set(this, machine_.next_wakeup());
   }
 

@@ -1,7 +1,7 @@
 #pragma once
-// Group commit: takes records from the coordinator actor, and on a thread of its own appends what has come, syncs once,
-// and says how many records are durable. A sync that fails ends the process: nothing promised may be forgotten.
-// `synced` may run the coordinator itself, and so destroy the journal_thread.
+// Group commit: takes records from the coordinator actor, and when asked, on a thread of its own, appends what has
+// come, syncs once, and says how many records are durable. A sync that fails ends the process: nothing promised may be
+// forgotten. `synced` may run the coordinator itself, and so destroy the journal_thread.
 
 #include <hydrogen/gang/journal.hpp>
 
@@ -20,11 +20,10 @@ class journal_thread {
   journal_thread(std::unique_ptr<gang::journal>, std::function<void(std::uint64_t)> synced);
   /// Makes durable what was appended, then ends.
   ~journal_thread();
-  /// What nothing but an answer or the end of a cancelled gang waits for (`submitted`, `cancelled`, `closed` by
-  /// release) waits up to 2 ms for company: so the Go of a gang waits for no sync but its own, also when another gang
-  /// has just been released. Does not block: the sync is for this object's thread, or for one that is lent it
-  /// (scheduler::lend).
-  void append(std::vector<gang::record>);
+  /// Neither blocks: writing is for this object's thread, or for one that is lent it (scheduler::lend).
+  void append(gang::record);
+  /// What was appended becomes durable, soon.
+  void sync();
 
  private:
   struct state {
@@ -34,7 +33,7 @@ class journal_thread {
     std::mutex mutex;   // of what follows
     std::condition_variable wake;
     std::vector<gang::record> waiting;
-    bool urgent = false;  // something waits for a record in `waiting`
+    bool asked = false;  // to sync
     bool stopping = false;
   };
   static void work(state&);

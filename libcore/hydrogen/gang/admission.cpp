@@ -108,6 +108,10 @@ admission::effects admission::on(const event& e, time_point now) {
 }
 
 admission::effects admission::take_effects() {
+  if (std::exchange(sync_now_, false)) {
+    wakes_.clear({wake_kind::journal, {}, {}, {}});
+    out_.push_back(admission_effect::sync{});
+  }
   return std::exchange(out_, {});
 }
 
@@ -231,6 +235,9 @@ void admission::wake_up(const wake& w) {
     }
     case wake_kind::acknowledge:
       return acknowledge(w.boot);
+    case wake_kind::journal:
+      sync_now_ = true;
+      return;
     case wake_kind::notices:
       if (auto* run = find_run(w.request.run)) repeat_notices(w.request.run, *run);
       return;
@@ -247,7 +254,18 @@ void admission::wake_up(const wake& w) {
 
 // ---- what is sent --------------------------------------------------------------------------------------------------
 
+/// For `submitted` nobody waits, since a job repeats what was forgotten; for the end of a released or cancelled request
+/// only an answer, or the end of a cancelled gang. So the Go of a gang waits for no sync but its own.
 std::uint64_t admission::append(record_body body) {
+  const auto* closed = std::get_if<closed_record>(&body);
+  const auto can_wait = std::holds_alternative<submitted_record>(body) ||
+                        std::holds_alternative<cancelled_record>(body) ||
+                        (closed != nullptr && closed->reason == close_reason::released);
+  if (can_wait && options_.sync_after > duration::zero()) {
+    wake_by({wake_kind::journal, {}, {}, {}}, now_ + options_.sync_after);
+  } else {
+    sync_now_ = true;
+  }
   out_.push_back(admission_effect::append{{term_, std::move(body)}});
   return ++appended_;
 }

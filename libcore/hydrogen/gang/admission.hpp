@@ -30,6 +30,7 @@ namespace hydrogen::gang {
 
 struct admission_options {
   duration retry = 500ms;            // what is unanswered is said again after this
+  duration sync_after = 2ms;         // a record that nobody waits for: it shares the sync of another until then
   duration notice_retry_most = 10s;  // news to a job that does not answer: said again ever less often, up to this
   duration tell_agents_after = 2ms;  // what agents need only for their own state: see tell_agents_later
   duration reserve_timeout = 5s;     // an agent that does not answer a reserve: the attempt is given up, queued again
@@ -82,16 +83,18 @@ struct tell_job {
   run_id run;
   to_job message;
 };
-/// Append to the journal, then sync (several at once is best), then say `synced`.
+/// Append to the journal.
 struct append {
   record what;
 };
+/// Make durable what was appended (several syncs in one are best), then say `synced`.
+struct sync {};
 /// For people.
 struct log_line {
   bool warning = false;
   std::string text;
 };
-using any = std::variant<tell_agent, tell_job, append, log_line>;
+using any = std::variant<tell_agent, tell_job, append, sync, log_line>;
 }  // namespace admission_effect
 
 class admission {
@@ -114,7 +117,17 @@ class admission {
   const ledger& account() const { return ledger_; }
 
  private:
-  enum class wake_kind : std::uint8_t { attempt, request, node, acknowledge, run, notices, reasons, membership };
+  enum class wake_kind : std::uint8_t {
+    attempt,
+    request,
+    node,
+    acknowledge,
+    run,
+    notices,
+    reasons,
+    membership,
+    journal
+  };
   struct wake {
     wake_kind kind;
     request_id request;
@@ -261,6 +274,7 @@ class admission {
   bool ready_ = false;  // the record of the term is durable
   std::vector<event> early_;
   std::uint64_t appended_ = 0;
+  bool sync_now_ = false;
   std::uint64_t attempts_made_ = 0;
   std::uint64_t last_place_ = 0;
   std::deque<gate> gates_;
