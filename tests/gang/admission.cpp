@@ -234,7 +234,7 @@ TEST_CASE("agents hear the go of a gang that takes longer to join, and its job t
   d.gang(0, 4);
   CHECK(d.orders_of(entry_verb::go) == 0);
   CHECK(d.all<placed>().size() == 1);
-  d.wait(2ms);
+  d.wait(10ms);
   CHECK(d.orders_of(entry_verb::go) == 2);
   CHECK(d.all<placed>().size() == 1);
   d.news({100}, {d.id(0), d.last<placed>().attempt}, entry_news::joined);
@@ -266,7 +266,7 @@ TEST_CASE("a gang that meets in one place is entered through the member that tel
   d.agent(all);  // repeated
   CHECK(d.orders_of(entry_verb::enter) == 1);
   SUBCASE("later") {
-    d.wait(2ms);
+    d.wait(10ms);
     CHECK(d.orders_of(entry_verb::enter) == 3);
     d.wait(500ms);  // nobody has answered
     CHECK(d.orders_of(entry_verb::enter) == 6);
@@ -523,7 +523,7 @@ TEST_CASE("a released gang whose agents do not say that its ranks have returned 
   d.decide(0, d.last<placed>().attempt, 1, decision_kind::release);
   CHECK(d.orders_of(entry_verb::close) == 0);
   CHECK(d.free() == 0);
-  d.wait(2ms);
+  d.wait(10ms);
   CHECK(d.orders_of(entry_verb::close) == 2);
   CHECK(d.free() == 4);
   CHECK(d.machine->status().requests.empty());

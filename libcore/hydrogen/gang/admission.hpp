@@ -29,13 +29,13 @@
 namespace hydrogen::gang {
 
 struct admission_options {
-  duration retry = 500ms;            // what is unanswered is said again after this
-  duration sync_after = 2ms;         // a record that nobody waits for: it shares the sync of another until then
-  duration notice_retry_most = 10s;  // news to a job that does not answer: said again ever less often, up to this
-  duration tell_agents_after = 2ms;  // what agents need only for their own state: see tell_agents_later
-  duration reserve_timeout = 5s;     // an agent that does not answer a reserve: the attempt is given up, queued again
-  duration fence_timeout = 10s;      // a job that does not acknowledge its fence: the attempt is given up, parked
-  duration gate_deadline = 10min;    // slots held for a recall that is not followed: the leases are revoked after this
+  duration retry = 500ms;             // what is unanswered is said again after this
+  duration sync_after = 2ms;          // a record that nobody waits for: it shares the sync of another until then
+  duration notice_retry_most = 10s;   // news to a job that does not answer: said again ever less often, up to this
+  duration tell_agents_after = 10ms;  // what agents need only for their own state: see tell_agents_later
+  duration reserve_timeout = 5s;      // an agent that does not answer a reserve: the attempt is given up, queued again
+  duration fence_timeout = 10s;       // a job that does not acknowledge its fence: the attempt is given up, parked
+  duration gate_deadline = 10min;     // slots held for a recall that is not followed: the leases are revoked after this
   duration membership_grace =
       10s;                      // a lost node counts for *never fits* this long; nothing is judged this early in a term
   duration contact_grace = 1s;  // an agent whose connection closed is dead after this unless it comes back
