@@ -65,6 +65,15 @@ struct desk {
     if (refusal != refusal_kind::none) n.detail = {errc::io, "refused for a test", {}, {}};
     agent(n);
   }
+  entry_report_news everyone_joined(boot_id from, const attempt_ref& ref) const {
+    entry_report_news n;
+    n.term = machine->term();
+    n.agent = from;
+    n.ref = ref;
+    n.news = entry_news::joined;
+    n.everyone = true;
+    return n;
+  }
   void wait(duration d) {
     const auto end = now + d;
     while (machine->next_wakeup() <= end) {
@@ -243,22 +252,58 @@ TEST_CASE("agents hear the go of a gang that takes longer to join, and its job t
   CHECK(d.all<placed>().size() == 2);
 }
 
-TEST_CASE("a gang that meets in one place is entered through the member that tells so, and the others hear it later") {
+TEST_CASE("ranks that meet in one place are permitted to enter by the durable Go, and do so when the last one comes") {
   desk d({2, 2, 2});
   d.joins = false;
-  d.agents_answer = true;
   d.gang(0, 6);
   const attempt_ref ref{d.id(0), d.last<placed>().attempt};
-  entry_report_news all;
-  all.term = d.machine->term();
-  all.agent = {101};
-  all.ref = ref;
-  all.news = entry_news::joined;
-  all.everyone = true;
-  d.news({100}, ref, entry_news::joined);  // a slow rank spoke for itself
+  REQUIRE(d.orders_of(entry_verb::permit) == 1);
+  CHECK(std::get<entry_order>(d.orders.back()).agent == boot_id{100});  // of rank 0: one of them is enough
   CHECK(d.orders_of(entry_verb::enter) == 0);
+  CHECK(d.all<granted>().empty());
+  d.agents_answer = false;
+  SUBCASE("the last one tells that they are in; their agents hear it later, should the permission have been lost") {
+    d.agent(d.everyone_joined({101}, ref));
+    CHECK(d.orders_of(entry_verb::enter) == 0);
+    CHECK(d.all<granted>().size() == 1);
+    CHECK(d.status(0).state == "running");
+    d.wait(10ms);
+    CHECK(d.orders_of(entry_verb::enter) == 3);
+  }
+  SUBCASE("that they have returned may be heard before") {
+    d.news({102}, ref, entry_news::finished);
+    CHECK(d.free() == 2);
+    CHECK(d.all<granted>().size() == 1);
+    CHECK(d.status(0).state == "running");
+    d.agent(d.everyone_joined({101}, ref));
+    d.news({100}, ref, entry_news::finished);
+    d.news({101}, ref, entry_news::finished);
+    CHECK(d.status(0).reason == "all ranks have returned, waits for its job to take the results");
+    d.wait(1s);
+    CHECK(d.orders_of(entry_verb::enter) == 0);
+  }
+  SUBCASE("they meet elsewhere: each member has to say that its ranks have joined") {
+    for (const auto agent : {100, 101, 102}) {
+      CHECK(d.orders_of(entry_verb::enter) == 0);
+      d.news({static_cast<std::uint64_t>(agent)}, ref, entry_news::joined);
+    }
+    CHECK(d.orders_of(entry_verb::enter) == 3);
+  }
+  CHECK(d.orders_of(entry_verb::permit) == 1);
+}
+
+TEST_CASE("a gang that has met in one place before its Go is durable is entered through the member that tells so") {
+  desk d({2, 2, 2});
+  d.joins = d.syncs = false;
+  d.gang(0, 6);
+  const attempt_ref ref{d.id(0), d.last<placed>().attempt};
+  const auto all = d.everyone_joined({101}, ref);
+  d.news({100}, ref, entry_news::joined);  // a slow rank spoke for itself
   d.agents_answer = false;
   d.agent(all);
+  CHECK(d.orders_of(entry_verb::enter) == 0);
+  d.sync();
+  CHECK(d.orders_of(entry_verb::permit) == 0);
   REQUIRE(d.orders_of(entry_verb::enter) == 1);
   CHECK(std::get<entry_order>(d.orders.back()).agent == boot_id{101});
   CHECK(d.all<granted>().size() == 1);

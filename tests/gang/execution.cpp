@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 using namespace hydrogen;
 using namespace hydrogen::gang;
 namespace event = execution_event;
@@ -223,6 +225,30 @@ TEST_CASE("an enter before the gang, or after a stop, lets nobody in") {
   h.agent(enter_ranks{h.ref(1)});
   CHECK(h.entered.empty());
   CHECK(h.closed.size() == 1);
+}
+
+TEST_CASE("a permission that comes before its gang waits for it; one that is late changes nothing") {
+  host h;
+  const auto permits = [&] {
+    return std::count_if(h.all.begin(), h.all.end(),
+                         [](const auto& e) { return std::holds_alternative<effect::permit>(e); });
+  };
+  h.agent(permit_ranks{h.ref(1)});
+  CHECK(permits() == 0);
+  h.gang(h.ref(1), false);
+  CHECK(permits() == 1);
+  CHECK(std::holds_alternative<effect::permit>(h.all.back()));  // behind the lane
+  h.agent(permit_ranks{h.ref(1)});
+  CHECK(permits() == 2);
+  h.agent(stop_attempt{h.ref(1), {}});
+  h.agent(permit_ranks{h.ref(1)});
+  h.on(event::lane_idle{h.ref(1)});
+  h.agent(permit_ranks{h.ref(1)});
+  h.gang(h.ref(1), false);
+  CHECK(permits() == 2);
+  h.lease(h.ref(2));
+  h.agent(permit_ranks{h.ref(2)});
+  CHECK(permits() == 2);
 }
 
 TEST_CASE("a cancelled task is taken out wherever it waits, and may come again") {

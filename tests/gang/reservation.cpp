@@ -157,6 +157,24 @@ TEST_CASE("ranks may have joined, may be let in, and may have returned, before t
   }
 }
 
+TEST_CASE("a permission is passed on while ranks may wait, and changes nothing here") {
+  node n;
+  const auto r = node::ref(1);
+  n.reserve(r, 2);
+  n.verb(r, entry_verb::permit);
+  CHECK(n.told.empty());
+  n.verb(r, entry_verb::commit);
+  n.ready();
+  n.verb(r, entry_verb::permit);
+  REQUIRE(n.told.size() == 1);
+  CHECK(std::holds_alternative<permit_ranks>(n.told[0]));
+  CHECK(n.state(r) == entry_state::committed);
+  n.executor_said(ranks_returned{r});
+  n.verb(r, entry_verb::permit);
+  CHECK(n.told.size() == 1);
+  CHECK(n.last() == entry_news::finished);
+}
+
 TEST_CASE("that ranks run is said when it lasts, or when it is asked for") {
   node n({.node = "n0", .slots = 4});
   const auto r = node::ref(1);

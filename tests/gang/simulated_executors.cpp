@@ -189,6 +189,12 @@ void simulation::perform(model_executor& x, effect::push& e, execution::effects&
   run_next(x, ref);
 }
 
+void simulation::perform(model_executor& x, effect::permit& e, execution::effects&) {
+  if (!gos_.contains(e.ref)) return broken("ranks were permitted to enter without a durable Go");
+  meetings_[e.ref].permitted = true;
+  open_if_all_came(x, e.ref);
+}
+
 void simulation::perform(model_executor& x, effect::enter& e, execution::effects&) {
   auto& l = x.lanes.at(e.ref);
   if (std::exchange(l.told_to_enter, true)) return broken("ranks were entered twice");

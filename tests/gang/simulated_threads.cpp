@@ -97,7 +97,17 @@ void simulation::rank_has_met(model_executor& x, const attempt_ref& ref, std::ui
     if (early && (it == there->running.end() || it->second != thread_state::at_the_gate)) return;
     tell_executor(boot, execution_event::rank_joined{ref, last});
   });
-  if (l.gate_open) go_inside(x, ref, l);
+  if (l.gate_open) return go_inside(x, ref, l);
+  open_if_all_came(x, ref);
+}
+
+/// Where all wait at one gate and were permitted to enter, the last one opens it.
+void simulation::open_if_all_came(model_executor& x, const attempt_ref& ref) {
+  const auto* l = lane(x.boot, ref);
+  const auto& meeting = meetings_[ref];
+  if (l == nullptr || l->closed || !meeting.permitted) return;
+  const auto one_place = meet_in_one_place(ref) || l->members.size() == 1;
+  if (one_place && meeting.met.size() == size_of(l->members)) open_gate(x, ref);
 }
 
 // ---- user code -----------------------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ struct model_executor {
 struct model_meeting {
   std::set<std::uint32_t> came;  // their threads
   std::set<std::uint32_t> met;   // they have joined
+  bool permitted = false;
 };
 
 struct model_node {
@@ -151,6 +152,7 @@ class simulation {
   void task_comes(boot_id, const attempt_ref&, const task_id&);
   void perform(model_executor&, execution_effect::open_lane&, execution::effects&);
   void perform(model_executor&, execution_effect::push&, execution::effects&);
+  void perform(model_executor&, execution_effect::permit&, execution::effects&);
   void perform(model_executor&, execution_effect::enter&, execution::effects&);
   void perform(model_executor&, execution_effect::withdraw&, execution::effects&);
   void perform(model_executor&, execution_effect::close_lane&, execution::effects&);
@@ -167,6 +169,7 @@ class simulation {
   void rank_comes(boot_id, const attempt_ref&, std::uint32_t rank);
   void rank_has_met(model_executor&, const attempt_ref&, std::uint32_t rank, bool last);
   void open_gate(model_executor&, const attempt_ref&);
+  void open_if_all_came(model_executor&, const attempt_ref&);
   void go_inside(model_executor&, const attempt_ref&, model_lane&);
   void rank_ends(boot_id, const attempt_ref&, std::uint32_t rank, bool good);
   static bool meet_in_one_place(const attempt_ref&);

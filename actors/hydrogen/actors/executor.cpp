@@ -119,6 +119,8 @@ class executor_actor : public caf::event_based_actor {
     pushed_.clear();
   }
 
+  void perform(effect::permit& e) { places_.at(e.ref).gate->permit(); }
+
   void perform(effect::enter& e) { places_.at(e.ref).gate->enter(); }
 
   void perform(effect::withdraw& e) {

@@ -6,6 +6,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 
 namespace hydrogen::actors {
@@ -23,20 +24,30 @@ gang_gate::gang_gate(exec::join_gang what, boot_id executor)
           std::all_of(what.members.begin(), what.members.end(), [=](const auto& m) { return m.executor == executor; })),
       members(std::move(what.members)) {}
 
-void gang_gate::enter() {
-  std::vector<std::function<void()>> open;
-  {
-    std::lock_guard lock(mutex_);
-    entered_ = true;
-    open.swap(open_);
-  }
-  for (const auto& gate : open) gate();
+void gang_gate::permit() {
+  open(false);
 }
 
-void gang_gate::add(std::function<void()> open) {
+void gang_gate::enter() {
+  open(true);
+}
+
+void gang_gate::open(bool all) {
+  std::vector<std::function<void()>> gates;
   {
     std::lock_guard lock(mutex_);
-    if (!entered_) return open_.push_back(std::move(open));
+    permitted_ = true;
+    entered_ |= all;
+    gates.swap(of_all_);
+    if (all) std::move(of_one_.begin(), of_one_.end(), std::back_inserter(gates));
+  }
+  for (const auto& gate : gates) gate();
+}
+
+void gang_gate::add(std::function<void()> open, bool of_all) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!(of_all ? permitted_ : entered_)) return (of_all ? of_all_ : of_one_).push_back(std::move(open));
   }
   open();
 }
@@ -102,7 +113,7 @@ void executor_task::run_rank() {
   auto met =
       env_->home.gang_links().meet({ref.request, ref.attempt}, rank, gate_->members, abort, now() + env_->join_timeout);
   if (!met) return give_up(std::move(met.error()));
-  gate_->add(met->with->opener());
+  gate_->add(met->with->opener(), met->how != comm::arrival::alone);
   const auto joined = [this, how = met->how] {
     if (const auto executor = caf::actor_cast<caf::actor>(env_->executor)) {
       const scheduler::helper actors(env_->home.system());

@@ -31,15 +31,18 @@ class gang_gate final : public gang::hosted_gang {
   gang_gate(exec::join_gang, boot_id executor);
   const std::vector<comm::gang_member> members;  // by rank
 
-  /// Any thread.
+  /// Any thread. `permit`: only gates at which all ranks of the gang wait, which open when the last one comes.
+  void permit();
   void enter();
-  /// A rank will wait at a gate that this opens; at once, if `enter` was called before.
-  void add(std::function<void()> open);
+  /// A rank will wait at a gate that this opens; at once, if that was called before. `of_all`: all ranks wait there.
+  void add(std::function<void()> open, bool of_all);
 
  private:
+  void open(bool all);
+
   std::mutex mutex_;
-  bool entered_ = false;
-  std::vector<std::function<void()>> open_;
+  bool permitted_ = false, entered_ = false;
+  std::vector<std::function<void()>> of_all_, of_one_;
 };
 
 /// The task as an executor keeps it. Its actor is spawned when it is pushed to its lane.

@@ -234,6 +234,7 @@ class admission {
   void step_done(request_state&, attempt_state&);
   void decide(request_state&, attempt_state&);
   void enter_if_all_joined(request_state&, attempt_state&);
+  void everyone_joined(request_state&, attempt_state&, boot_id speaker);
   /// May end the attempt, and the request with it: neither may be used afterwards.
   void member_gone(request_state&, attempt_state&, attempt_member&, const entry_report_news&);
   void end_attempt(request_state&, attempt_state&, entry_verb, after_end, end_cause, bool burnt, std::string detail);

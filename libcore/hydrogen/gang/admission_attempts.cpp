@@ -119,10 +119,7 @@ void admission::progress(request_state& r, attempt_state& a, attempt_member& m, 
       if (a.phase != attempt_phase::joining || m.progress != member_progress::committed) return;
       m.progress = member_progress::joined;
       if (news.everyone) {
-        a.speaker = m.is.agent;
-        for (auto& x : a.members) x.progress = member_progress::joined;
-        a.progressed = static_cast<std::uint32_t>(a.members.size());
-        return enter_if_all_joined(r, a);
+        return everyone_joined(r, a, m.is.agent);
       }
       break;
     case entry_news::entered:
@@ -187,19 +184,31 @@ void admission::decide(request_state& r, attempt_state& a) {
 }
 
 void admission::enter_if_all_joined(request_state& r, attempt_state& a) {
-  if (a.phase != attempt_phase::joining || !a.go_durable || a.progressed < a.members.size()) return;
+  if (a.phase != attempt_phase::joining || !a.go_durable) return;
+  if (a.progressed < a.members.size()) {
+    // Whoever comes last lets all in, if they meet in one place: then nobody waits for a word from here.
+    if (!std::exchange(a.permitted, true)) order(a.members.front().is.agent, a.ref, entry_verb::permit);
+    return;
+  }
   a.phase = attempt_phase::running;
   a.progressed = 0;
   if (!a.speaker) {
     ask_all(r, a);
   } else {
-    // The others are told when their ranks have begun; what is over sooner needs no word.
+    if (std::exchange(a.permitted, false)) a.speaker = {};  // they are in
     for (const auto& m : a.members) {
       if (m.is.agent == a.speaker) owe(a, m, r);
     }
     tell_agents_later(r, a);
   }
   tell_job(r.what.id.run, granted{term_, r.what.id, a.ref.attempt});
+}
+
+void admission::everyone_joined(request_state& r, attempt_state& a, boot_id speaker) {
+  a.speaker = speaker;
+  for (auto& m : a.members) m.progress = std::max(m.progress, member_progress::joined);
+  a.progressed = static_cast<std::uint32_t>(a.members.size());
+  enter_if_all_joined(r, a);
 }
 
 // ---- the end of an attempt -----------------------------------------------------------------------------------------
@@ -255,6 +264,9 @@ void admission::close_attempt(request_state& r, attempt_state& a) {
 
 void admission::member_gone(request_state& r, attempt_state& a, attempt_member& m, const entry_report_news& news) {
   if (!m.holds()) return;
+  // Permitted, they need not wait until it is said here that all have joined.
+  if (news.news == entry_news::finished && a.phase == attempt_phase::joining && a.permitted)
+    everyone_joined(r, a, m.is.agent);
   const auto returned = news.news == entry_news::finished && (a.phase == attempt_phase::running || a.over());
   if (m.progress < member_progress::entered) ++a.progressed;  // of phase running
   m.progress = returned ? member_progress::finished : member_progress::gone;

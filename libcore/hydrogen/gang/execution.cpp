@@ -57,8 +57,17 @@ void execution::open(const attempt_ref& ref, std::uint32_t slots, hosted_gang_pt
   a.is_gang = gang != nullptr;
   a.alone = a.is_gang && gang->alone;
   add(effect::open_lane{a.ref, slots, std::move(gang)});
+  if (permitted_early_.erase(ref) != 0) add(effect::permit{ref});
   if (auto early = early_.extract(a.ref)) {
     for (auto& task : early.mapped().tasks) take(a, std::move(task));
+  }
+}
+
+void execution::said(permit_ranks& m) {
+  if (const auto at = attempts_.find(m.ref); at != attempts_.end()) {
+    if (at->second.is_gang && !at->second.stopping) add(effect::permit{m.ref});
+  } else if (!is_over(m.ref) && permitted_early_.size() < options_.most_over) {
+    permitted_early_.insert(m.ref);
   }
 }
 
@@ -188,6 +197,7 @@ bool execution::is_over(const attempt_ref& ref) const {
 }
 
 void execution::remember(const attempt_ref& ref) {
+  permitted_early_.erase(ref);
   over_.push_back(ref);
   if (over_.size() > options_.most_over) over_.pop_front();
 }

@@ -115,6 +115,10 @@ struct open_lane {
 struct push {
   hosted_task_ptr task;
 };
+/// Ranks that meet in one place may begin when the last one comes.
+struct permit {
+  attempt_ref ref;
+};
 /// All ranks, everywhere, have joined: user code may begin.
 struct enter {
   attempt_ref ref;
@@ -140,7 +144,7 @@ struct report {
 };
 /// After `end`: nothing is left.
 struct ended {};
-using any = std::variant<open_lane, push, enter, withdraw, close_lane, refuse, report, ended>;
+using any = std::variant<open_lane, push, permit, enter, withdraw, close_lane, refuse, report, ended>;
 }  // namespace execution_effect
 
 class execution {
@@ -186,6 +190,7 @@ class execution {
   void handle(execution_event::timer&);
 
   void said(accept_lease&);
+  void said(permit_ranks&);
   void said(enter_ranks&);
   void said(stop_attempt&);
 
@@ -205,6 +210,7 @@ class execution {
   const execution_options options_;
   std::map<attempt_ref, attempt> attempts_;
   std::map<attempt_ref, early_tasks> early_;
+  std::set<attempt_ref> permitted_early_;  // before their gang came
   std::deque<attempt_ref> over_;
   bool ending_ = false;
   time_point now_{};

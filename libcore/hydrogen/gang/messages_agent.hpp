@@ -50,8 +50,9 @@ struct reserve {
     return f(x.term, x.agent, x.ref, x.kind, x.app, x.slots);
   }
 };
-/// The verbs about one entry that need nothing else.
-enum class entry_verb : std::uint8_t { commit, go, enter, close, abort, revoke, acknowledge_gone };
+/// The verbs about one entry that need nothing else. `permit`: the Go is durable; ranks that meet in one place may
+/// enter when the last one comes.
+enum class entry_verb : std::uint8_t { commit, go, permit, enter, close, abort, revoke, acknowledge_gone };
 struct entry_order {
   term_id term;
   boot_id agent;

@@ -17,6 +17,15 @@ struct accept_lease {
     return f(x.ref, x.slots);
   }
 };
+/// The Go of the attempt is durable: ranks that all meet in one place may enter as soon as the last one has come there.
+struct permit_ranks {
+  attempt_ref ref;
+  template <class I>
+  friend auto inspect(I& f, permit_ranks& x) {
+    return f(x.ref);
+  }
+};
+/// All ranks have joined.
 struct enter_ranks {
   attempt_ref ref;
   template <class I>
@@ -58,7 +67,7 @@ struct attempt_stopped {
   }
 };
 
-using to_executor = std::variant<accept_lease, enter_ranks, stop_attempt>;
+using to_executor = std::variant<accept_lease, permit_ranks, enter_ranks, stop_attempt>;
 using from_executor = std::variant<ranks_joined, ranks_returned, attempt_stopped>;
 
 }  // namespace hydrogen::gang

@@ -57,6 +57,7 @@ struct attempt_state {
   bool told_job = false;         // lease: `leased` was sent
   bool go_written = false;       // from joining on
   bool go_durable = false;
+  bool permitted = false;    // ranks that meet in one place may enter when the last one comes
   bool told_agents = false;  // go was sent to them
   boot_id speaker;           // the agent that reported everyone as joined: its executor opens the one gate
   entry_verb end_verb = entry_verb::abort;  // of phase ending

@@ -222,6 +222,11 @@ void reservation::order(const entry_order& m) {
       return;
     case entry_verb::go:
       return go(*e);
+    case entry_verb::permit:
+      if (e->kind == request_kind::gang && e->told_executor && e->state != entry_state::draining) {
+        out_.push_back(reservation_effect::tell_executor{e->executor, permit_ranks{e->ref}});
+      }
+      return;
     case entry_verb::enter:
       if (e->kind == request_kind::gang && (e->state == entry_state::committed || e->state == entry_state::joining)) {
         e->state = entry_state::running;
