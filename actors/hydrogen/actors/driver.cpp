@@ -34,6 +34,8 @@ data::block_ptr block_of_bytes(byte_buffer bytes) {
 /// From the job actor to the thread that runs the application.
 class driver::job_results {
  public:
+  explicit job_results(caf::actor_system& system) : waiter_(system) {}
+
   void put(std::vector<job::effect> some) {
     bool first = false;
     {
@@ -41,20 +43,23 @@ class driver::job_results {
       first = waiting_.empty();
       std::move(some.begin(), some.end(), std::back_inserter(waiting_));
     }
-    if (first) wake_.notify_one();
+    if (first) waiter_.notify();
   }
-  /// All that is there, at least one.
+  /// All that is there, at least one. Runs actors meanwhile.
   std::deque<job::effect> take() {
-    std::unique_lock lock(mutex_);
     // No deadline of its own: the job machine has one for everything it waits for, and always ends with a result.
-    wake_.wait(lock, [this] { return !waiting_.empty(); });
+    waiter_.wait([this] {
+      std::lock_guard lock(mutex_);
+      return !waiting_.empty();
+    });
+    std::lock_guard lock(mutex_);
     return std::exchange(waiting_, {});
   }
 
  private:
   std::mutex mutex_;
-  std::condition_variable wake_;
   std::deque<job::effect> waiting_;
+  scheduler::waiter waiter_;
 };
 
 driver::driver(process& home, session_options options)
@@ -208,7 +213,7 @@ void driver::job_over(std::uint32_t number) {
 
 void driver::execute(const plan::job_graph& graph, const sink& take) {
   if (cancelled_.is_set()) throw failure(cancelled_.reason());
-  const auto results = std::make_shared<job_results>();
+  const auto results = std::make_shared<job_results>(home_.system());
   job::setup setup;
   setup.graph = graph;
   setup.run = options_.app.run;

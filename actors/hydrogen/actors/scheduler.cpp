@@ -1,4 +1,5 @@
 #include <hydrogen/actors/scheduler.hpp>
+#include <hydrogen/base/error.hpp>
 #include <hydrogen/comm/cork.hpp>
 
 #include <pthread.h>
@@ -95,16 +96,20 @@ caf::actor_clock& scheduler::clock() noexcept {
 void scheduler::enqueue(caf::resumable* job) {
   std::unique_lock lock(mutex_);
   ready_.push_back(job);
-  if (served_here == this || !std::exchange(sleeping_, false)) return;
-  lock.unlock();
-  wake_.notify_one();
+  if (served_here != this) wake_one(std::move(lock));
 }
 
-void scheduler::wake_worker() {
-  {
-    std::lock_guard lock(mutex_);
-    if (!std::exchange(sleeping_, false)) return;
+/// Somebody who sleeps, to run what is ready: rather a thread that waits for it. Nobody when the worker is awake.
+void scheduler::wake_one(std::unique_lock<std::mutex> lock) {
+  if (!serving_.empty() && alone_ == 0) {
+    auto& waiting = *serving_.back();
+    serving_.pop_back();
+    waiting.sleeping_ = false;
+    waiting.wake_.notify_one();  // under the lock: it may be gone afterwards
+    return;
   }
+  if (!std::exchange(sleeping_, false)) return;
+  lock.unlock();
   wake_.notify_one();
 }
 
@@ -238,7 +243,7 @@ scheduler::worker_alone::~worker_alone() {
 void scheduler::help() {
   for (;;) {
     help_for_a_while();
-    wake_worker_if_ready();
+    wake_one_if_ready();
     if (!lent) break;
     std::exchange(lent, nullptr)();
   }
@@ -257,12 +262,63 @@ void scheduler::help_for_a_while() {
   }
 }
 
-void scheduler::wake_worker_if_ready() {
+void scheduler::wake_one_if_ready() {
+  std::unique_lock lock(mutex_);
+  if (!ready_.empty()) wake_one(std::move(lock));
+}
+
+// ---- threads that wait ---------------------------------------------------------------------------------------------
+
+scheduler::waiter::waiter(caf::actor_system& system) : of_(static_cast<scheduler&>(system.scheduler())) {}
+
+void scheduler::waiter::wait(const std::function<bool()>& there) {
+  invariant(served_here == nullptr, "a thread that helps actors waits for them");
+  if (there()) return;
+  served_here = &of_;
+  may_block = true;
   {
-    std::lock_guard lock(mutex_);
-    if (ready_.empty()) return;
+    std::lock_guard lock(of_.mutex_);
+    ++of_.helping_;
   }
-  wake_worker();
+  of_.serve(*this, there);
+  served_here = nullptr;
+  may_block = false;
+  of_.wake_one_if_ready();
+  std::lock_guard lock(of_.mutex_);
+  if (--of_.helping_ == 0) of_.idle_.notify_all();
+}
+
+void scheduler::waiter::notify() {
+  std::lock_guard lock(of_.mutex_);
+  notified_ = true;
+  if (!std::exchange(sleeping_, false)) return;
+  std::erase(of_.serving_, this);
+  wake_.notify_one();
+}
+
+void scheduler::serve(waiter& self, const std::function<bool()>& there) {
+  unit here(*this);
+  for (;;) {
+    {
+      const comm::cork together;
+      for (std::size_t n = 0; n < worker_batch && !lent && !there(); ++n) {
+        auto* job = take(true);
+        if (job == nullptr) break;
+        run(job, here, help_messages);
+      }
+    }
+    if (lent) {
+      wake_one_if_ready();
+      std::exchange(lent, nullptr)();
+      continue;
+    }
+    if (there()) return;
+    std::unique_lock lock(mutex_);
+    if (std::exchange(self.notified_, false) || (!ready_.empty() && alone_ == 0)) continue;
+    self.sleeping_ = true;
+    serving_.push_back(&self);
+    self.wake_.wait(lock, [&] { return !self.sleeping_; });
+  }
 }
 
 }  // namespace hydrogen::actors

@@ -3,8 +3,12 @@
 // woken actors and have nothing better to do run them at once instead of waking the worker. A hop between two threads
 // costs more than most of what our actors do.
 //
-// An actor may so run on any thread that helps, though never on two at a time. It must not block, and must not wait for
-// a thread that may be helping. The worker also keeps the clock of delayed messages: there is no thread for that.
+// A thread that waits for what actors will tell it serves them meanwhile (`waiter`), in place of the worker: it would
+// be woken by one of them in the end, and so is woken once.
+//
+// An actor may so run on any thread that helps or serves, though never on two at a time. It must not block, and must
+// not wait for a thread that may be helping. The worker also keeps the clock of delayed messages: there is no thread
+// for that.
 
 #include <caf/all.hpp>
 #include <caf/detail/simple_actor_clock.hpp>
@@ -16,6 +20,7 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace hydrogen::actors {
 
@@ -40,6 +45,27 @@ class scheduler final : public caf::scheduler::abstract_coordinator {
 
    private:
     scheduler* of_ = nullptr;  // null: nested
+  };
+
+  /// For one thread at a time, outside of helpers.
+  class waiter {
+   public:
+    /// The system must outlive it.
+    explicit waiter(caf::actor_system&);
+    /// Until `there()` holds; it is asked after each actor that ran here, and after each `notify`. Takes what is lent.
+    void wait(const std::function<bool()>& there);
+    /// Any thread, also in an actor that runs on the waiting one.
+    void notify();
+    waiter(const waiter&) = delete;
+    waiter& operator=(const waiter&) = delete;
+
+   private:
+    friend class scheduler;
+    scheduler& of_;
+    // Under the scheduler's mutex:
+    std::condition_variable wake_;
+    bool sleeping_ = false;
+    bool notified_ = false;
   };
 
   /// For an actor: work that blocks, such as a sync, at once on the thread that runs this actor, if it may block and
@@ -105,15 +131,17 @@ class scheduler final : public caf::scheduler::abstract_coordinator {
   void run(caf::resumable*, unit&, std::size_t most_messages);
   void help();
   void help_for_a_while();
-  void wake_worker_if_ready();
-  void wake_worker();
+  void serve(waiter&, const std::function<bool()>& there);
+  void wake_one(std::unique_lock<std::mutex>);
+  void wake_one_if_ready();
   void alarm_at(caf::actor_clock::time_point);
 
   alarm_clock clock_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<caf::resumable*> ready_;  // each holds a reference
-  bool sleeping_ = false;
+  std::vector<waiter*> serving_;       // that sleep
+  bool sleeping_ = false;              // the worker
   caf::actor_clock::time_point sleeps_until_{};
   caf::actor_clock::time_point next_alarm_ = caf::actor_clock::time_point::max();
   bool stopping_ = false;
