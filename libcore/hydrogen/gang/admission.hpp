@@ -2,9 +2,9 @@
 // The coordinator's side of gang admission: one queue of requests for slots, all-or-nothing starts of gangs, leases of
 // parallel stages. *If the function of any rank was entered, every rank of that attempt had joined.*
 //
-//     reserve and fence -> all reserved -> commit -> all committed and fenced -> Go record written, go, placed
-//     -> record durable and all joined -> enter, granted -> ... -> release by the job -> Closed record written, close
-//     -> record durable, all gone -> over
+//     reserve and fence -> all reserved -> commit -> all committed and fenced -> Go record written, placed
+//     -> record durable -> permit -> all joined -> granted, or enter, where nobody else can let them in
+//     -> ... -> all have finished, release by the job -> Closed record written -> record durable -> over
 //
 // A lease goes the same way without fence, Go record and joining: one member cannot start in part.
 // Safety rests on no clock: the ledger is debited before the first reserve leaves and credited only when the agent
