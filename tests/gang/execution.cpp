@@ -125,11 +125,14 @@ TEST_CASE("a stop for what is not held is confirmed, and refuses the tasks that 
   CHECK(h.refused == ids{h.id(0)});
   h.task(h.ref(1), h.id(1));
   CHECK(h.refused.size() == 2);
-  // Only the last ones are remembered.
+  // Only the last ones are remembered, each once.
   h.agent(stop_attempt{h.ref(2), {}});
+  h.agent(stop_attempt{h.ref(2), {}});
+  h.task(h.ref(1), h.id(1));
+  CHECK(h.refused.size() == 3);
   h.agent(stop_attempt{h.ref(3), {}});
   h.task(h.ref(1), h.id(2));
-  CHECK(h.refused.size() == 2);
+  CHECK(h.refused.size() == 3);
 }
 
 TEST_CASE("ranks with peers elsewhere are pushed when their gang and their task are there, and join one by one") {
@@ -225,6 +228,18 @@ TEST_CASE("an enter before the gang, or after a stop, lets nobody in") {
   h.agent(enter_ranks{h.ref(1)});
   CHECK(h.entered.empty());
   CHECK(h.closed.size() == 1);
+}
+
+TEST_CASE("a gang that has no rank here, or is of another run, opens nothing, and its tasks are refused") {
+  host h;
+  const attempt_ref elsewhere{{{9, 9}, 0, 0, 0}, {{1}, 1}};
+  h.gang(elsewhere, false);
+  h.on(event::gang_came{std::make_shared<hosted_gang>(h.ref(1), 0, true)});
+  CHECK(h.opened.empty());
+  h.task(h.ref(1), h.id(0));
+  h.task(elsewhere, {{9, 9}, 0, 0, 0, 0});
+  h.wait(500ms);
+  CHECK(h.refused.size() == 2);
 }
 
 TEST_CASE("a permission that comes before its gang waits for it; one that is late changes nothing") {

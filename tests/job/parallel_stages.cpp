@@ -285,10 +285,11 @@ TEST_CASE("how much may travel with an answer shrinks with how much one reader, 
   CHECK(first_task({parallel("result", 1 << 16)}) == 1024);
   CHECK(first_task({parallel("make", 64), parallel("use", 64, {{0, input_kind::range}})}) == 16 * 1024);
   CHECK(first_task({parallel("make", 64), parallel("use", 1, {{0, input_kind::range}})}) == 4 * 1024);
-  CHECK(first_task({parallel("make", 64), parallel("use", 64, {{0, input_kind::all}})}) == 4 * 1024);
+  CHECK(first_task({parallel("make", 64), parallel("use", 2, {{0, input_kind::all}})}) == 4 * 1024);
+  CHECK(first_task({parallel("make", 64), parallel("use", 64, {{0, input_kind::all}})}) == 2 * 1024);
   CHECK(first_task({parallel("make", 8192), parallel("use", 1, {{0, input_kind::all}})}) == 0);
   CHECK(first_task({parallel("cut", 4, {}, 4), parallel("use", 4, {{0, input_kind::bucket}})}) == 0);
   auto kept = parallel("kept", 256);
   kept.keep_as = 5;
-  CHECK(first_task({kept, parallel("use", 256, {{0, input_kind::range}})}) == 1024);
+  CHECK(first_task({kept, parallel("use", 256, {{0, input_kind::range}})}) == 128);
 }

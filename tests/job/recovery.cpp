@@ -356,30 +356,50 @@ TEST_CASE("a coordinator that speaks about a job that is over gets an answer") {
   CHECK(answer_for_ended_job(gang::decided{{1}, script::request(0), 1}).empty());
 }
 
-TEST_CASE("a gang whose result died on its way, with its executor or without a word, is run again") {
+TEST_CASE("a gang whose result died on its way, with its executor or without a word, has failed") {
   options opt;
   opt.refusal_limit = 2s;
-  script s({barrier("train", 4, 3)}, opt);
-  s.begin();
-  const auto ranks = s.place(0, 1, 4);
-  s.say(gang::granted{{1}, script::request(0), script::attempt(1)});
-  for (std::uint32_t r = 0; r < 3; ++r) s.done(ranks[r], {script::block_here(ranks[r].what)});
-  SUBCASE("with its executor") {
-    s.gone(11);  // whose ranks have answered
-    CHECK(s.told<gang::decision>().empty());
-    s.gone(12);
+  for (const bool with_executor : {true, false}) {
+    for (const bool coordinator_knows : {true, false}) {
+      CAPTURE(with_executor);
+      CAPTURE(coordinator_knows);
+      script s({barrier("train", 4, 0)}, opt);
+      s.begin();
+      const auto ranks = s.place(0, 1, 4);
+      s.say(gang::granted{{1}, script::request(0), script::attempt(1)});
+      for (std::uint32_t r = 0; r < 3; ++r) s.done(ranks[r], {script::block_here(ranks[r].what)});
+      s.gone(11);  // its ranks have answered
+      CHECK(s.told<gang::decision>().empty());
+      if (with_executor) {
+        s.gone(12);
+      } else {  // who held the rank does not know it any more
+        const auto refuse = [&] {
+          const auto& t = ranks[3].what;
+          s.feed(from_executor{ranks[3].executor, exec::task_refused{t.id, t.request, t.attempt, "over"}});
+        };
+        refuse();
+        CHECK(s.told<gang::decision>().empty());
+        s.wait(500ms);
+        CHECK(s.tasks().size() == 1);  // repeated soon
+        s.wait(1500ms);
+        refuse();
+      }
+      REQUIRE(s.told<gang::decision>().size() == 1);
+      CHECK(s.told<gang::decision>()[0].kind == gang::decision_kind::fail);
+      CHECK(s.told<gang::decision>()[0].attempt == script::attempt(1));
+      if (coordinator_knows) {
+        s.gone(12);
+        s.say(
+            gang::ended{{1}, script::request(0), script::attempt(1), gang::end_cause::failed, true, "its job said so"});
+        REQUIRE(s.has_failed());  // with what the executor died of
+        CHECK(s.failure().why.what.find("killed by signal 9") != std::string::npos);
+      } else {  // it was restarted without the attempt, and has made another by now
+        s.say(gang::fence{{2}, script::request(0), {{2}, 1}});
+        REQUIRE(s.told<gang::fenced>().size() == 1);
+        CHECK(s.told<gang::fenced>()[0].attempt == attempt_id{{2}, 1});
+        s.wait(600ms);
+        CHECK(s.told<gang::decision>().empty());  // nothing is to fail any more
+      }
+    }
   }
-  SUBCASE("without a word: who held the rank does not know it any more") {
-    const auto refuse = [&] {
-      s.feed(from_executor{ranks[3].executor,
-                           exec::task_refused{ranks[3].what.id, ranks[3].what.request, ranks[3].what.attempt, "over"}});
-    };
-    refuse();
-    CHECK(s.told<gang::decision>().empty());
-    s.wait(2s);
-    refuse();
-  }
-  REQUIRE(s.told<gang::decision>().size() == 1);
-  CHECK(s.told<gang::decision>()[0].kind == gang::decision_kind::fail);
-  CHECK(s.told<gang::decision>()[0].attempt == script::attempt(1));
 }

@@ -99,7 +99,7 @@ void scheduler::enqueue(caf::resumable* job) {
   if (served_here != this) wake_one(std::move(lock));
 }
 
-/// Somebody who sleeps, to run what is ready: rather a thread that waits for it. Nobody when the worker is awake.
+/// Somebody who sleeps, to run what is ready: rather a thread that waits for it. Nobody when all are awake.
 void scheduler::wake_one(std::unique_lock<std::mutex> lock) {
   if (!serving_.empty() && alone_ == 0) {
     auto& waiting = *serving_.back();
@@ -315,6 +315,8 @@ void scheduler::serve(waiter& self, const std::function<bool()>& there) {
     if (there()) return;
     std::unique_lock lock(mutex_);
     if (std::exchange(self.notified_, false) || (!ready_.empty() && alone_ == 0)) continue;
+    // What this thread was woken for and may not run.
+    if (!ready_.empty() && std::exchange(sleeping_, false)) wake_.notify_one();
     self.sleeping_ = true;
     serving_.push_back(&self);
     self.wake_.wait(lock, [&] { return !self.sleeping_; });

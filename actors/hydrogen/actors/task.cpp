@@ -39,7 +39,10 @@ void gang_gate::open(bool all) {
     permitted_ = true;
     entered_ |= all;
     gates.swap(of_all_);
-    if (all) std::move(of_one_.begin(), of_one_.end(), std::back_inserter(gates));
+    if (all) {
+      std::move(of_one_.begin(), of_one_.end(), std::back_inserter(gates));
+      of_one_.clear();
+    }
   }
   for (const auto& gate : gates) gate();
 }

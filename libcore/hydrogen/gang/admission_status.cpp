@@ -172,6 +172,9 @@ cluster_status admission::status() const {
     s.least = r->what.least;
     s.most = r->what.most;
     s.held = r->held;
+    for (const auto& [attempt, a] : r->attempts) {
+      for (const auto& m : a.members) s.held -= a.over() || m.holds() ? 0 : m.is.slots;
+    }
     s.place = r->submitted;
     if (r->last_attempt) s.attempt = to_string(r->last_attempt);
     s.reason = reason(*r);

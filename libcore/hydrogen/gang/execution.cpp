@@ -45,8 +45,9 @@ void execution::said(accept_lease& m) {
 void execution::handle(execution_event::gang_came& e) {
   const auto gang = std::move(e.gang);
   const auto& ref = gang->ref;
-  // Of one that is over the ranks are refused.
-  if (attempts_.contains(ref) || ref.request.run != options_.run || is_over(ref) || ending_) return;
+  // Of one that is over, or has no rank here, the ranks are refused.
+  if (gang->ranks_here == 0 || attempts_.contains(ref) || ref.request.run != options_.run || is_over(ref) || ending_)
+    return;
   open(ref, gang->ranks_here, gang);
 }
 
@@ -198,6 +199,7 @@ bool execution::is_over(const attempt_ref& ref) const {
 
 void execution::remember(const attempt_ref& ref) {
   permitted_early_.erase(ref);
+  if (is_over(ref)) return;
   over_.push_back(ref);
   if (over_.size() > options_.most_over) over_.pop_front();
 }

@@ -239,6 +239,9 @@ void reservation::order(const entry_order& m) {
     case entry_verb::close:
       return end(*e, false, end_cause::none);
     case entry_verb::abort:
+      // Said before the Go only, so no job knows of it, and its executor cannot.
+      if (e->state == entry_state::committed) e->told_executor = false;
+      [[fallthrough]];
     case entry_verb::revoke:
       return end(*e, false, end_cause::cancelled);
     case entry_verb::acknowledge_gone:

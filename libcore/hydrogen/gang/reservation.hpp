@@ -5,17 +5,18 @@
 //     ABSENT    -reserve-> RESERVED                with an executor that is up: at once COMMITTED, expiry still on
 //     RESERVED  -commit-> STARTING                 expiry, abort, revoke, close, disowned -> ABSENT
 //     STARTING  -executor ready-> COMMITTED        failed, too slow, abort, contact lost  -> ABSENT
-//     COMMITTED -commit-> (expiry off)             expiry, abort, contact lost for long   -> DRAINING (lease: ABSENT)
+//     COMMITTED -commit-> (expiry off)             expiry, revoke, contact lost for long  -> DRAINING (lease: ABSENT)
+//                                                  abort                                  -> ABSENT
 //     COMMITTED -go, or its ranks have joined-> JOINING (lease: -go-> RUNNING)
 //     JOINING   -enter-> RUNNING                   revoke, join deadline, contact lost    -> DRAINING
 //     RUNNING   -all ranks returned-> ABSENT       revoke, close, contact lost for long   -> DRAINING
 //     DRAINING  -executor confirms, or is dead-> ABSENT
 //
 // Every way into ABSENT leaves a tombstone. A slot is free only when nothing of its entry is left in the executor: what
-// the executor may know of (a lease by its go, a gang from its job as soon as it is COMMITTED) is ended through it
-// (DRAINING), unless it says that all ranks have returned. An executor that does not confirm in time is ended, and the
-// other entries of its run with it. Words that were late are implied by later ones: a gang's ranks may join, run and
-// return before its go and enter come here.
+// the executor may know of (a lease by its go, a gang from its job as soon as it is COMMITTED, unless it is aborted,
+// which is said before the Go only) is ended through it (DRAINING), unless it says that all ranks have returned. An
+// executor that does not confirm in time is ended, and the other entries of its run with it. Words that were late are
+// implied by later ones: a gang's ranks may join, run and return before its go and enter come here.
 //
 // Pure: no clock, thread, socket. `effects = on(event, now)`; feed `timer{}` at `next_wakeup()` (early or late timers
 // do no harm). One thread: the agent's actor. Never fails: what makes no sense is ignored.
@@ -36,11 +37,11 @@ namespace hydrogen::gang {
 struct reservation_options {
   std::string node;  // name, unique in the cluster
   std::uint32_t slots = 1;
-  duration retry = 500ms;            // what is unanswered is said again after this
-  duration expiry = 5s;              // a reservation without commit or go ends: a slow coordinator cannot hoard
-  duration start_timeout = 60s;      // executor.start_timeout: from start until it has loaded the library
-  duration join_timeout = 30s;       // from go until enter: the slowest rank's rendezvous and task
-  duration drain_grace = 2s;         // for user code that was told to stop; then its executor is ended
+  duration retry = 500ms;        // what is unanswered is said again after this
+  duration expiry = 5s;          // a reservation without commit or go ends: a slow coordinator cannot hoard
+  duration start_timeout = 60s;  // executor.start_timeout: from start until it has loaded the library
+  duration join_timeout = 30s;   // from go, or ranks that joined, until enter: the slowest rank's rendezvous and task
+  duration drain_grace = 2s;     // for user code that was told to stop; then its executor is ended
   duration contact_committed = 10s;  // without coordinator, what is committed is dropped after this
   duration contact_running = 15min;  // and what joins or runs, and every executor, after this
   duration report_after = 50ms;      // that ranks run is for people: not said of what is over sooner

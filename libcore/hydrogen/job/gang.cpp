@@ -71,14 +71,15 @@ void core::heard(gang::fence& m) {
     decide(s, gang::decision_kind::park, m.attempt, "an input was lost and is computed again");
     return;
   }
-  if (g.failing) return;
+  if (g.failing && m.attempt == g.attempt) return;
   if (m.attempt != g.attempt) {
     if (g.placed) reset_attempt(s);  // over, though its `ended` did not come
     g.floor = std::max(g.floor, g.attempt);
     g.attempt = m.attempt;
     g.fixed = g.restore;
     g.checkpoints.clear();
-    if (g.decision && g.decision->kind == gang::decision_kind::again) g.decision.reset();
+    const auto said = g.decision ? g.decision->kind : gang::decision_kind::park;
+    if (said == gang::decision_kind::again || said == gang::decision_kind::fail) g.decision.reset();
   }
   g.admitted = true;
   say(gang::fenced{g.id, m.attempt});
@@ -208,6 +209,7 @@ void core::attempt_over(stage_record& s, const gang::ended& m) {
                {}};
     for (std::uint32_t r = 0; r < g.ranks.size(); ++r) {
       if (g.ranks[r].process == no_index || !processes_[g.ranks[r].process].gone) continue;
+      f.cause = {errc::disconnected, processes_[g.ranks[r].process].end, {}, {}};
       f = describe(s, std::move(f), r, tried, g.ranks[r].node);
       break;
     }

@@ -27,16 +27,20 @@ std::pair<std::size_t, std::size_t> bucket_range(const std::vector<data::block_i
 /// What is read by the driver anyway, or by few, comes with the answer when it is small, so that nobody has to fetch it
 /// and it is never lost. Bounded by what a message to one of its readers may carry, and by the driver's memory.
 std::uint32_t core::answer_with(const stage_record& s) const {
-  constexpr std::uint64_t most = 16 * 1024, in_one_task = 256 * 1024, in_all_results = 64 << 20, least = 64;
+  constexpr std::uint64_t most = 16 * 1024, least = 64;
+  constexpr std::uint64_t in_one_task = 256 * 1024, in_all_tasks = 8 << 20, in_all_results = 64 << 20;
   const std::uint64_t partitions = s.parts.size();
   if (s.what.buckets > 1 || partitions == 0) return 0;
   auto limit = most;
   if (s.index + 1 == stages_.size()) limit = std::min(limit, in_all_results / partitions);
-  if (s.what.keep_as != 0) limit = std::min(limit, in_one_task / partitions);  // later jobs may read all of it
+  const auto bound = [&](std::uint64_t readers, std::uint64_t read) {
+    limit = std::min({limit, in_one_task / read, in_all_tasks / (readers * read)});
+  };
+  if (s.what.keep_as != 0) bound(partitions, partitions);  // each task of later jobs may read all of it
   for (const auto& c : s.consumers) {
     const auto readers = std::max<std::uint64_t>(1, stages_[c.stage].parts.size());
     const auto read = c.kind == plan::input_kind::range ? (partitions + readers - 1) / readers : partitions;
-    limit = std::min(limit, in_one_task / read);
+    bound(readers, read);
   }
   return static_cast<std::uint32_t>(limit < least ? 0 : limit);
 }

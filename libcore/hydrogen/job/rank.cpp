@@ -79,6 +79,7 @@ void core::rank_refused(stage_record& s, const exec::task_refused& m) {
   auto& r = g.ranks[m.id.partition];
   if (r.done) return;
   if (r.refused_since == never) r.refused_since = now_;
+  r.resend_at = std::min(r.resend_at, now_ + set_.opt.retry_interval);
   if (now_ - r.refused_since < set_.opt.refusal_limit) return;
   fail_attempt(s, "the executor does not hold rank " + std::to_string(m.id.partition) + " any more", false);
 }
