@@ -98,7 +98,7 @@ void wait_for_reason(actors::local_cluster& cluster, const std::string& part) {
 
 TEST_CASE("no rank's function is entered before all ranks have joined") {
   warm_gang gang(3);
-  signal_process(gang.victim, SIGSTOP);
+  stop_process(gang.victim);
   open_gate(gang.notes + ".start");
   wait_for_reason(*gang.cluster, "0 of 4 ranks have joined");
   CHECK(request_of(*gang.cluster, "barrier")->state == "joining");
@@ -115,7 +115,7 @@ TEST_CASE("an executor that is killed between Go and user code: the gang is retr
   for (const int retries : {1, 0}) {
     CAPTURE(retries);
     warm_gang gang(retries);
-    signal_process(gang.victim, SIGSTOP);
+    stop_process(gang.victim);
     open_gate(gang.notes + ".start");
     wait_for_reason(*gang.cluster, "ranks have joined");
     CHECK(lines_with(gang.notes, "enter").empty());

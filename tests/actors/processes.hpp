@@ -1,6 +1,7 @@
 #pragma once
 // Looks at the processes of a cluster through /proc, and signals them by their numbers.
 
+#include "support.hpp"
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/types.h>
@@ -65,6 +66,19 @@ inline std::size_t threads_of(pid_t pid) {
 inline void signal_process(pid_t pid, int number) {
   REQUIRE(pid > 1);
   REQUIRE(kill(pid, number) == 0);
+}
+
+/// Returns when all of its threads have stopped: each does when it is scheduled next.
+inline void stop_process(pid_t pid) {
+  signal_process(pid, SIGSTOP);
+  wait_until("the threads stop", [&] {
+    for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+      std::string stat;
+      std::getline(std::ifstream(thread.path() / "stat"), stat);
+      if (stat.find(") T ") == std::string::npos) return false;
+    }
+    return true;
+  });
 }
 
 }  // namespace hydrogen::test
