@@ -15,44 +15,6 @@ gang::ended over(std::uint32_t stage, std::uint64_t n, gang::end_cause cause, bo
 
 }  // namespace
 
-TEST_CASE(
-    "small outputs of ranks come with their answers: nothing to copy or drop, and no executor can take them away") {
-  script s({barrier("train", 4, 0)});
-  s.begin();
-  const auto ranks = s.place(0, 1, 4);
-  REQUIRE(ranks.size() == 4);
-  CHECK(ranks[0].what.answer_with == 16 * 1024);
-  for (const auto& r : ranks) s.done(r, {script::block_here(r.what)});
-  REQUIRE(s.told<gang::decision>().size() == 1);
-  CHECK(s.told<gang::decision>()[0].kind == decision_kind::release);
-  REQUIRE(s.effects<result_ready>().size() == 4);
-  CHECK(s.effects<result_ready>()[0].refs[0].info.here != nullptr);
-  s.gone(11);
-  CHECK_FALSE(s.has_failed());
-  s.say(gang::decided{{1}, script::request(0), 1});
-  for (std::uint32_t r = 0; r < 4; ++r) s.feed(result_consumed{r});
-  CHECK(s.has_finished());
-  for (const auto& x : s.all) {
-    CHECK_FALSE(std::holds_alternative<copy_blocks>(x));
-    CHECK_FALSE(std::holds_alternative<drop_copies>(x));
-    if (const auto* to = std::get_if<to_executor>(&x)) CHECK_FALSE(std::holds_alternative<exec::drop_blocks>(to->what));
-  }
-}
-
-TEST_CASE("a gang of which some ranks answered with their outputs and some left them is copied where it needs to be") {
-  script s({barrier("train", 4, 0)});
-  s.begin();
-  const auto ranks = s.place(0, 1, 4);
-  for (std::uint32_t r = 0; r < 3; ++r) s.done(ranks[r], {script::block_here(ranks[r].what)});
-  s.done(ranks[3], {script::block(ranks[3].what)});
-  REQUIRE(s.effects<copy_blocks>().size() == 1);
-  CHECK(s.effects<copy_blocks>()[0].partition == 3);
-  s.copied();
-  REQUIRE(s.told<gang::decision>().size() == 1);
-  CHECK(s.told<gang::decision>()[0].kind == decision_kind::release);
-  CHECK(s.sent<exec::drop_blocks>().size() == 1);
-}
-
 TEST_CASE("a gang is asked for whole, fenced, placed, copied, released") {
   script s({barrier("train", 4, 3)});
   s.begin();

@@ -1,4 +1,5 @@
 #include <hydrogen/actors/driver.hpp>
+#include <hydrogen/actors/job_results.hpp>
 #include <hydrogen/actors/scheduler.hpp>
 #include <hydrogen/exec/checkpoint.hpp>
 
@@ -30,37 +31,6 @@ data::block_ptr block_of_bytes(byte_buffer bytes) {
 }
 
 }  // namespace
-
-/// From the job actor to the thread that runs the application.
-class driver::job_results {
- public:
-  explicit job_results(caf::actor_system& system) : waiter_(system) {}
-
-  void put(std::vector<job::effect> some) {
-    bool first = false;
-    {
-      std::lock_guard lock(mutex_);
-      first = waiting_.empty();
-      std::move(some.begin(), some.end(), std::back_inserter(waiting_));
-    }
-    if (first) waiter_.notify();
-  }
-  /// All that is there, at least one. Runs actors meanwhile.
-  std::deque<job::effect> take() {
-    // No deadline of its own: the job machine has one for everything it waits for, and always ends with a result.
-    waiter_.wait([this] {
-      std::lock_guard lock(mutex_);
-      return !waiting_.empty();
-    });
-    std::lock_guard lock(mutex_);
-    return std::exchange(waiting_, {});
-  }
-
- private:
-  std::mutex mutex_;
-  std::deque<job::effect> waiting_;
-  scheduler::waiter waiter_;
-};
 
 driver::driver(process& home, session_options options)
     : home_(home), options_(std::move(options)), store_(home.driver_store(options_.block_budget)) {}

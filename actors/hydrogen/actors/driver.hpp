@@ -54,7 +54,6 @@ class driver final : public plan::session, public std::enable_shared_from_this<d
 
  private:
   friend class job_actor;
-  class job_results;
   driver(process&, session_options);
   data::process_ref self() const { return {home_.boot(), home_.endpoint()}; }
   void tell_coordinator(const gang::from_job&);

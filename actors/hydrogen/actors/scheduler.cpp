@@ -208,20 +208,28 @@ void scheduler::stop() {
 
 scheduler::helper::helper(caf::actor_system& system, bool blocks) {
   if (served_here != nullptr) return;
-  may_block = blocks;
   of_ = static_cast<scheduler*>(&system.scheduler());
-  served_here = of_;
-  std::lock_guard lock(of_->mutex_);
-  ++of_->helping_;
+  of_->begin_serving(blocks);
 }
 
 scheduler::helper::~helper() {
   if (of_ == nullptr) return;
   of_->help();
+  of_->end_serving();
+}
+
+void scheduler::begin_serving(bool blocks) {
+  served_here = this;
+  may_block = blocks;
+  std::lock_guard lock(mutex_);
+  ++helping_;
+}
+
+void scheduler::end_serving() {
   served_here = nullptr;
   may_block = false;
-  std::lock_guard lock(of_->mutex_);
-  if (--of_->helping_ == 0) of_->idle_.notify_all();
+  std::lock_guard lock(mutex_);
+  if (--helping_ == 0) idle_.notify_all();
 }
 
 bool scheduler::lend(std::function<void()> work) {
@@ -274,18 +282,10 @@ scheduler::waiter::waiter(caf::actor_system& system) : of_(static_cast<scheduler
 void scheduler::waiter::wait(const std::function<bool()>& there) {
   invariant(served_here == nullptr, "a thread that helps actors waits for them");
   if (there()) return;
-  served_here = &of_;
-  may_block = true;
-  {
-    std::lock_guard lock(of_.mutex_);
-    ++of_.helping_;
-  }
+  of_.begin_serving(true);
   of_.serve(*this, there);
-  served_here = nullptr;
-  may_block = false;
   of_.wake_one_if_ready();
-  std::lock_guard lock(of_.mutex_);
-  if (--of_.helping_ == 0) of_.idle_.notify_all();
+  of_.end_serving();
 }
 
 void scheduler::waiter::notify() {

@@ -129,6 +129,8 @@ class scheduler final : public caf::scheduler::abstract_coordinator {
   void work();
   caf::resumable* take(bool helping = false);
   void run(caf::resumable*, unit&, std::size_t most_messages);
+  void begin_serving(bool may_block);
+  void end_serving();
   void help();
   void help_for_a_while();
   void serve(waiter&, const std::function<bool()>& there);
