@@ -1,5 +1,6 @@
 // Libraries that are good in the driver and cannot be used by executors, and executors that die while they load one.
 
+#include "folder.hpp"
 #include "support.hpp"
 #include <dlfcn.h>
 
@@ -19,24 +20,18 @@ const exec::application& fragile() {
 /// A folder that says how the fragile application misbehaves; node processes hand its name on to their executors.
 class loads {
  public:
-  loads() : folder_((std::filesystem::temp_directory_path() / "hydrogen-loads-XXXXXX").string()) {
-    REQUIRE(mkdtemp(folder_.data()) != nullptr);
-    setenv("HYDROGEN_TEST_LOADS", folder_.c_str(), 1);
-  }
-  ~loads() {
-    unsetenv("HYDROGEN_TEST_LOADS");
-    std::filesystem::remove_all(folder_);
-  }
-  void put(const std::string& name) const { open_gate(folder_ + "/" + name); }
+  loads() { setenv("HYDROGEN_TEST_LOADS", folder_.path.c_str(), 1); }
+  ~loads() { unsetenv("HYDROGEN_TEST_LOADS"); }
+  void put(const std::string& name) const { open_gate(folder_.file(name)); }
   /// How often an executor has loaded the library since the last call.
   std::size_t take() const {
-    const auto n = lines_of(folder_ + "/loads").size();
-    std::filesystem::remove(folder_ + "/loads");
+    const auto n = lines_of(folder_.file("loads")).size();
+    std::filesystem::remove(folder_.file("loads"));
     return n;
   }
 
  private:
-  std::string folder_;
+  tests::folder folder_;
 };
 
 }  // namespace

@@ -26,7 +26,7 @@ struct listening {
     a = std::move(*made);
   }
   raw_socket connect() { return raw_socket::connect(a->endpoint()); }
-  expected<unique_fd> dial_well() { return dial(a->endpoint(), key, from_process("good"), now() + patience); }
+  expected<unique_fd> dial_well() { return dial(a->endpoint(), key, from_process("good"), now() + ample); }
 };
 
 }  // namespace
@@ -128,7 +128,7 @@ TEST_CASE("a proof that was overheard is worth nothing on another connection") {
     listener.write(second);
     dialler.write(listener.read(answer_size));
   });
-  CHECK(dial(middle.endpoint(), l.key, from_process("victim"), now() + patience));
+  CHECK(dial(middle.endpoint(), l.key, from_process("victim"), now() + ample));
   forward.join();
   REQUIRE(l.came.take());
 
@@ -172,7 +172,7 @@ TEST_CASE("a proven hello that cannot be understood is answered with that") {
 }
 
 TEST_CASE("a handshake that comes byte by byte is as good as any") {
-  listening l({64, patience, patience});
+  listening l({64, ample, ample});
   auto s = l.connect();
   const auto mine = make_opening();
   for (const auto b : write_opening(mine)) REQUIRE(s.write({&b, 1}));
@@ -197,7 +197,7 @@ TEST_CASE("one who says nothing is shown out after the handshake's time") {
 }
 
 TEST_CASE("two hundred silent, dripping and shouting strangers keep no good peer out") {
-  listening l({64, patience, 20ms});
+  listening l({64, ample, 20ms});
   std::vector<raw_socket> strangers;
   for (int i = 0; i < 200; ++i) {
     auto s = l.connect();
@@ -231,7 +231,7 @@ TEST_CASE("two hundred silent, dripping and shouting strangers keep no good peer
 }
 
 TEST_CASE("many good peers at once are all let in") {
-  listening l({4, patience, patience});
+  listening l({4, ample, ample});
   std::atomic<int> in{0};
   std::vector<std::thread> peers;
   for (int i = 0; i < 16; ++i) {
@@ -244,7 +244,7 @@ TEST_CASE("many good peers at once are all let in") {
 }
 
 TEST_CASE("an acceptor with strangers in the middle of their handshake ends at once") {
-  auto l = std::make_unique<listening>(acceptor_options{64, patience, patience});
+  auto l = std::make_unique<listening>(acceptor_options{64, ample, ample});
   auto silent = l->connect();
   auto half = l->connect();
   REQUIRE(half.write(write_opening(make_opening())));

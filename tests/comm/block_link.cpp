@@ -127,7 +127,7 @@ TEST_CASE("blocks of nothing, one byte and 100 MiB arrive as they are") {
   h.add(3, random_bytes(random, 12345));
   block_client client(h.key, make_boot_id());
   const auto keys = keys_up_to(4);
-  const auto got = client.fetch(h.endpoint(), h.self, keys, nullptr, patience);
+  const auto got = client.fetch(h.endpoint(), h.self, keys, nullptr, ample);
   REQUIRE(got);
   REQUIRE(got->size() == 4);
   for (std::size_t i = 0; i < 4; ++i) check_block((*got)[i], *h.blocks[keys[i]]);
@@ -159,7 +159,7 @@ TEST_CASE("thousands of blocks of random sizes come in the order of the keys, by
               ++wrong;
             return {};
           },
-          nullptr, patience);
+          nullptr, ample);
       if (done && expected_index == keys.size()) ++right;
     });
   }
@@ -183,7 +183,7 @@ TEST_CASE("a holder never sends more than was granted") {
         CHECK(h.server->bytes_served() <= announced + window);
         return {};
       },
-      nullptr, patience);
+      nullptr, ample);
   CHECK(done);
 }
 
@@ -200,14 +200,14 @@ TEST_CASE("a block that is not there is named by its index, and the next fetch w
         ++seen;
         return {};
       },
-      nullptr, patience);
+      nullptr, ample);
   REQUIRE_FALSE(done);
   CHECK(done.error().code == errc::not_found);
   CHECK(done.error().what.find("block 7 of 10") == 0);
   CHECK(done.error().what.find("no such block") != std::string::npos);
   CHECK(done.error().where == h.endpoint());
   CHECK(seen == 7);
-  CHECK(client.fetch(h.endpoint(), h.self, std::span(keys).first(7), nullptr, patience));
+  CHECK(client.fetch(h.endpoint(), h.self, std::span(keys).first(7), nullptr, ample));
 }
 
 TEST_CASE("connections are kept and used again") {
@@ -215,16 +215,16 @@ TEST_CASE("connections are kept and used again") {
   h.add(0, byte_buffer(100'000, std::byte{1}));
   block_client client(h.key, make_boot_id());
   const auto keys = keys_up_to(1);
-  for (int i = 0; i < 20; ++i) REQUIRE(client.fetch(h.endpoint(), h.self, keys, nullptr, patience));
+  for (int i = 0; i < 20; ++i) REQUIRE(client.fetch(h.endpoint(), h.self, keys, nullptr, ample));
   CHECK(h.a->accepted() == 1);
   client.forget(h.self);
-  REQUIRE(client.fetch(h.endpoint(), h.self, keys, nullptr, patience));
+  REQUIRE(client.fetch(h.endpoint(), h.self, keys, nullptr, ample));
   CHECK(h.a->accepted() == 2);
 }
 
 TEST_CASE("fetching nothing needs no peer") {
   block_client client(secret::random(), make_boot_id());
-  const auto got = client.fetch("127.0.0.1:1", make_boot_id(), {}, nullptr, patience);
+  const auto got = client.fetch("127.0.0.1:1", make_boot_id(), {}, nullptr, ample);
   REQUIRE(got);
   CHECK(got->empty());
 }
@@ -248,7 +248,7 @@ TEST_CASE("a kept connection that the peer closes when it is used again is repla
     block_client client(h.key, make_boot_id());
     const auto keys = keys_up_to(1);
     for (int i = 0; i < 3; ++i) {
-      const auto got = client.fetch(h.a->endpoint(), h.self, keys, nullptr, patience);
+      const auto got = client.fetch(h.a->endpoint(), h.self, keys, nullptr, ample);
       REQUIRE(got);
       CHECK(as_text((*got)[0].bytes()) == "ok");
     }
@@ -260,7 +260,7 @@ TEST_CASE("a fresh connection that closes without an answer is a dead peer, trie
   false_holder h([](int, raw_socket& s) { next_fetch(s); });
   block_client client(h.key, make_boot_id());
   const auto keys = keys_up_to(1);
-  const auto got = client.fetch(h.a->endpoint(), h.self, keys, nullptr, patience);
+  const auto got = client.fetch(h.a->endpoint(), h.self, keys, nullptr, ample);
   REQUIRE_FALSE(got);
   CHECK(got.error().code == errc::disconnected);
   CHECK(h.a->accepted() == 1);
@@ -286,12 +286,12 @@ TEST_CASE("a damaged block is noticed") {
   const auto keys = keys_up_to(1);
   for (int i = 0; i < 2; ++i) {
     block_client client(h.key, make_boot_id());
-    const auto got = client.fetch(h.a->endpoint(), h.self, keys, nullptr, patience);
+    const auto got = client.fetch(h.a->endpoint(), h.self, keys, nullptr, ample);
     REQUIRE_FALSE(got);
     CHECK(got.error().code == errc::io);
   }
   block_client client(h.key, make_boot_id());
-  CHECK_FALSE(client.fetch(h.a->endpoint(), h.self, keys, nullptr, patience));
+  CHECK_FALSE(client.fetch(h.a->endpoint(), h.self, keys, nullptr, ample));
 }
 
 TEST_CASE("an announced size above the limit, or beyond all memory, is refused") {
@@ -305,7 +305,7 @@ TEST_CASE("an announced size above the limit, or beyond all memory, is refused")
   });
   const auto keys = keys_up_to(1);
   block_client client(h.key, make_boot_id());
-  const auto got = client.fetch(h.a->endpoint(), h.self, keys, nullptr, patience);
+  const auto got = client.fetch(h.a->endpoint(), h.self, keys, nullptr, ample);
   REQUIRE_FALSE(got);
   CHECK(got.error().code == errc::over_limit);
 }
@@ -335,7 +335,7 @@ TEST_CASE("an abort ends a fetch that waits") {
   });
   block_client client(h.key, make_boot_id());
   const auto keys = keys_up_to(3);
-  const auto got = client.fetch(h.a->endpoint(), h.self, keys, &abort, patience);
+  const auto got = client.fetch(h.a->endpoint(), h.self, keys, &abort, ample);
   REQUIRE_FALSE(got);
   CHECK(got.error().what == "the gang was revoked");
 }
@@ -354,7 +354,7 @@ TEST_CASE("an abort or an error of the sink in the middle of a transfer ends it"
         if (index == 5) abort.set({errc::aborted, "revoked", {}, {}});
         return {};
       },
-      &abort, patience);
+      &abort, ample);
   REQUIRE_FALSE(done);
   CHECK(done.error().what == "revoked");
   CHECK(taken == 6);
@@ -364,10 +364,10 @@ TEST_CASE("an abort or an error of the sink in the middle of a transfer ends it"
         if (index == 3) return fail(errc::over_limit, "the reader has enough");
         return {};
       },
-      nullptr, patience);
+      nullptr, ample);
   REQUIRE_FALSE(done);
   CHECK(done.error().what == "the reader has enough");
-  CHECK(client.fetch(h.endpoint(), h.self, keys, nullptr, patience));
+  CHECK(client.fetch(h.endpoint(), h.self, keys, nullptr, ample));
 }
 
 TEST_CASE("a server that goes in the middle of a transfer is a dead peer, and does not wait for its readers") {
@@ -384,7 +384,7 @@ TEST_CASE("a server that goes in the middle of a transfer is a dead peer, and do
         }
         return {};
       },
-      nullptr, patience);
+      nullptr, ample);
   REQUIRE_FALSE(done);
   CHECK(done.error().code == errc::disconnected);
 }
@@ -394,7 +394,7 @@ TEST_CASE("another process in the holder's place is not asked for its blocks") {
   h.add(0, byte_buffer(10));
   block_client client(h.key, make_boot_id());
   const auto keys = keys_up_to(1);
-  const auto got = client.fetch(h.endpoint(), make_boot_id(), keys, nullptr, patience);
+  const auto got = client.fetch(h.endpoint(), make_boot_id(), keys, nullptr, ample);
   REQUIRE_FALSE(got);
   CHECK(got.error().code == errc::disconnected);
 }
@@ -425,7 +425,7 @@ TEST_CASE("a holder that is killed in the middle of a transfer is a dead peer; o
           if (index == 1) process.signal(stop ? SIGSTOP : SIGKILL);
           return {};
         },
-        nullptr, stop ? 300ms : patience);
+        nullptr, stop ? 300ms : ample);
     REQUIRE_FALSE(done);
     CHECK(done.error().code == (stop ? errc::timed_out : errc::disconnected));
   }
@@ -459,5 +459,5 @@ TEST_CASE("a receiver that breaks the protocol is dropped, the others are served
   CHECK(greedy.read_to_end());
   block_client client(h.key, make_boot_id());
   const auto keys = keys_up_to(1);
-  CHECK(client.fetch(h.endpoint(), h.self, keys, nullptr, patience));
+  CHECK(client.fetch(h.endpoint(), h.self, keys, nullptr, ample));
 }

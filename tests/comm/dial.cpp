@@ -22,7 +22,7 @@ struct played {
 
   played() {
     result =
-        std::async(std::launch::async, [this] { return dial_peer(listener.endpoint(), key, mine, now() + patience); });
+        std::async(std::launch::async, [this] { return dial_peer(listener.endpoint(), key, mine, now() + ample); });
     peer = listener.accept();
   }
   error failed() {
@@ -44,7 +44,7 @@ TEST_CASE("a dialler and a listener with one secret meet, and the listener knows
   });
   REQUIRE(a);
   hello mine{link_purpose::gang, make_boot_id(), self, "rank 3", "127.0.0.1:1", byte_buffer(1000, std::byte{9})};
-  auto made = dial_peer((*a)->endpoint(), key, mine, now() + patience);
+  auto made = dial_peer((*a)->endpoint(), key, mine, now() + ample);
   REQUIRE(made);
   CHECK(made->peer == self);
   auto there = came.take();
@@ -64,7 +64,7 @@ TEST_CASE("a dialler with another secret is told so") {
   const auto a =
       acceptor::listen("127.0.0.1:0", secret::random(), self, [](unique_fd, hello) { FAIL_CHECK("accepted"); });
   REQUIRE(a);
-  const auto made = dial((*a)->endpoint(), secret::random(), from_process("stranger"), now() + patience);
+  const auto made = dial((*a)->endpoint(), secret::random(), from_process("stranger"), now() + ample);
   REQUIRE_FALSE(made);
   CHECK(made.error().code == errc::refused);
   CHECK(made.error().what == "wrong secret");
@@ -79,7 +79,7 @@ TEST_CASE("a process that is gone is not confused with the one that listens in i
   REQUIRE(a);
   auto mine = from_process("executor");
   mine.to = boot_id{0xdef};
-  const auto made = dial((*a)->endpoint(), key, mine, now() + patience);
+  const auto made = dial((*a)->endpoint(), key, mine, now() + ample);
   REQUIRE_FALSE(made);
   CHECK(made.error().code == errc::disconnected);
   CHECK(made.error().what.find("that process (0000000000000def) is gone") != std::string::npos);
@@ -175,7 +175,7 @@ TEST_CASE("a port on which nobody listens refuses the connection") {
     raw_listener gone;
     endpoint = gone.endpoint();
   }
-  const auto made = dial(endpoint, secret::random(), from_process("dialler"), now() + patience);
+  const auto made = dial(endpoint, secret::random(), from_process("dialler"), now() + ample);
   REQUIRE_FALSE(made);
   CHECK(made.error().code == errc::disconnected);
   CHECK(made.error().what.find("refused") != std::string::npos);
@@ -184,7 +184,7 @@ TEST_CASE("a port on which nobody listens refuses the connection") {
 TEST_CASE("what is not an address and a port is bad input") {
   for (const std::string text : {"", "127.0.0.1", ":4711", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1",
                                  "node-1:4711", "[::1:4711", "127.0.0.1:47x", "[]:1"}) {
-    const auto made = dial(text, secret::random(), from_process("dialler"), now() + patience);
+    const auto made = dial(text, secret::random(), from_process("dialler"), now() + ample);
     REQUIRE_FALSE(made);
     CHECK_MESSAGE(made.error().code == errc::bad_input, text);
   }

@@ -29,7 +29,7 @@ struct observer {
   }
 };
 
-byte_buffer frame_header(std::uint32_t size, std::uint8_t kind) {
+byte_buffer control_header(std::uint32_t size, std::uint8_t kind) {
   byte_buffer out(5);
   std::memcpy(out.data(), &size, 4);
   out[4] = std::byte{kind};
@@ -41,8 +41,8 @@ constexpr std::uint8_t data_kind = 0, ping_kind = 1, pong_kind = 2, bye_kind = 3
 /// No heartbeats within a test.
 connection_options quiet() {
   connection_options o;
-  o.heartbeat_interval = patience;
-  o.heartbeat_timeout = patience;
+  o.heartbeat_interval = ample;
+  o.heartbeat_timeout = ample;
   return o;
 }
 
@@ -96,7 +96,7 @@ struct direction {
     for (std::uint64_t i = 0; i < count; ++i) {
       {
         std::unique_lock lock(mutex);
-        if (!changed.wait_for(lock, patience, [&] { return broken || i - arrived < 2000; }) || broken) return;
+        if (!changed.wait_for(lock, ample, [&] { return broken || i - arrived < 2000; }) || broken) return;
       }
       if (!c.send(numbered_frame(base, i))) return;
     }
@@ -114,7 +114,7 @@ struct direction {
   }
   bool all() {
     std::unique_lock lock(mutex);
-    return changed.wait_for(lock, patience, [&] { return broken || arrived == count; }) && arrived == count;
+    return changed.wait_for(lock, ample, [&] { return broken || arrived == count; }) && arrived == count;
   }
 };
 
@@ -164,7 +164,7 @@ TEST_CASE("frames that come in any pieces are put together") {
   std::vector<byte_buffer> sent;
   for (int i = 0; i < 200; ++i) {
     auto body = random_bytes(random, random.below(i % 20 == 0 ? 200'000 : 40));
-    const auto header = frame_header(static_cast<std::uint32_t>(body.size()), data_kind);
+    const auto header = control_header(static_cast<std::uint32_t>(body.size()), data_kind);
     stream.insert(stream.end(), header.begin(), header.end());
     stream.insert(stream.end(), body.begin(), body.end());
     sent.push_back(std::move(body));
@@ -217,7 +217,7 @@ TEST_CASE("many threads may send at once and no frame is torn") {
 TEST_CASE("a peer that closes is noticed, and what it sent before is delivered first") {
   half h;
   for (int i = 0; i < 100; ++i) {
-    REQUIRE(h.peer.write(frame_header(1, data_kind)));
+    REQUIRE(h.peer.write(control_header(1, data_kind)));
     REQUIRE(h.peer.write(as_byte_view("x")));
   }
   h.peer.close();
@@ -281,7 +281,7 @@ TEST_CASE("no frame is delivered after a handler has closed its connection") {
   raw_socket peer(std::move(pair.b));
   byte_buffer three;
   for (int i = 0; i < 3; ++i) {
-    const auto h = frame_header(0, data_kind);
+    const auto h = control_header(0, data_kind);
     three.insert(three.end(), h.begin(), h.end());
   }
   REQUIRE(peer.write(three));
@@ -300,7 +300,7 @@ TEST_CASE("an announced frame above the limit is refused before it is received, 
   auto options = quiet();
   options.max_frame = 1000;
   half h(options);
-  REQUIRE(h.peer.write(frame_header(1u << 30, data_kind)));
+  REQUIRE(h.peer.write(control_header(1u << 30, data_kind)));
   const auto e = h.ended();
   CHECK(e.code == errc::over_limit);
   CHECK(e.what == "a frame of 1073741824 bytes from the peer; the limit is 1000");
@@ -326,8 +326,8 @@ TEST_CASE("a frame of exactly the limit passes, a longer one closes the sender's
 }
 
 TEST_CASE("frames of unknown kind, and pings with a body, end the connection") {
-  for (const auto& bytes : {frame_header(0, 4), frame_header(0, 255), frame_header(1, ping_kind),
-                            frame_header(1, pong_kind), frame_header(1 << 20, bye_kind)}) {
+  for (const auto& bytes : {control_header(0, 4), control_header(0, 255), control_header(1, ping_kind),
+                            control_header(1, pong_kind), control_header(1 << 20, bye_kind)}) {
     half h;
     REQUIRE(h.peer.write(bytes));
     const auto code = h.ended().code;
@@ -337,7 +337,7 @@ TEST_CASE("frames of unknown kind, and pings with a body, end the connection") {
 
 TEST_CASE("a damaged bye is still a bye") {
   half h;
-  REQUIRE(h.peer.write(frame_header(3, bye_kind)));
+  REQUIRE(h.peer.write(control_header(3, bye_kind)));
   REQUIRE(h.peer.write(as_byte_view("???")));
   CHECK(h.ended().code == errc::disconnected);
 }
@@ -358,7 +358,7 @@ TEST_CASE("noise on a connection ends it and nothing else") {
     peer.close();
     REQUIRE(seen.closed.take());
   }
-  REQUIRE(good_peer.write(frame_header(0, data_kind)));
+  REQUIRE(good_peer.write(control_header(0, data_kind)));
   CHECK(good_seen.frames.take());
   CHECK(kept->is_open());
 }
@@ -386,7 +386,7 @@ TEST_CASE("a peer that is silent for too long has timed out, by its name") {
   // It had been asked.
   const auto asked = h.peer.read(5);
   REQUIRE(asked.size() == 5);
-  CHECK(asked == frame_header(0, ping_kind));
+  CHECK(asked == control_header(0, ping_kind));
 }
 
 TEST_CASE("a peer that answers pings stays; when it stops answering it has timed out") {
@@ -395,9 +395,9 @@ TEST_CASE("a peer that answers pings stays; when it stops answering it has timed
   options.heartbeat_timeout = 1s;
   half h(options);
   for (int i = 0; i < 50; ++i) {
-    REQUIRE(h.peer.read(5) == frame_header(0, ping_kind));
+    REQUIRE(h.peer.read(5) == control_header(0, ping_kind));
     REQUIRE(h.c->is_open());
-    REQUIRE(h.peer.write(frame_header(0, pong_kind)));
+    REQUIRE(h.peer.write(control_header(0, pong_kind)));
   }
   CHECK(h.ended().code == errc::timed_out);
 }
@@ -405,8 +405,8 @@ TEST_CASE("a peer that answers pings stays; when it stops answering it has timed
 TEST_CASE("a ping is answered, also to a peer with other intervals") {
   half h;
   for (int i = 0; i < 10; ++i) {
-    REQUIRE(h.peer.write(frame_header(0, ping_kind)));
-    CHECK(h.peer.read(5) == frame_header(0, pong_kind));
+    REQUIRE(h.peer.write(control_header(0, ping_kind)));
+    CHECK(h.peer.read(5) == control_header(0, pong_kind));
   }
 }
 
@@ -485,7 +485,7 @@ TEST_CASE("frames that a handler sends leave in their order, between those of ot
               },
               {}},
              quiet());
-  REQUIRE(pull.write(frame_header(0, data_kind)));
+  REQUIRE(pull.write(control_header(0, data_kind)));
   while (!go) std::this_thread::yield();
   for (std::uint32_t i = 0; i < 2000; ++i) a->send(encode(std::pair<std::uint8_t, std::uint32_t>(1, i)));
   std::array<std::uint32_t, 2> next{};
@@ -503,7 +503,7 @@ TEST_CASE("child: a control peer that echoes" * doctest::skip()) {
   const auto hex = setting("HYDROGEN_TEST_SECRET");
   REQUIRE(hex.size() == 64);
   for (std::size_t i = 0; i < 32; ++i) key[i] = static_cast<std::byte>(std::stoi(hex.substr(2 * i, 2), nullptr, 16));
-  auto fd = dial(setting("HYDROGEN_TEST_ENDPOINT"), secret::from_key(key), from_process("the child"), now() + patience);
+  auto fd = dial(setting("HYDROGEN_TEST_ENDPOINT"), secret::from_key(key), from_process("the child"), now() + ample);
   REQUIRE(fd);
   box<error> closed;
   reactor r;
@@ -615,7 +615,7 @@ TEST_CASE("a reactor dials on threads of its own, one at a time per endpoint") {
                 [&](expected<unique_fd> fd) { bad.put(fd ? error{} : fd.error()); });
     }
     for (int i = 0; i < 20; ++i) {
-      r.connect((*a)->endpoint(), key, from_process("quick"), now() + patience,
+      r.connect((*a)->endpoint(), key, from_process("quick"), now() + ample,
                 [&](expected<unique_fd> fd) { good.put(std::move(fd)); });
     }
     for (int i = 0; i < 20; ++i) {
@@ -623,7 +623,7 @@ TEST_CASE("a reactor dials on threads of its own, one at a time per endpoint") {
       REQUIRE(fd);
       CHECK(*fd);
     }
-    r.connect((*a)->endpoint(), secret::random(), from_process("stranger"), now() + patience,
+    r.connect((*a)->endpoint(), secret::random(), from_process("stranger"), now() + ample,
               [&](expected<unique_fd> fd) { good.put(std::move(fd)); });
     CHECK(good.take()->error().code == errc::refused);
     CHECK(bad.size() == 0);

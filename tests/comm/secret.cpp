@@ -1,5 +1,6 @@
 #include <hydrogen/comm/secret.hpp>
 
+#include "folder.hpp"
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,20 +12,6 @@ using namespace hydrogen;
 using namespace hydrogen::comm;
 
 namespace {
-
-class folder {
- public:
-  folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "hydrogen-secret-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~folder() { std::filesystem::remove_all(path_); }
-  std::string file(const std::string& name) const { return path_ + '/' + name; }
-
- private:
-  std::string path_;
-};
 
 void write_file(const std::string& path, const std::string& text, mode_t mode = 0600) {
   std::ofstream(path) << text;
@@ -44,7 +31,7 @@ std::string hex(byte_view bytes) {
 }  // namespace
 
 TEST_CASE("a saved secret is loaded as the same one, from a file that only its user can read") {
-  folder f;
+  const tests::folder f;
   const auto path = f.file("secret");
   const auto made = secret::random();
   REQUIRE(made.save_new(path));
@@ -58,7 +45,7 @@ TEST_CASE("a saved secret is loaded as the same one, from a file that only its u
 }
 
 TEST_CASE("an existing secret file is never replaced") {
-  folder f;
+  const tests::folder f;
   const auto path = f.file("secret");
   const auto first = secret::random();
   REQUIRE(first.save_new(path));
@@ -70,7 +57,7 @@ TEST_CASE("an existing secret file is never replaced") {
 }
 
 TEST_CASE("a secret file that others may read is refused with the command that helps") {
-  folder f;
+  const tests::folder f;
   for (const mode_t mode : {0640, 0604, 0660, 0644, 0610}) {
     const auto path = f.file("secret" + std::to_string(mode));
     write_file(path, std::string(64, 'a') + "\n", mode);
@@ -83,7 +70,7 @@ TEST_CASE("a secret file that others may read is refused with the command that h
 }
 
 TEST_CASE("a missing secret file is not found, and its path is named") {
-  folder f;
+  const tests::folder f;
   const auto loaded = secret::load(f.file("none"));
   REQUIRE_FALSE(loaded);
   CHECK(loaded.error().code == errc::not_found);
@@ -91,7 +78,7 @@ TEST_CASE("a missing secret file is not found, and its path is named") {
 }
 
 TEST_CASE("a file with anything but 64 hexadecimal digits is not a secret") {
-  folder f;
+  const tests::folder f;
   const std::string good(64, '7');
   int n = 0;
   for (const auto& text : {std::string(), good.substr(1), good + "0", good + "\n\n", good.substr(1) + "g", "\n" + good,
@@ -109,7 +96,7 @@ TEST_CASE("a file with anything but 64 hexadecimal digits is not a secret") {
 }
 
 TEST_CASE("a folder or a named pipe in place of the secret file is refused at once") {
-  folder f;
+  const tests::folder f;
   REQUIRE(mkdir(f.file("folder").c_str(), 0700) == 0);
   CHECK(secret::load(f.file("folder")).error().code == errc::bad_input);
   REQUIRE(mkfifo(f.file("pipe").c_str(), 0600) == 0);

@@ -32,9 +32,9 @@ extern char** environ;
 namespace hydrogen::comm::test {
 
 /// Nothing in a test takes this long unless it hangs.
-inline constexpr duration patience = 60s;
+inline constexpr duration ample = 60s;
 
-/// Values that other threads put in; `take` gives nothing when the patience is over.
+/// Values that other threads put in; `take` gives nothing after an ample time.
 template <class T>
 class box {
  public:
@@ -45,7 +45,7 @@ class box {
   }
   std::optional<T> take() {
     std::unique_lock lock(mutex_);
-    if (!changed_.wait_for(lock, patience, [&] { return !values_.empty(); })) return std::nullopt;
+    if (!changed_.wait_for(lock, ample, [&] { return !values_.empty(); })) return std::nullopt;
     auto x = std::move(values_.front());
     values_.pop_front();
     return x;
@@ -61,13 +61,13 @@ class box {
   std::deque<T> values_;
 };
 
-/// A blocking socket whose reads and writes give up after the patience.
+/// A blocking socket whose reads and writes give up after an ample time.
 class raw_socket {
  public:
   raw_socket() = default;
   explicit raw_socket(unique_fd fd) : fd_(std::move(fd)) {
     fcntl(fd_.get(), F_SETFL, fcntl(fd_.get(), F_GETFL) & ~O_NONBLOCK);
-    const timeval limit{std::chrono::duration_cast<std::chrono::seconds>(patience).count(), 0};
+    const timeval limit{std::chrono::duration_cast<std::chrono::seconds>(ample).count(), 0};
     setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd_.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   }

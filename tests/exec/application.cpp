@@ -1,36 +1,24 @@
 #include <hydrogen/exec/application.hpp>
 
+#include "folder.hpp"
 #include <doctest/doctest.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 
 using namespace hydrogen;
 using namespace hydrogen::exec;
 
 namespace {
 
-/// A folder for libraries that this test compiles.
-struct folder {
-  folder() : path((std::filesystem::temp_directory_path() / "hydrogen-test-XXXXXX").string()) {
-    REQUIRE(mkdtemp(path.data()) != nullptr);
-  }
-  ~folder() { std::filesystem::remove_all(path); }
-  std::string write(const std::string& name, const std::string& text) const {
-    auto* f = std::fopen((path + "/" + name).c_str(), "wb");
-    std::fwrite(text.data(), 1, text.size(), f);
-    std::fclose(f);
-    return path + "/" + name;
-  }
+/// Where this test compiles libraries.
+struct workshop : tests::folder {
   std::string library(const std::string& name, const std::string& source) const {
     const auto from = write(name + ".cpp", source);
     const auto to = path + "/lib" + name + ".so";
     REQUIRE(std::system(("c++ -shared -fPIC -o " + to + " " + from).c_str()) == 0);
     return to;
   }
-  std::string path;
 };
 
 const std::string entry = "extern \"C\" void hydrogen_application_entry(void*) {}\n";
@@ -42,7 +30,7 @@ std::string stamp(const std::string& text) {
 }  // namespace
 
 TEST_CASE("a library with entry and stamp is loaded, once for the same path") {
-  const folder f;
+  const workshop f;
   const auto path = f.library("good", stamp(abi_stamp()) + entry);
   const auto app = load_application(path);
   REQUIRE(app);
@@ -56,7 +44,7 @@ TEST_CASE("a library with entry and stamp is loaded, once for the same path") {
 }
 
 TEST_CASE("what cannot be loaded has one clear error") {
-  const folder f;
+  const workshop f;
   CHECK(load_application(f.path + "/nothing.so").error().code == errc::not_found);
   const auto text =
       load_application(f.write("text.so", "this is no library, but it is long enough to look like a header of one"));

@@ -1,5 +1,6 @@
 #include <hydrogen/exec/checkpoint.hpp>
 
+#include "folder.hpp"
 #include <doctest/doctest.h>
 
 #include <cstdio>
@@ -8,18 +9,8 @@
 using namespace hydrogen;
 using namespace hydrogen::exec;
 
-namespace {
-struct folder {
-  folder() : path((std::filesystem::temp_directory_path() / "hydrogen-test-XXXXXX").string()) {
-    REQUIRE(mkdtemp(path.data()) != nullptr);
-  }
-  ~folder() { std::filesystem::remove_all(path); }
-  std::string path;
-};
-}  // namespace
-
 TEST_CASE("a piece comes back by its hash; a missing or damaged one is an error that names the file") {
-  const folder f;
+  const tests::folder f;
   const auto path = checkpoint_path(f.path, {{1, 2}, 3, 4, 0}, {{1}, 9}, 7, 2);
   CHECK(path.find("/j3-s4-0/t1.9/step-7/rank-2") != std::string::npos);
   const auto bytes = byte_buffer(100'000, std::byte{5});

@@ -2,9 +2,7 @@
 
 #include "desk.hpp"
 
-using namespace hydrogen;
-using namespace hydrogen::gang;
-using namespace hydrogen::gang::testing;
+namespace hydrogen::gang::testing::at_desk {
 
 TEST_CASE("when all executors are up, the go follows the reserve, and no commit is sent") {
   desk d({2, 2});
@@ -341,3 +339,5 @@ TEST_CASE("park takes back a gang that waits, and it keeps its place") {
   CHECK(d.status(0).state == "running");
   CHECK(d.status(1).state == "queued");
 }
+
+}  // namespace hydrogen::gang::testing::at_desk

@@ -2,9 +2,7 @@
 
 #include "desk.hpp"
 
-using namespace hydrogen;
-using namespace hydrogen::gang;
-using namespace hydrogen::gang::testing;
+namespace hydrogen::gang::testing::at_desk {
 
 TEST_CASE(
     "a node whose contact is lost gets nothing; declared dead, its attempts end and its job hears of its executors") {
@@ -199,3 +197,5 @@ TEST_CASE("status names nodes, what they hold, runs and requests") {
   CHECK(s.requests[0].state == "running");
   CHECK(decode<cluster_status>(encode(s)));
 }
+
+}  // namespace hydrogen::gang::testing::at_desk

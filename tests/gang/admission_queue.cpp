@@ -2,9 +2,7 @@
 
 #include "desk.hpp"
 
-using namespace hydrogen;
-using namespace hydrogen::gang;
-using namespace hydrogen::gang::testing;
+namespace hydrogen::gang::testing::at_desk {
 
 TEST_CASE("the queue is in the order of submission, also when something smaller behind would fit") {
   desk d({4});
@@ -163,3 +161,5 @@ TEST_CASE("leased is repeated until it is noted") {
   d.wait(1min);
   CHECK(d.all<leased>().size() == said);
 }
+
+}  // namespace hydrogen::gang::testing::at_desk

@@ -2,9 +2,7 @@
 
 #include "desk.hpp"
 
-using namespace hydrogen;
-using namespace hydrogen::gang;
-using namespace hydrogen::gang::testing;
+namespace hydrogen::gang::testing::at_desk {
 
 TEST_CASE("a gang is placed, entered, released and closed") {
   desk d({2, 2});
@@ -244,3 +242,5 @@ TEST_CASE("a record that nobody waits for shares the sync of another, or asks fo
     CHECK(syncs == 1);
   }
 }
+
+}  // namespace hydrogen::gang::testing::at_desk

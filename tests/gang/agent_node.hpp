@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <vector>
 
-namespace hydrogen::gang::testing {
+namespace hydrogen::gang::testing::at_agent {
 
 namespace event = reservation_event;
 namespace effect = reservation_effect;
@@ -77,4 +77,4 @@ struct node {
   }
 };
 
-}  // namespace hydrogen::gang::testing
+}  // namespace hydrogen::gang::testing::at_agent

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace hydrogen::gang::testing {
+namespace hydrogen::gang::testing::at_desk {
 
 namespace event = admission_event;
 namespace effect = admission_effect;
@@ -181,4 +181,4 @@ struct desk {
   std::uint32_t free() const { return machine->account().total_free(); }
 };
 
-}  // namespace hydrogen::gang::testing
+}  // namespace hydrogen::gang::testing::at_desk

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-using namespace hydrogen;
-using namespace hydrogen::gang;
+namespace hydrogen::gang::testing::at_executor {
+
 namespace event = execution_event;
 namespace effect = execution_effect;
 
@@ -305,3 +305,5 @@ TEST_CASE("an executor that is to end stops everything, takes nothing more and i
   idle.on(event::end{});
   CHECK(idle.ended);
 }
+
+}  // namespace hydrogen::gang::testing::at_executor

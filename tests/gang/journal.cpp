@@ -1,6 +1,7 @@
 #include <hydrogen/base/random.hpp>
 #include <hydrogen/gang/journal.hpp>
 
+#include "folder.hpp"
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -13,14 +14,8 @@ using namespace hydrogen::gang;
 
 namespace {
 
-struct scratch {
-  std::string path;
-  scratch() {
-    char name[] = "/tmp/hydrogen-journal-XXXXXX";
-    path = mkdtemp(name);
-  }
-  ~scratch() { std::filesystem::remove_all(path); }
-  std::string file() const { return path + "/journal"; }
+struct journal_folder : tests::folder {
+  std::string journal() const { return file("journal"); }
 };
 
 const request_id some_request{{1, 2}, 3, 4, 5};
@@ -47,13 +42,13 @@ void write(journal& j, const std::vector<record>& records) {
 }
 
 /// Opens, writes in one sync, closes; the size of the file then.
-std::uint64_t write(const scratch& dir, const std::vector<record>& records) {
+std::uint64_t write(const journal_folder& dir, const std::vector<record>& records) {
   {
     auto j = open_file_journal(dir.path);
     REQUIRE(j);
     write(**j, records);
   }
-  return std::filesystem::file_size(dir.file());
+  return std::filesystem::file_size(dir.journal());
 }
 
 void corrupt(const std::string& path, std::uint64_t at) {
@@ -86,7 +81,7 @@ TEST_CASE("bytes that are no record are an error, whatever they are") {
 }
 
 TEST_CASE("what was synced is there after a restart, what was not is gone") {
-  scratch dir;
+  journal_folder dir;
   {
     auto j = open_file_journal(dir.path);
     REQUIRE(j);
@@ -101,7 +96,7 @@ TEST_CASE("what was synced is there after a restart, what was not is gone") {
 }
 
 TEST_CASE("a second writer is refused and told who holds the directory") {
-  scratch dir;
+  journal_folder dir;
   auto first = open_file_journal(dir.path);
   REQUIRE(first);
   auto second = open_file_journal(dir.path);
@@ -113,14 +108,14 @@ TEST_CASE("a second writer is refused and told who holds the directory") {
 }
 
 TEST_CASE("a torn end is dropped, wherever it is torn, and writing goes on") {
-  scratch dir;
+  journal_folder dir;
   const auto good = write(dir, one_of_each({1}));
   const auto whole = write(dir, {{{1}, cancelled_record{some_request}}});
   const auto copy = dir.path + "/copy";
-  std::filesystem::copy_file(dir.file(), copy);
+  std::filesystem::copy_file(dir.journal(), copy);
   for (auto size = good + 1; size < whole; size += 7) {
-    std::filesystem::copy_file(copy, dir.file(), std::filesystem::copy_options::overwrite_existing);
-    std::filesystem::resize_file(dir.file(), size);
+    std::filesystem::copy_file(copy, dir.journal(), std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::resize_file(dir.journal(), size);
     {
       auto j = open_file_journal(dir.path);
       REQUIRE(j);
@@ -134,43 +129,43 @@ TEST_CASE("a torn end is dropped, wherever it is torn, and writing goes on") {
 }
 
 TEST_CASE("space that a killed writer had taken ahead is no damage, whether a write into it was torn or not") {
-  scratch dir, left;
+  journal_folder dir, left;
   std::uint64_t end = 0;
   {
     auto j = open_file_journal(dir.path);
     write(**j, one_of_each({1}));
-    std::filesystem::copy_file(dir.file(), left.file());  // as a kill leaves it
+    std::filesystem::copy_file(dir.journal(), left.journal());  // as a kill leaves it
   }
-  end = std::filesystem::file_size(dir.file());
-  const auto taken = std::filesystem::file_size(left.file());
+  end = std::filesystem::file_size(dir.journal());
+  const auto taken = std::filesystem::file_size(left.journal());
   if (taken == end) return;  // this file system takes no space ahead
   for (const bool torn : {false, true}) {
-    if (torn) corrupt(left.file(), end + 40);
+    if (torn) corrupt(left.journal(), end + 40);
     {
       auto j = open_file_journal(left.path);
       REQUIRE(j);
       CHECK((*j)->history() == one_of_each({1}));
     }
-    CHECK(std::filesystem::file_size(left.file()) == end);
+    CHECK(std::filesystem::file_size(left.journal()) == end);
     write(left, {{{2}, term_record{}}});
     CHECK((*open_file_journal(left.path))->history().size() == 6);
-    std::filesystem::copy_file(dir.file(), left.file(), std::filesystem::copy_options::overwrite_existing);
-    std::filesystem::resize_file(left.file(), taken);
+    std::filesystem::copy_file(dir.journal(), left.journal(), std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::resize_file(left.journal(), taken);
   }
 }
 
 TEST_CASE("of a sync that was torn in its middle nothing behind the tear counts") {
-  scratch dir;
+  journal_folder dir;
   const auto first = write(dir, {{{1}, term_record{}}});
   write(dir, one_of_each({1}));  // one sync of five records
-  corrupt(dir.file(), first + 30);
+  corrupt(dir.journal(), first + 30);
   auto j = open_file_journal(dir.path);
   REQUIRE(j);
   CHECK((*j)->history().size() == 1);
 }
 
 TEST_CASE("damage before a later sync is an error with file and offset") {
-  scratch dir;
+  journal_folder dir;
   const auto first = write(dir, {{{1}, term_record{}}});
   {
     auto j = open_file_journal(dir.path);
@@ -178,22 +173,22 @@ TEST_CASE("damage before a later sync is an error with file and offset") {
     write(**j, one_of_each({1}));
   }
   for (const auto at : {first + 1, first + 5, first + 10, first + 30}) {  // length, check, batch, content
-    corrupt(dir.file(), at);
+    corrupt(dir.journal(), at);
     auto j = open_file_journal(dir.path);
     REQUIRE_FALSE(j);
     CHECK(j.error().code == errc::bad_input);
-    CHECK(j.error().where == dir.file() + ", offset " + std::to_string(first));
-    corrupt(dir.file(), at);  // and back
+    CHECK(j.error().where == dir.journal() + ", offset " + std::to_string(first));
+    corrupt(dir.journal(), at);  // and back
   }
   CHECK(open_file_journal(dir.path));
 }
 
 TEST_CASE("a file that is no journal is refused") {
-  scratch dir;
-  std::ofstream(dir.file()) << "something else altogether";
+  journal_folder dir;
+  std::ofstream(dir.journal()) << "something else altogether";
   auto j = open_file_journal(dir.path);
   REQUIRE_FALSE(j);
-  CHECK(j.error().where == dir.file());
+  CHECK(j.error().where == dir.journal());
 }
 
 TEST_CASE("replay ignores what an old coordinator wrote after a newer term began") {

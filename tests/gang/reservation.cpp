@@ -2,9 +2,7 @@
 
 #include "agent_node.hpp"
 
-using namespace hydrogen;
-using namespace hydrogen::gang;
-using namespace hydrogen::gang::testing;
+namespace hydrogen::gang::testing::at_agent {
 
 TEST_CASE("a gang's part goes from reserve to its ranks' return, which frees its slots and is said until it is heard") {
   node n;
@@ -289,3 +287,5 @@ TEST_CASE("the death of an executor ends what is committed to it, though it had 
   CHECK(std::holds_alternative<entry_report_news>(n.said[1]));
   CHECK(n.machine.free() == 4);
 }
+
+}  // namespace hydrogen::gang::testing::at_agent

@@ -2,9 +2,7 @@
 
 #include "agent_node.hpp"
 
-using namespace hydrogen;
-using namespace hydrogen::gang;
-using namespace hydrogen::gang::testing;
+namespace hydrogen::gang::testing::at_agent {
 
 TEST_CASE("rule 3: the term is adopted before the list is taken, and lower ones are refused") {
   node n;
@@ -191,3 +189,5 @@ TEST_CASE("a lease runs at go, without joining") {
   CHECK(n.state(node::ref(1)) == entry_state::running);
   CHECK(n.last() == entry_news::entered);
 }
+
+}  // namespace hydrogen::gang::testing::at_agent

@@ -9,9 +9,6 @@
 
 namespace hydrogen::gang::testing {
 
-namespace event = execution_event;
-namespace effect = execution_effect;
-
 namespace {
 
 struct model_gang_part final : hosted_gang {
@@ -75,7 +72,7 @@ void simulation::begin_executor(std::size_t i, const application_ref& app, boot_
 /// A process is killed; one in the agent's process ends by itself, or takes that with it, which is no matter here.
 void simulation::end_executor(boot_id boot) {
   if (rng.chance(0.5)) return executor_dies(boot, "ended by its agent");
-  tell_executor(boot, event::end{});
+  tell_executor(boot, execution_event::end{});
   after(5s, [this, boot] { executor_dies(boot, "does not end"); });
 }
 
@@ -109,13 +106,13 @@ void simulation::executor_says(model_executor& x, from_executor m) {
 // ---- what its machine hears ----------------------------------------------------------------------------------------
 
 void simulation::executor_gets(boot_id boot, const to_executor& message) {
-  tell_executor(boot, event::agent_said{message});
+  tell_executor(boot, execution_event::agent_said{message});
 }
 
 void simulation::send_gang(boot_id boot, const attempt_ref& ref, const std::vector<member>& members) {
   const auto arrive = [this, boot, gang = std::make_shared<model_gang_part>(boot, ref, members)] {
     const auto* x = executor(boot);
-    if (x != nullptr && x->ready) tell_executor(boot, event::gang_came{gang});
+    if (x != nullptr && x->ready) tell_executor(boot, execution_event::gang_came{gang});
   };
   if (!quiet && rng.chance(faults.repeat)) after(some_delay() * 2, arrive);
   after(some_delay(), arrive);
@@ -132,7 +129,7 @@ void simulation::cancel_task(boot_id boot, const task_id& id) {
     auto* x = executor(boot);
     if (x == nullptr || !x->ready) return;
     std::erase_if(x->undecided, [&](const auto& u) { return u.first.second == id; });
-    tell_executor(boot, event::cancel{id, "not needed"});
+    tell_executor(boot, execution_event::cancel{id, "not needed"});
   });
 }
 
@@ -142,7 +139,7 @@ void simulation::task_comes(boot_id boot, const attempt_ref& ref, const task_id&
   const auto* l = lane(boot, ref);
   const bool repeated = l != nullptr && !l->closed && l->pushed.contains(id);
   if (!repeated) x->undecided.try_emplace({ref, id}, now);
-  tell_executor(boot, event::task_came{std::make_shared<hosted_task>(id, ref)});
+  tell_executor(boot, execution_event::task_came{std::make_shared<hosted_task>(id, ref)});
 }
 
 void simulation::tell_executor(boot_id boot, execution::event e) {
@@ -164,13 +161,13 @@ void simulation::executor_timer(model_executor& x) {
   auto wait = std::max(at - now, duration::zero());
   if (!quiet && rng.chance(0.1)) wait = rng.chance(0.5) ? wait / 2 : wait + random(0ms, 300ms);
   after(wait, [this, boot = x.boot, n = ++x.timer] {
-    if (const auto* y = executor(boot); y != nullptr && y->timer == n) tell_executor(boot, event::timer{});
+    if (const auto* y = executor(boot); y != nullptr && y->timer == n) tell_executor(boot, execution_event::timer{});
   });
 }
 
 // ---- what its machine wants ----------------------------------------------------------------------------------------
 
-void simulation::perform(model_executor& x, effect::open_lane& e, execution::effects&) {
+void simulation::perform(model_executor& x, execution_effect::open_lane& e, execution::effects&) {
   if (!x.known.insert(e.ref).second) broken("an attempt came back to life on its executor");
   auto& l = x.lanes[e.ref];
   l.kind = e.gang ? request_kind::gang : request_kind::parallel;
@@ -178,7 +175,7 @@ void simulation::perform(model_executor& x, effect::open_lane& e, execution::eff
   if (e.gang) l.members = static_cast<const model_gang_part&>(*e.gang).members;
 }
 
-void simulation::perform(model_executor& x, effect::push& e, execution::effects&) {
+void simulation::perform(model_executor& x, execution_effect::push& e, execution::effects&) {
   const auto& [id, ref] = std::pair(e.task->id, e.task->ref);
   x.undecided.erase({ref, id});
   const auto at = x.lanes.find(ref);
@@ -189,29 +186,29 @@ void simulation::perform(model_executor& x, effect::push& e, execution::effects&
   run_next(x, ref);
 }
 
-void simulation::perform(model_executor& x, effect::permit& e, execution::effects&) {
+void simulation::perform(model_executor& x, execution_effect::permit& e, execution::effects&) {
   if (!gos_.contains(e.ref)) return broken("ranks were permitted to enter without a durable Go");
   meetings_[e.ref].permitted = true;
   open_if_all_came(x, e.ref);
 }
 
-void simulation::perform(model_executor& x, effect::enter& e, execution::effects&) {
+void simulation::perform(model_executor& x, execution_effect::enter& e, execution::effects&) {
   auto& l = x.lanes.at(e.ref);
   if (std::exchange(l.told_to_enter, true)) return broken("ranks were entered twice");
   open_gate(x, e.ref);
 }
 
-void simulation::perform(model_executor& x, effect::withdraw& e, execution::effects& effects) {
+void simulation::perform(model_executor& x, execution_effect::withdraw& e, execution::effects& effects) {
   auto& l = x.lanes.at(e.ref);
   if (std::erase(l.waiting, e.task) != 0) {
     l.pushed.erase(e.task);
-    x.machine.on(event::withdrawn{e.ref, e.task}, now, effects);
+    x.machine.on(execution_event::withdrawn{e.ref, e.task}, now, effects);
   } else if (l.running.erase(e.task) != 0) {
     run_next(x, e.ref);
   }
 }
 
-void simulation::perform(model_executor& x, effect::close_lane& e, execution::effects&) {
+void simulation::perform(model_executor& x, execution_effect::close_lane& e, execution::effects&) {
   auto& l = x.lanes.at(e.ref);
   if (std::exchange(l.closed, true)) return broken("a lane was closed twice");
   l.waiting.clear();
@@ -221,11 +218,11 @@ void simulation::perform(model_executor& x, effect::close_lane& e, execution::ef
   after(slow ? random(1ms, 3s) : random(10us, 100ms), [this, boot = x.boot, ref = e.ref] {
     auto* y = executor(boot);
     if (y == nullptr || y->lanes.erase(ref) == 0) return;
-    tell_executor(boot, event::lane_idle{ref});
+    tell_executor(boot, execution_event::lane_idle{ref});
   });
 }
 
-void simulation::perform(model_executor& x, effect::refuse& e, execution::effects&) {
+void simulation::perform(model_executor& x, execution_effect::refuse& e, execution::effects&) {
   const auto& [id, ref] = std::pair(e.task->id, e.task->ref);
   x.undecided.erase({ref, id});
   after(some_delay(), [this, ref, boot = x.boot, p = id.partition] {
@@ -233,7 +230,7 @@ void simulation::perform(model_executor& x, effect::refuse& e, execution::effect
   });
 }
 
-void simulation::perform(model_executor& x, effect::report& e, execution::effects&) {
+void simulation::perform(model_executor& x, execution_effect::report& e, execution::effects&) {
   const auto& ref = std::visit([](const auto& m) -> const attempt_ref& { return m.ref; }, e.message);
   if (!std::holds_alternative<ranks_joined>(e.message) && x.lanes.contains(ref)) {
     broken("an executor says that nothing is left of an attempt that has a lane");
@@ -241,7 +238,7 @@ void simulation::perform(model_executor& x, effect::report& e, execution::effect
   executor_says(x, std::move(e.message));
 }
 
-void simulation::perform(model_executor& x, effect::ended&, execution::effects&) {
+void simulation::perform(model_executor& x, execution_effect::ended&, execution::effects&) {
   if (!x.lanes.empty()) broken("an executor ends that has a lane");
   executor_dies(x.boot, "ended by itself, as its agent wants");
 }

@@ -1,9 +1,8 @@
 #include <hydrogen/hydrogen.hpp>
 
+#include "folder.hpp"
 #include "local_session.hpp"
 #include <doctest/doctest.h>
-
-#include <filesystem>
 
 using namespace hydrogen;
 using tests::local_session;
@@ -16,19 +15,6 @@ struct model {
   double loss = 0;
   std::int64_t rows = 0;
   bool operator==(const model&) const = default;
-};
-
-struct folder {
-  folder() : path((std::filesystem::temp_directory_path() / "hydrogen-test-XXXXXX").string()) {
-    REQUIRE(mkdtemp(path.data()) != nullptr);
-  }
-  ~folder() { std::filesystem::remove_all(path); }
-  std::size_t files() const {
-    std::size_t n = 0;
-    for (const auto& e : std::filesystem::recursive_directory_iterator(path)) n += e.is_regular_file();
-    return n;
-  }
-  std::string path;
 };
 
 /// Three steps of something that depends on the rows and on every rank.
@@ -119,7 +105,7 @@ TEST_CASE("the outputs of a gang are kept: a second job does not train again, an
 
 TEST_CASE("checkpoints are reported, the last two are kept, and an attempt that restores ends with the same model") {
   for (const bool replicated : {false, true}) {
-    const folder f;
+    const tests::folder f;
     local_session session;
     session.storage_dir = f.path;
     context ctx(session, {});
@@ -155,7 +141,7 @@ TEST_CASE("checkpoints are reported, the last two are kept, and an attempt that 
 }
 
 TEST_CASE("a state that is not the same on all ranks is no replicated checkpoint") {
-  const folder f;
+  const tests::folder f;
   local_session session;
   session.storage_dir = f.path;
   context ctx(session, {});

@@ -1,5 +1,6 @@
 // Each misuse of the dataset API has its own message: compiled here, one program with one error each.
 
+#include "folder.hpp"
 #include <doctest/doctest.h>
 
 #include <array>
@@ -71,22 +72,12 @@ std::string source(bool with_cases) {
 }  // namespace
 
 TEST_CASE("each misuse has its own message") {
-  std::string folder = (std::filesystem::temp_directory_path() / "hydrogen-test-XXXXXX").string();
-  REQUIRE(mkdtemp(folder.data()) != nullptr);
-  const auto path = folder + "/misuse.cpp";
-  const auto write = [&](const std::string& text) {
-    auto* f = std::fopen(path.c_str(), "wb");
-    std::fwrite(text.data(), 1, text.size(), f);
-    std::fclose(f);
-  };
-  write(source(false));
-  const auto good = compile(path);
+  const tests::folder folder;
+  const auto good = compile(folder.write("good.cpp", source(false)));
   INFO(good);
   CHECK(good.ends_with("compiled"));
-  write(source(true));
-  const auto bad = compile(path);
+  const auto bad = compile(folder.write("bad.cpp", source(true)));
   CHECK(bad.ends_with("refused"));
-  std::filesystem::remove_all(folder);
   int n = 0;
   for (const auto& c : cases) {
     // From the first error that is required from this case to the next case's.

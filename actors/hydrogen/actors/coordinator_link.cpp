@@ -23,7 +23,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::link_down)
 namespace hydrogen::actors {
 namespace {
 
-constexpr duration dial_timeout = 3s;
 constexpr duration first_pause = 50ms;
 constexpr duration longest_pause = 1s;
 
@@ -85,7 +84,7 @@ class link_actor : public caf::event_based_actor {
       }
       caf::anon_send(self, link_down{why});
     };
-    home_.connect(endpoint_, {}, dial_timeout, std::move(events),
+    home_.connect(endpoint_, {}, process::dial_timeout, std::move(events),
                   [handlers = handlers_, self, news](expected<comm::connection_ptr> made) {
                     if (!made) {
                       if (handlers->refused) handlers->refused(made.error());

@@ -1,11 +1,6 @@
 #include <hydrogen/actors/executor_links.hpp>
 
 namespace hydrogen::actors {
-namespace {
-
-constexpr duration dial_timeout = 3s;
-
-}  // namespace
 
 executor_links::executor_links(process& home, answer_handler answer, unreachable_handler unreachable)
     : home_(home), answer_(std::move(answer)), unreachable_(std::move(unreachable)) {}
@@ -69,7 +64,7 @@ void executor_links::dial(const data::process_ref& to) {
   handlers.on_closed = [self, boot = to.boot](const comm::connection_ptr&, const error& why) {
     if (auto links = self.lock()) links->lost(boot, why);
   };
-  home_.connect(to.endpoint, to.boot, dial_timeout, std::move(handlers),
+  home_.connect(to.endpoint, to.boot, process::dial_timeout, std::move(handlers),
                 [self, boot = to.boot](expected<comm::connection_ptr> made) {
                   auto links = self.lock();
                   if (!links) {

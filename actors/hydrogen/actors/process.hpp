@@ -53,6 +53,8 @@ class process {
   using open_handler = std::function<void(const comm::connection_ptr&)>;
   void serve_control(std::function<std::pair<comm::connection_handlers, open_handler>(const comm::hello&)> handler);
 
+  /// For who repeats what fails, as nodes and executors do among themselves.
+  static constexpr duration dial_timeout = 3s;
   /// Opens a control connection; `done` runs on a thread of the reactor's own.
   void connect(const std::string& endpoint, boot_id peer, duration timeout, comm::connection_handlers,
                std::function<void(expected<comm::connection_ptr>)> done);

@@ -7,11 +7,39 @@
 #include <xxhash.h>
 
 #include <memory>
+#include <new>
 
 namespace hydrogen {
 
 std::uint64_t hash_bytes(byte_view bytes, std::uint64_t seed) {
   return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+}
+
+namespace {
+XXH3_state_t* state_of(void* s) {
+  return static_cast<XXH3_state_t*>(s);
+}
+}  // namespace
+
+void hash_stream::freer::operator()(void* s) const {
+  XXH3_freeState(state_of(s));
+}
+
+hash_stream::hash_stream() : state_(XXH3_createState()) {
+  if (!state_) throw std::bad_alloc();
+  restart();
+}
+
+void hash_stream::restart() {
+  XXH3_64bits_reset(state_of(state_.get()));
+}
+
+void hash_stream::add(const void* bytes, std::size_t size) {
+  XXH3_64bits_update(state_of(state_.get()), bytes, size);
+}
+
+std::uint64_t hash_stream::value() const {
+  return XXH3_64bits_digest(state_of(state_.get()));
 }
 
 hash128 content_hash(byte_view bytes) {

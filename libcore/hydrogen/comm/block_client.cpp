@@ -1,3 +1,4 @@
+#include <hydrogen/base/hash.hpp>
 #include <hydrogen/comm/block_client.hpp>
 #include <hydrogen/comm/dial.hpp>
 #include <hydrogen/comm/fd_wait.hpp>
@@ -6,7 +7,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -33,17 +33,12 @@ std::shared_ptr<std::byte> allocate(std::uint64_t size) {
   return {memory, [](std::byte* p) { std::free(p); }};
 }
 
-struct hash_freer {
-  void operator()(XXH3_state_t* s) const { XXH3_freeState(s); }
-};
-
 }  // namespace
 
 /// One connection: used by one fetch at a time.
 class block_client::link {
  public:
-  link(unique_fd fd, std::string endpoint)
-      : fd_(std::move(fd)), endpoint_(std::move(endpoint)), in_(buffer_size), hash_(XXH3_createState()) {}
+  link(unique_fd fd, std::string endpoint) : fd_(std::move(fd)), endpoint_(std::move(endpoint)), in_(buffer_size) {}
 
   /// Idle and still connected, as far as one can see.
   bool is_alive() const {
@@ -101,7 +96,7 @@ class block_client::link {
                                   const block_client_options& options) {
     const auto name = "block " + std::to_string(index) + " of " + std::to_string(keys.size());
     head h;
-    XXH3_64bits_reset(hash_.get());
+    hash_.restart();
     if (auto done = read(reinterpret_cast<std::byte*>(&h), sizeof h, true); !done)
       return unexpected(std::move(done.error()));
     if (h.index != static_cast<std::uint32_t>(index) || h.failed > 1 || (h.failed != 0 && h.size > max_error)) {
@@ -126,7 +121,7 @@ class block_client::link {
       credit_ -= h.size;
     }
     if (auto done = read(block.memory.get(), h.size, true); !done) return unexpected(std::move(done.error()));
-    const checksum computed = XXH3_64bits_digest(hash_.get());
+    const checksum computed = hash_.value();
     checksum sent = 0;
     if (auto done = read(reinterpret_cast<std::byte*>(&sent), sizeof sent, false); !done)
       return unexpected(std::move(done.error()));
@@ -169,7 +164,7 @@ class block_client::link {
         at_ = 0;
         have_ = static_cast<std::size_t>(n) - got;
       }
-      if (hashed) XXH3_64bits_update(hash_.get(), to, got);
+      if (hashed) hash_.add(to, got);
       to += got;
       size -= got;
     }
@@ -205,7 +200,7 @@ class block_client::link {
   std::vector<std::byte> in_;
   std::size_t at_ = 0;
   std::size_t have_ = 0;
-  std::unique_ptr<XXH3_state_t, hash_freer> hash_;
+  hash_stream hash_;
 };
 
 block_client::block_client(const secret& key, boot_id self, block_client_options options)

@@ -1,3 +1,4 @@
+#include <hydrogen/base/hash.hpp>
 #include <hydrogen/base/log.hpp>
 #include <hydrogen/comm/block_server.hpp>
 
@@ -5,7 +6,6 @@
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -23,10 +23,6 @@ constexpr std::size_t staging_target = 64 << 10;
 // Above any sensible window; a sum of grants can never overflow.
 constexpr std::uint64_t max_credit = std::uint64_t{1} << 62;
 
-struct hash_freer {
-  void operator()(XXH3_state_t* s) const { XXH3_freeState(s); }
-};
-
 }  // namespace
 
 std::string to_string(const block_key& key) {
@@ -42,7 +38,7 @@ std::string to_string(const block_key& key) {
 class block_server::link {
  public:
   link(block_server& server, unique_fd fd, const hello& peer)
-      : server_(server), fd_(std::move(fd)), peer_(name_of(peer)), hash_(XXH3_createState()) {}
+      : server_(server), fd_(std::move(fd)), peer_(name_of(peer)) {}
 
   void run() {
     time_point moved = now();
@@ -121,12 +117,12 @@ class block_server::link {
         bytes = static_cast<std::size_t>(std::min<std::uint64_t>({left, credit_, piece}));
         if (bytes != 0) parts[count++] = {const_cast<std::byte*>(current_->bytes.data()) + at_, bytes};
         if (at_ + bytes > hashed_) {
-          XXH3_64bits_update(hash_.get(), current_->bytes.data() + hashed_, at_ + bytes - hashed_);
+          hash_.add(current_->bytes.data() + hashed_, at_ + bytes - hashed_);
           hashed_ = at_ + bytes;
         }
         if (bytes == left) {
           // The end of the block may be sent in part: the rest of the checksum is kept as staged bytes.
-          tail_ = XXH3_64bits_digest(hash_.get());
+          tail_ = hash_.value();
           tail = sizeof tail_;
           parts[count++] = {&tail_, tail};
         }
@@ -184,8 +180,8 @@ class block_server::link {
     h.layout = found->layout;
     h.extra = found->extra;
     stage(&h, sizeof h);
-    XXH3_64bits_reset(hash_.get());
-    XXH3_64bits_update(hash_.get(), &h, sizeof h);
+    hash_.restart();
+    hash_.add(&h, sizeof h);
 
     const auto size = found->bytes.size();
     if (h.failed == 0 && (size > copied_up_to || size > credit_)) {
@@ -193,9 +189,9 @@ class block_server::link {
       at_ = hashed_ = 0;
       return;
     }
-    XXH3_64bits_update(hash_.get(), found->bytes.data(), size);
+    hash_.add(found->bytes.data(), size);
     stage(found->bytes.data(), size);
-    const checksum sum = XXH3_64bits_digest(hash_.get());
+    const checksum sum = hash_.value();
     stage(&sum, sizeof sum);
     if (h.failed != 0) return;
     credit_ -= size;
@@ -222,7 +218,7 @@ class block_server::link {
   std::size_t at_ = 0;      // sent of the current block
   std::size_t hashed_ = 0;  // hashed of it
   checksum tail_ = 0;
-  std::unique_ptr<XXH3_state_t, hash_freer> hash_;
+  hash_stream hash_;
 };
 
 block_server::block_server(lookup find, block_server_options options) : find_(std::move(find)), options_(options) {

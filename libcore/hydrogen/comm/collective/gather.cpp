@@ -6,17 +6,17 @@
 namespace hydrogen::comm {
 
 namespace {
-constexpr std::size_t piece = 256 << 10;
+constexpr std::size_t piece_size = 256 << 10;
 }
 
 void gather::start(mesh& m) {
   // Turn by turn, so that every peer has something early; the first frame also says that this rank has entered.
-  const std::size_t pieces = std::max<std::size_t>(1, (mine_.size() + piece - 1) / piece);
+  const std::size_t pieces = std::max<std::size_t>(1, (mine_.size() + piece_size - 1) / piece_size);
   for (std::size_t i = 0; i < pieces; ++i) {
     frame_header h;
     h.total = mine_.size();
-    h.offset = i * piece;
-    h.length = std::min(piece, mine_.size() - i * piece);
+    h.offset = i * piece_size;
+    h.length = std::min(piece_size, mine_.size() - i * piece_size);
     h.chunk = static_cast<std::uint32_t>(i);
     for (std::uint32_t step = 1; step < m.size(); ++step) {
       m.send((m.rank() + step) % m.size(), h, mine_.subspan(h.offset, h.length));
