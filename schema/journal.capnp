@@ -67,6 +67,11 @@ struct Closed {
   hint @5 :Text;
 }
 
+struct RunId {
+  high @0 :UInt64;
+  low @1 :UInt64;
+}
+
 struct JournalRecord {
   term @0 :UInt64;       # of the coordinator that wrote it
   union {
@@ -75,5 +80,6 @@ struct JournalRecord {
     go @3 :Go;
     closed @4 :Closed;
     cancelled @5 :RequestId;
+    runOver @6 :RunId;
   }
 }

@@ -1,6 +1,7 @@
 // Gangs that do not find the slots they need: they wait with a reason, and start when the slots come back.
 
 #include "support.hpp"
+#include <spdlog/fmt/fmt.h>
 
 #include <cstdio>
 #include <set>
@@ -13,8 +14,8 @@ namespace {
 
 /// What `hydrogen status --json` prints about a cluster of node processes.
 std::string status_text(actors::local_cluster& cluster) {
-  const auto command = std::string(HYDROGEN_PROGRAM) + " status --json --cluster " + cluster.address() + " --secret " +
-                       cluster.secret_file();
+  const auto command = fmt::format("{} status --json --cluster {} --secret {}", HYDROGEN_PROGRAM, cluster.address(),
+                                   cluster.secret_file());
   auto* out = popen(command.c_str(), "r");
   REQUIRE(out != nullptr);
   std::string text;

@@ -162,4 +162,28 @@ TEST_CASE("leased is repeated until it is noted") {
   CHECK(d.all<leased>().size() == said);
 }
 
+TEST_CASE("while the journal's disk is full nothing new is begun, what runs can end, and then what waited goes on") {
+  desk d({2});
+  d.gang(0, 2);
+  REQUIRE(d.status(0).state == "running");
+  d.shortage = {errc::refused, "no room for the journal", "/data/journal", "free space there"};
+  d.gang(1, 2);  // the sync of its record finds the disk full
+  d.decide(0, d.all<placed>()[0].attempt, 1, decision_kind::release);
+  CHECK(d.free() == 2);
+  CHECK(d.status(1).state == "queued");
+  CHECK(d.status(1).reason.find("/data/journal: no room") != std::string::npos);
+  d.gang(2, 1);
+  CHECK(d.last<denied>().request == desk::id(2));
+  CHECK(d.last<denied>().why == d.shortage);
+  d.wait(2s);
+  CHECK(d.status(1).state == "queued");
+  d.shortage = {errc::none, {}, {}, {}};
+  d.wait(1s);  // it looks again by itself
+  CHECK(d.status(1).state == "running");
+  d.gang(2, 1);  // a late repeat of what was refused
+  CHECK(d.last<denied>().request == desk::id(2));
+  d.gang(3, 1);
+  CHECK(d.status(3).reason == "needs 1 slot, 0 free");
+}
+
 }  // namespace hydrogen::gang::testing::at_desk

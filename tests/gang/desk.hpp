@@ -26,8 +26,9 @@ struct desk {
   std::optional<admission> machine;
   time_point now{};
   bool syncs = true, agents_answer = true, joins = true, ends = true, fences = true;
-  bool warm = false;    // agents commit with the reserve
-  bool returns = true;  // the ranks of a gang that is released have returned
+  bool warm = false;                       // agents commit with the reserve
+  bool returns = true;                     // the ranks of a gang that is released have returned
+  error shortage{errc::none, {}, {}, {}};  // what a sync finds
   std::vector<to_agent> orders;
   std::set<attempt_ref> leases;
   std::vector<to_job> told;
@@ -41,7 +42,7 @@ struct desk {
   }
   void restart() {
     records.resize(durable);
-    machine.emplace(options, records, now);
+    machine.emplace(options, digest(digest(records).records()), now);  // as if the journal had been written anew
     take(machine->start(now));
   }
   void begin() { job(begin_run{app}); }
@@ -102,15 +103,16 @@ struct desk {
         if (agents_answer) answer(o->message);
       }
     }
-    if (syncs && asked_to_sync && durable < records.size()) sync();
+    if (syncs && asked_to_sync) sync();
   }
   void sync() {
     asked_to_sync = false;
     const auto before = durable;
+    const bool was_short = std::exchange(short_, shortage.code != errc::none);
     durable = records.size();
     std::uint64_t n = 0;  // of this term's records
     for (const auto& r : records) n += r.term == machine->term();
-    if (durable > before) on(event::synced{n});
+    if (durable > before || was_short || short_) on(event::synced{n, shortage});
   }
   void answer(const to_agent& message) {
     if (const auto* m = std::get_if<reserve>(&message)) {
@@ -179,6 +181,9 @@ struct desk {
         std::count_if(records.begin(), records.end(), [](const auto& r) { return std::holds_alternative<B>(r.body); }));
   }
   std::uint32_t free() const { return machine->account().total_free(); }
+
+ private:
+  bool short_ = false;  // at the last sync
 };
 
 }  // namespace hydrogen::gang::testing::at_desk

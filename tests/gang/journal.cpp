@@ -3,9 +3,10 @@
 
 #include "folder.hpp"
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#include <cstdlib>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 
@@ -33,7 +34,30 @@ std::vector<record> one_of_each(term_id term) {
           {term, submitted_record{what, 11}},
           {term, go_record{ref, {{"n0", {12}, {13}, "127.0.0.1:2", 4, {0, 1, 2, 3}}}}},
           {term, closed_record{ref, close_reason::failed, {errc::refused, "what", "where", "hint"}}},
-          {term, cancelled_record{some_request}}};
+          {term, cancelled_record{some_request}},
+          {term, run_over_record{some_request.run}}};
+}
+
+/// A request at this place of the queue.
+record submitted(std::uint32_t n) {
+  slot_request what;
+  what.id = {{1, 2}, 3, n, 0};
+  what.kind = request_kind::gang;
+  what.least = what.most = 4;
+  what.app.run = what.id.run;
+  what.label = "digits: train";
+  return {{1}, submitted_record{what, n}};
+}
+/// Records that come to nothing shorter.
+std::vector<record> some_requests(std::uint32_t n) {
+  std::vector<record> all{{{1}, term_record{}}};
+  for (std::uint32_t i = 1; i <= n; ++i) all.push_back(submitted(i));
+  return all;
+}
+std::vector<record> records_in(const journal_folder& dir) {
+  auto j = open_file_journal(dir.path);
+  REQUIRE(j);
+  return (*j)->known().records();
 }
 
 void write(journal& j, const std::vector<record>& records) {
@@ -72,7 +96,7 @@ TEST_CASE("each kind of record survives encoding") {
 TEST_CASE("bytes that are no record are an error, whatever they are") {
   random_source rng(7);
   for (int i = 0; i < 2000; ++i) {
-    auto bytes = encode_record(one_of_each({1})[rng.below(5)]);
+    auto bytes = encode_record(one_of_each({1})[rng.below(6)]);
     for (int k = 0; k < 4; ++k) bytes[rng.below(bytes.size())] = static_cast<std::byte>(rng());
     if (rng.chance(0.3)) bytes.resize(rng.below(bytes.size()));
     (void)decode_record(bytes);  // an error or another record, never a crash
@@ -85,14 +109,12 @@ TEST_CASE("what was synced is there after a restart, what was not is gone") {
   {
     auto j = open_file_journal(dir.path);
     REQUIRE(j);
-    CHECK((*j)->history().empty());
-    for (const auto& r : one_of_each({1})) (*j)->append(r);
-    CHECK(*(*j)->sync() == 5);
-    (*j)->append({{1}, cancelled_record{some_request}});
+    CHECK((*j)->known().records().empty());
+    for (const auto& r : some_requests(3)) (*j)->append(r);
+    CHECK(*(*j)->sync() == 4);
+    (*j)->append(submitted(4));
   }
-  auto j = open_file_journal(dir.path);
-  REQUIRE(j);
-  CHECK((*j)->history() == one_of_each({1}));
+  CHECK(records_in(dir) == some_requests(3));
 }
 
 TEST_CASE("a second writer is refused and told who holds the directory") {
@@ -109,8 +131,8 @@ TEST_CASE("a second writer is refused and told who holds the directory") {
 
 TEST_CASE("a torn end is dropped, wherever it is torn, and writing goes on") {
   journal_folder dir;
-  const auto good = write(dir, one_of_each({1}));
-  const auto whole = write(dir, {{{1}, cancelled_record{some_request}}});
+  const auto good = write(dir, some_requests(3));
+  const auto whole = write(dir, {submitted(4)});
   const auto copy = dir.path + "/copy";
   std::filesystem::copy_file(dir.journal(), copy);
   for (auto size = good + 1; size < whole; size += 7) {
@@ -119,12 +141,10 @@ TEST_CASE("a torn end is dropped, wherever it is torn, and writing goes on") {
     {
       auto j = open_file_journal(dir.path);
       REQUIRE(j);
-      CHECK((*j)->history() == one_of_each({1}));
-      write(**j, {{{2}, term_record{}}});
+      CHECK((*j)->known().records() == some_requests(3));
+      write(**j, {submitted(5)});
     }
-    auto j = open_file_journal(dir.path);
-    REQUIRE(j);
-    CHECK((*j)->history().size() == 6);
+    CHECK(records_in(dir).size() == 5);
   }
 }
 
@@ -133,7 +153,7 @@ TEST_CASE("space that a killed writer had taken ahead is no damage, whether a wr
   std::uint64_t end = 0;
   {
     auto j = open_file_journal(dir.path);
-    write(**j, one_of_each({1}));
+    write(**j, some_requests(3));
     std::filesystem::copy_file(dir.journal(), left.journal());  // as a kill leaves it
   }
   end = std::filesystem::file_size(dir.journal());
@@ -144,11 +164,11 @@ TEST_CASE("space that a killed writer had taken ahead is no damage, whether a wr
     {
       auto j = open_file_journal(left.path);
       REQUIRE(j);
-      CHECK((*j)->history() == one_of_each({1}));
+      CHECK((*j)->known().records() == some_requests(3));
     }
     CHECK(std::filesystem::file_size(left.journal()) == end);
-    write(left, {{{2}, term_record{}}});
-    CHECK((*open_file_journal(left.path))->history().size() == 6);
+    write(left, {submitted(4)});
+    CHECK(records_in(left) == some_requests(4));
     std::filesystem::copy_file(dir.journal(), left.journal(), std::filesystem::copy_options::overwrite_existing);
     std::filesystem::resize_file(left.journal(), taken);
   }
@@ -157,11 +177,9 @@ TEST_CASE("space that a killed writer had taken ahead is no damage, whether a wr
 TEST_CASE("of a sync that was torn in its middle nothing behind the tear counts") {
   journal_folder dir;
   const auto first = write(dir, {{{1}, term_record{}}});
-  write(dir, one_of_each({1}));  // one sync of five records
+  write(dir, {submitted(1), submitted(2)});  // one sync
   corrupt(dir.journal(), first + 30);
-  auto j = open_file_journal(dir.path);
-  REQUIRE(j);
-  CHECK((*j)->history().size() == 1);
+  CHECK(records_in(dir) == some_requests(0));
 }
 
 TEST_CASE("damage before a later sync is an error with file and offset") {
@@ -191,21 +209,96 @@ TEST_CASE("a file that is no journal is refused") {
   CHECK(j.error().where == dir.journal());
 }
 
-TEST_CASE("replay ignores what an old coordinator wrote after a newer term began") {
-  const std::vector<record> all{{{1}, term_record{}},
-                                {{1}, cancelled_record{some_request}},
-                                {{2}, term_record{}},
-                                {{1}, cancelled_record{some_request}},
-                                {{2}, cancelled_record{some_request}}};
-  CHECK(replayable(all) == std::vector<record>{all[0], all[1], all[2], all[4]});
+TEST_CASE("a memory journal forgets what was not synced, as a disk does") {
+  auto disk = std::make_shared<digest>();
+  {
+    auto j = open_memory_journal(disk);
+    write(*j, some_requests(1));
+    j->append(submitted(2));
+  }
+  CHECK(open_memory_journal(disk)->known().records() == some_requests(1));
 }
 
-TEST_CASE("a memory journal forgets what was not synced, as a disk does") {
-  auto store = std::make_shared<std::vector<record>>();
+TEST_CASE("a journal stays small whatever it lives through, and keeps what is not over") {
+  const journal_folder dir;
+  constexpr std::uint64_t limit = 16 << 10;
+  std::uint64_t most = 0;
   {
-    auto j = open_memory_journal(store);
-    write(*j, {{{1}, term_record{}}});
-    j->append({{1}, cancelled_record{some_request}});
+    auto j = open_file_journal(dir.path, {.compact_after = limit});
+    REQUIRE(j);
+    write(**j, some_requests(3));
+    for (std::uint32_t i = 0; i < 2000; ++i) {
+      const request_id id{{1, 2}, 9, i, 0};
+      auto what = std::get<submitted_record>(submitted(4).body).request;
+      what.id = id;
+      write(**j, {{{1}, submitted_record{what, 4 + i}}, {{1}, closed_record{{id, {}}, close_reason::released, {}}}});
+      most = std::max(most, static_cast<std::uint64_t>(std::filesystem::file_size(dir.journal())));
+    }
+    CHECK_FALSE(std::filesystem::exists(dir.journal() + ".new"));
+    // As a kill leaves it, and with a new file that was not finished.
+    const journal_folder left;
+    std::filesystem::copy_file(dir.journal(), left.journal());
+    left.write("journal.new", "HYDJ");
+    CHECK(records_in(left) == (*j)->known().records());
+    CHECK_FALSE(std::filesystem::exists(left.journal() + ".new"));
   }
-  CHECK(open_memory_journal(store)->history().size() == 1);
+  // A thousand ends are kept, of about 150 bytes each; beside them stands what is taken ahead.
+  CHECK(most < 2 * (200'000 + limit) + (1 << 20));
+  const auto kept = records_in(dir);
+  CHECK(std::vector(kept.end() - 3, kept.end()) == std::vector{submitted(1), submitted(2), submitted(3)});
+  CHECK(kept.size() == 1 + 1000 + 3);
+}
+
+TEST_CASE("what is written after a journal was written anew is there after a restart; damage in it is told apart") {
+  const journal_folder dir;
+  {
+    auto j = open_file_journal(dir.path, {.compact_after = 1});
+    REQUIRE(j);
+    for (std::uint32_t n = 1; n < 40; ++n) write(**j, {submitted(n)});
+  }
+  CHECK(records_in(dir) == some_requests(39));
+  const auto size = std::filesystem::file_size(dir.journal());
+  write(dir, {submitted(40)});
+  corrupt(dir.journal(), 40);
+  auto j = open_file_journal(dir.path);
+  REQUIRE_FALSE(j);
+  CHECK(j.error().where == dir.journal() + ", offset 8");
+  corrupt(dir.journal(), 40);
+  corrupt(dir.journal(), size + 30);
+  CHECK(records_in(dir) == some_requests(39));
+  // Also where nothing was written since.
+  write(**open_file_journal(dir.path, {.compact_after = 1}), {submitted(40)});
+  CHECK(records_in(dir) == some_requests(40));
+  corrupt(dir.journal(), 40);
+  CHECK_FALSE(open_file_journal(dir.path));
+}
+
+TEST_CASE("a full disk is noticed while there is room for what ends, and over when there is room again") {
+  const journal_folder dir;
+  // To this process a disk ends where its files may not grow any more.
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const auto limit = [&](rlim_t size) {
+    const rlimit now{size, before.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_FSIZE, &now) == 0);
+  };
+  auto j = open_file_journal(dir.path);
+  REQUIRE(j);
+  write(**j, some_requests(0));
+  const auto taken = std::filesystem::file_size(dir.journal());
+  if (taken > 1000) {  // else this file system takes no space ahead
+    limit(taken);
+    std::uint32_t n = 0;
+    while ((*j)->shortage().code == errc::none && n < 100'000) write(**j, {submitted(++n)});
+    CHECK((*j)->shortage().message().find(dir.journal()) != std::string::npos);
+    CHECK((*j)->shortage().message().find("free space") != std::string::npos);
+    for (std::uint32_t more = 0; more < 500; ++more) write(**j, {{{1}, cancelled_record{{{1, 2}, 3, more, 0}}}});
+    limit(before.rlim_cur);
+    CHECK((*j)->shortage().code != errc::none);
+    REQUIRE((*j)->sync());  // of nothing
+    CHECK((*j)->shortage().code == errc::none);
+  }
+  limit(before.rlim_cur);
+  std::signal(SIGXFSZ, handler);
 }

@@ -115,7 +115,7 @@ void simulation::start_coordinator() {
   trace("coordinator starts");
   ++coordinator_life_;
   journal_ = open_memory_journal(disk_);
-  coordinator_.emplace(admission_options_, journal_->history(), now);
+  coordinator_.emplace(admission_options_, journal_->known(), now);
   carry_out(coordinator_->start(now));
   for (std::size_t i = 0; i < nodes_.size(); ++i) connect_node(i);
   for (auto& job : jobs_) {
@@ -131,6 +131,7 @@ void simulation::crash_coordinator() {
   ++coordinator_life_;
   coordinator_.reset();
   journal_.reset();
+  appended_.clear();
   sync_planned_ = false;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     after(random(1ms, 1s), [this, i, life = coordinator_life_, node = nodes_[i].life] {
@@ -176,8 +177,11 @@ void simulation::sync_soon() {
     if (coordinator_life_ != life) return;
     sync_planned_ = false;
     const auto n = journal_->sync();
-    for (; durable_seen_ < disk_->size(); ++durable_seen_) on_durable((*disk_)[durable_seen_]);
-    tell_coordinator(admission_event::synced{*n});
+    for (const auto& r : std::exchange(appended_, {})) on_durable(r);
+    admission_event::synced news{*n};
+    disk_full_ = !quiet && rng.chance(disk_full_ ? 0.8 : 0.01);
+    if (disk_full_) news.shortage = {errc::refused, "the disk is full", "journal", {}};
+    tell_coordinator(std::move(news));
   });
 }
 
@@ -215,6 +219,7 @@ void simulation::carry_out(const admission::effects& effects) {
       }
     } else if (const auto* r = std::get_if<admission_effect::append>(&e)) {
       journal_->append(r->what);
+      appended_.push_back(r->what);
     } else if (std::holds_alternative<admission_effect::sync>(e)) {
       sync_soon();
     } else if (const auto* l = std::get_if<admission_effect::log_line>(&e)) {

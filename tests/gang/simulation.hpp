@@ -190,14 +190,15 @@ class simulation {
 
   admission_options admission_options_;
   reservation_options reservation_options_;
-  memory_records disk_ = std::make_shared<std::vector<record>>();
+  memory_disk disk_ = std::make_shared<digest>();
   std::unique_ptr<journal> journal_;
+  std::vector<record> appended_;  // not durable yet
+  bool disk_full_ = false;
   std::optional<admission> coordinator_;
   std::uint64_t coordinator_life_ = 0;
   std::uint64_t coordinator_timer_ = 0;
   bool gone_for_good_ = false;
   bool sync_planned_ = false;
-  std::size_t durable_seen_ = 0;
   std::map<attempt_ref, go_record> gos_;  // durable
 
   std::vector<model_node> nodes_;

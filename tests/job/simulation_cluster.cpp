@@ -9,7 +9,7 @@ void simulation::start_coordinator() {
   synced_ = 0;
   gang::admission_options options;
   options.expected_nodes = static_cast<std::uint32_t>(nodes_.size());
-  coordinator_ = std::make_unique<gang::admission>(options, durable_, now_);
+  coordinator_ = std::make_unique<gang::admission>(options, gang::digest(durable_), now_);
   coordinator_timer_ = never;
   say("coordinator starts, life " + std::to_string(life));
   apply(coordinator_->start(now_));

@@ -72,7 +72,7 @@ std::string source(bool with_cases) {
 }  // namespace
 
 TEST_CASE("each misuse has its own message") {
-  const tests::folder folder;
+  const hydrogen::tests::folder folder;
   const auto good = compile(folder.write("good.cpp", source(false)));
   INFO(good);
   CHECK(good.ends_with("compiled"));

@@ -22,7 +22,7 @@ class folder {
   folder(const folder&) = delete;
   folder& operator=(const folder&) = delete;
 
-  std::string file(const std::string& name) const { return path + '/' + name; }
+  std::string file(const std::string& name) const { return (std::filesystem::path(path) / name).string(); }
   /// The whole file. Returns its path.
   std::string write(const std::string& name, const std::string& text) const {
     std::ofstream(file(name), std::ios::binary) << text;

@@ -13,15 +13,16 @@ namespace {
 class coordinator_actor : public caf::event_based_actor {
  public:
   coordinator_actor(caf::actor_config& cfg, gang::admission_options options, std::unique_ptr<gang::journal> journal)
-      : event_based_actor(cfg), machine_(options, journal->history(), hydrogen::now()), opened_(std::move(journal)) {}
+      : event_based_actor(cfg), machine_(options, journal->known(), hydrogen::now()), opened_(std::move(journal)) {}
 
   caf::behavior make_behavior() override {
     namespace event = gang::admission_event;
     const auto self = caf::actor_cast<caf::actor>(this);
-    journal_ = std::make_unique<journal_thread>(std::move(opened_), [self, &system = system()](std::uint64_t n) {
-      const scheduler::helper actors(system);
-      caf::anon_send(self, journal_synced{n});
-    });
+    journal_ =
+        std::make_unique<journal_thread>(std::move(opened_), [self, &system = system()](const event::synced& news) {
+          const scheduler::helper actors(system);
+          caf::anon_send(self, journal_synced{news});
+        });
     perform(machine_.start(hydrogen::now()));
     return {[this](const attach_peer& m) {
               peers_[m.key] = peer{m, {}, {}};
@@ -34,7 +35,7 @@ class coordinator_actor : public caf::event_based_actor {
               if (at == peers_.end() || !at->second.channels.to_observer) return;
               at->second.channels.to_observer(make_frame(frame_kind::status_reply, machine_.status()));
             },
-            [this](const journal_synced& m) { feed(event::synced{m.records}); },
+            [this](const journal_synced& m) { feed(m.news); },
             [this](const wake_up&) {
               alarm_.rang();
               feed(event::timer{});

@@ -8,7 +8,7 @@
 
 namespace hydrogen::actors {
 
-journal_thread::journal_thread(std::unique_ptr<gang::journal> journal, std::function<void(std::uint64_t)> synced)
+journal_thread::journal_thread(std::unique_ptr<gang::journal> journal, synced_handler synced)
     : state_(std::make_shared<state>()) {
   state_->journal = std::move(journal);
   state_->synced = std::move(synced);
@@ -40,7 +40,7 @@ void journal_thread::append(gang::record what) {
 
 void journal_thread::sync() {
   if (scheduler::lend([kept = state_] {
-        if (const auto durable = write_waiting(*kept); durable != 0) kept->synced(durable);
+        if (const auto news = write_waiting(*kept)) kept->synced(*news);
       })) {
     return;
   }
@@ -51,8 +51,8 @@ void journal_thread::sync() {
   state_->wake.notify_one();
 }
 
-/// Makes durable what waits, on this thread. How much is durable then; 0: nothing waited.
-std::uint64_t journal_thread::write_waiting(state& s) {
+/// Makes durable what waits, on this thread. Nothing: it has been done already.
+std::optional<gang::admission_event::synced> journal_thread::write_waiting(state& s) {
   std::lock_guard writer(s.writer);
   std::vector<gang::record> batch;
   {
@@ -60,7 +60,7 @@ std::uint64_t journal_thread::write_waiting(state& s) {
     batch.swap(s.waiting);
     s.asked = false;
   }
-  if (batch.empty()) return 0;
+  if (batch.empty() && s.journal->shortage().code == errc::none) return std::nullopt;
   for (const auto& record : batch) s.journal->append(record);
   const auto durable = s.journal->sync();
   if (!durable) {
@@ -68,7 +68,7 @@ std::uint64_t journal_thread::write_waiting(state& s) {
     spdlog::shutdown();
     _exit(1);
   }
-  return *durable;
+  return gang::admission_event::synced{*durable, s.journal->shortage()};
 }
 
 void journal_thread::work(state& s) {
@@ -78,7 +78,7 @@ void journal_thread::work(state& s) {
     if (s.stopping && s.waiting.empty()) return;
     lock.unlock();
     // Not under a lock: it may run the coordinator, and that may end this.
-    if (const auto durable = write_waiting(s); durable != 0) s.synced(durable);
+    if (const auto news = write_waiting(s)) s.synced(*news);
     lock.lock();
   }
 }

@@ -3,12 +3,14 @@
 // come, syncs once, and says how many records are durable. A sync that fails ends the process: nothing promised may be
 // forgotten. `synced` may run the coordinator itself, and so destroy the journal_thread.
 
+#include <hydrogen/gang/admission.hpp>
 #include <hydrogen/gang/journal.hpp>
 
 #include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -16,8 +18,9 @@ namespace hydrogen::actors {
 
 class journal_thread {
  public:
-  /// `synced` runs, on the thread that has written, with the number of records durable since the start.
-  journal_thread(std::unique_ptr<gang::journal>, std::function<void(std::uint64_t)> synced);
+  /// Runs on the thread that has written.
+  using synced_handler = std::function<void(const gang::admission_event::synced&)>;
+  journal_thread(std::unique_ptr<gang::journal>, synced_handler);
   /// Makes durable what was appended, then ends.
   ~journal_thread();
   /// Neither blocks: writing is for this object's thread, or for one that is lent it (scheduler::lend).
@@ -28,7 +31,7 @@ class journal_thread {
  private:
   struct state {
     std::unique_ptr<gang::journal> journal;
-    std::function<void(std::uint64_t)> synced;
+    synced_handler synced;
     std::mutex writer;  // of the journal
     std::mutex mutex;   // of what follows
     std::condition_variable wake;
@@ -37,7 +40,7 @@ class journal_thread {
     bool stopping = false;
   };
   static void work(state&);
-  static std::uint64_t write_waiting(state&);
+  static std::optional<gang::admission_event::synced> write_waiting(state&);
 
   std::shared_ptr<state> state_;  // with the thread, which outlives this when it is the one that destroys it
   std::thread thread_;

@@ -4,7 +4,7 @@
 
 #include <hydrogen/base/error.hpp>
 #include <hydrogen/exec/task.hpp>
-#include <hydrogen/gang/messages.hpp>
+#include <hydrogen/gang/admission.hpp>
 
 #include <caf/all.hpp>
 
@@ -54,7 +54,7 @@ struct status_mail {
   peer_key key;
 };
 struct journal_synced {
-  std::uint64_t records;
+  gang::admission_event::synced news;
 };
 
 // ---- to an agent ----

@@ -6,57 +6,29 @@
 
 namespace hydrogen::gang {
 
-admission::admission(admission_options options, const std::vector<record>& history, time_point now)
-    : options_(options), term_began_(now), now_(now) {
-  for (const auto& r : history) term_ = std::max(term_, r.term);
-  ++term_.value;
-  replay(history);
+admission::admission(admission_options options, const digest& known, time_point now)
+    : options_(options), term_{known.term().value + 1}, term_began_(now), now_(now) {
+  replay(known);
 }
 
-void admission::replay(const std::vector<record>& history) {
-  std::map<request_id, go_record> open;
-  std::vector<request_id> order;
-  for (const auto& r : history) {
-    const auto over = [&](const request_id& id, const error& why) {
-      open.erase(id);
-      if (const auto at = requests_.find(id); at != requests_.end()) {
-        auto& run = runs_[id.run];
-        run.requests.erase(id);
-        run.over.emplace(id, why);
-        requests_.erase(at);
-      }
-    };
-    if (const auto* s = std::get_if<submitted_record>(&r.body)) {
-      last_place_ = std::max(last_place_, s->place);
-      if (requests_.contains(s->request.id)) continue;
-      make_request(s->request, s->place).confirmed = false;
-      order.push_back(s->request.id);
-    } else if (const auto* g = std::get_if<go_record>(&r.body)) {
-      open[g->ref.request] = *g;
-      if (auto* q = find(g->ref.request)) q->last_attempt = g->ref.attempt;
-    } else if (const auto* c = std::get_if<closed_record>(&r.body)) {
-      if (c->reason == close_reason::again) {
-        open.erase(c->ref.request);
-      } else {
-        over(c->ref.request, c->why);
-      }
-    } else if (const auto* x = std::get_if<cancelled_record>(&r.body)) {
-      over(x->request, {errc::none, {}, {}, {}});
-    }
-  }
-  // A gang whose Go is open is revoked: keep() says no. Its members are debited from the journal; on a node that is
-  // not back within the grace they are dead.
-  for (auto& [id, run] : runs_) {
+void admission::replay(const digest& known) {
+  for (const auto& [id, ends] : known.runs()) {
+    auto& run = runs_[id];
+    run.over = ends;
     run.deadline = term_began_ + options_.driver_return;
     wakes_.set({wake_kind::run, {id, 0, 0, 0}, {}, {}}, run.deadline);
   }
-  for (const auto& id : order) {
-    const auto at = open.find(id);
-    auto* r = find(id);
-    if (r == nullptr) continue;
-    if (at == open.end()) continue;
-    auto& a = r->attempts[at->second.ref.attempt];
-    a.ref = at->second.ref;
+  // A gang whose Go is open is revoked: keep() says no. Its members are debited from the journal; on a node that is
+  // not back within the grace they are dead.
+  for (const auto* q : known.in_order()) {
+    last_place_ = std::max(last_place_, q->place);
+    auto& r = make_request(q->what, q->place);
+    r.confirmed = false;
+    r.last_attempt = q->last_attempt;
+    if (!q->open) continue;
+    const auto& id = q->what.id;
+    auto& a = r.attempts[q->last_attempt];
+    a.ref = q->open->ref;
     a.phase = attempt_phase::ending;
     a.go_written = true;
     a.end_verb = entry_verb::revoke;
@@ -64,7 +36,7 @@ void admission::replay(const std::vector<record>& history) {
     a.cause = end_cause::restart;
     a.detail = "the coordinator was restarted";
     a.begun = term_began_;
-    for (const auto& m : at->second.members) {
+    for (const auto& m : q->open->members) {
       auto& node = ledger_.add(m.agent, m.node);
       node.lost_at = term_began_;
       ledger_.debit(m.agent, a.ref, m.slots);
@@ -166,6 +138,13 @@ void admission::handle(const admission_event::driver_lost& e) {
 }
 
 void admission::handle(const admission_event::synced& e) {
+  if (e.shortage != shortage_) {
+    const bool over = e.shortage.code == errc::none;
+    log(!over, over ? "the journal has room again" : e.shortage.message());
+    shortage_ = e.shortage;
+    queue_changed_ = true;
+  }
+  if (is_short()) wake_by({wake_kind::journal, {}, {}, {}}, now_ + options_.retry);  // looks again
   while (!gates_.empty() && gates_.front().n <= e.n) {
     const auto g = gates_.front();
     gates_.pop_front();
@@ -254,13 +233,14 @@ void admission::wake_up(const wake& w) {
 
 // ---- what is sent --------------------------------------------------------------------------------------------------
 
-/// For `submitted` nobody waits, since a job repeats what was forgotten; for the end of a released or cancelled request
-/// only an answer, or the end of a cancelled gang. So the Go of a gang waits for no sync but its own.
+/// For `submitted` nobody waits, since a job repeats what was forgotten; nor for the end of a run; for that of a
+/// released or cancelled request only an answer, or the end of a cancelled gang. So the Go of a gang waits for no sync
+/// but its own.
 std::uint64_t admission::append(record_body body) {
   const auto* closed = std::get_if<closed_record>(&body);
-  const auto can_wait = std::holds_alternative<submitted_record>(body) ||
-                        std::holds_alternative<cancelled_record>(body) ||
-                        (closed != nullptr && closed->reason == close_reason::released);
+  const auto can_wait =
+      std::holds_alternative<submitted_record>(body) || std::holds_alternative<cancelled_record>(body) ||
+      std::holds_alternative<run_over_record>(body) || (closed != nullptr && closed->reason == close_reason::released);
   if (can_wait && options_.sync_after > duration::zero()) {
     wake_by({wake_kind::journal, {}, {}, {}}, now_ + options_.sync_after);
   } else {

@@ -16,6 +16,7 @@
 // understood from an old or unknown speaker is ignored or answered, as the protocol says.
 
 #include <hydrogen/gang/deadlines.hpp>
+#include <hydrogen/gang/digest.hpp>
 #include <hydrogen/gang/ledger.hpp>
 #include <hydrogen/gang/request_state.hpp>
 #include <hydrogen/gang/status.hpp>
@@ -66,6 +67,7 @@ struct driver_lost {
 /// The first n records that were appended are durable.
 struct synced {
   std::uint64_t n = 0;
+  error shortage{errc::none, {}, {}, {}};  // see journal.hpp: nothing new is started while there is one
 };
 struct timer {};
 using any = std::variant<job_said, agent_said, agent_lost, driver_lost, synced, timer>;
@@ -102,8 +104,8 @@ class admission {
   using event = admission_event::any;
   using effects = std::vector<admission_effect::any>;
 
-  /// `history` is what the journal holds; the term is one above its last.
-  admission(admission_options, const std::vector<record>& history, time_point now);
+  /// What the journal holds; the term is one above its last.
+  admission(admission_options, const digest&, time_point now);
 
   /// The first effects: the record of the new term. Events wait until it is synced.
   effects start(time_point now);
@@ -155,8 +157,7 @@ class admission {
     bool requests_gone = false;   // and its executors are being ended
     time_point deadline = never;  // driver must be back
     std::set<request_id> requests;
-    std::unordered_map<request_id, error>
-        over;                 // ended requests: a late repeat must not bring them back; why if denied
+    ended_requests over;
     std::set<boot_id> hosts;  // agents that may have an executor of it
     time_point next_repeat = never;
     std::map<notice_key, notice> notices;
@@ -171,7 +172,7 @@ class admission {
   };
 
   // admission.cpp: the frame, time, journal, what is sent
-  void replay(const std::vector<record>&);
+  void replay(const digest&);
   effects take_effects();
   void handle(const admission_event::job_said&);
   void handle(const admission_event::agent_said&);
@@ -247,6 +248,7 @@ class admission {
 
   // admission_queue.cpp: who is next
   void schedule();
+  bool is_short() const { return shortage_.code != errc::none; }
   bool try_serve(request_state&);
   void grant_wishes();
   void recall_for(const request_state& head);
@@ -301,6 +303,7 @@ class admission {
   std::vector<attempt_ref> over_;                            // attempts whose end needs nobody's word any more
   std::map<boot_id, std::set<attempt_ref>> unacknowledged_;  // `finished`, by agent
   bool queue_changed_ = false;
+  error shortage_{errc::none, {}, {}, {}};  // of the journal's disk
 
   deadlines<wake> wakes_;
   time_point now_{};

@@ -98,6 +98,7 @@ void admission::run_may_be_over(run_id id) {
   wakes_.clear({wake_kind::run, {id, 0, 0, 0}, {}, {}});
   runs_.erase(id);
   ended_runs_.insert(id);
+  append(run_over_record{id});
   tell_job(id, run_over{term_, id});
 }
 
@@ -110,8 +111,8 @@ void admission::repeat_end_executors(run_id id, run_state& run) {
 
 void admission::said(run_state& run, const admit& m) {
   const auto& id = m.request.id;
-  if (const auto at = run.over.find(id); at != run.over.end()) {
-    if (at->second.code != errc::none) return tell_job(id.run, denied{term_, id, at->second});
+  if (const auto* why = run.over.find(id)) {
+    if (why->code != errc::none) return tell_job(id.run, denied{term_, id, *why});
     return tell_job(id.run, ended{term_, id, {}, end_cause::cancelled, false, "the request is over"});
   }
   if (auto* r = find(id)) {
@@ -125,6 +126,10 @@ void admission::said(run_state& run, const admit& m) {
     }
     to_answer_.push_back(id);
     return;
+  }
+  if (is_short()) {
+    run.over.add(id, shortage_);
+    return tell_job(id.run, denied{term_, id, shortage_});
   }
   auto& r = make_request(m.request, ++last_place_);
   append(submitted_record{m.request, r.submitted});
@@ -312,7 +317,7 @@ void admission::request_over(request_state& r) {
   queue_changed_ = true;
   auto* run = find_run(id.run);
   run->requests.erase(id);
-  run->over.emplace(id, v.why);
+  run->over.add(id, v.why);
   // What was said about its attempts matters no more.
   std::erase_if(run->notices, [&](const auto& n) {
     return n.first.request == id && n.first.kind != noted_kind::denied && n.first.kind != noted_kind::executor_gone;

@@ -55,7 +55,7 @@ void admission::move_in_queue(request_state& r, queue_place to) {
 void admission::schedule() {
   queue_changed_ = false;
   const request_state* blocked = nullptr;
-  while (!unserved_.empty()) {
+  while (!unserved_.empty() && !is_short()) {
     auto& r = requests_.at(unserved_.begin()->second);
     if (deny_if_never_fits(r)) continue;
     if (!try_serve(r)) {
@@ -66,7 +66,7 @@ void admission::schedule() {
   if (blocked == nullptr) {
     head_.reset();
     lift_recalls();
-    grant_wishes();
+    if (!is_short()) grant_wishes();
   } else {
     if (head_ != blocked->what.id) lift_recalls();
     head_ = blocked->what.id;

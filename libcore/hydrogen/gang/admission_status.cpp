@@ -82,6 +82,7 @@ std::string admission::reason(const request_state& r) const {
   }
   const auto wanted = need(r);
   if (wanted == 0) return r.held == 0 ? "its job wants no slots now" : std::string();
+  if (is_short()) return shortage_.message();
   auto text = fmt::format("needs {} slot{}, {} free", wanted, wanted == 1 ? "" : "s", ledger_.total_free());
   if (!may_judge() && possible_slots() < wanted) {
     return fmt::format("{} of {} slots known so far", possible_slots(), wanted);

@@ -18,8 +18,9 @@ namespace {
 namespace format = journal_format;
 
 // Space is taken from the file system ahead of the records, since a sync that changes the file's size costs about half
-// as much again. What is ahead is zero, and is given back when the journal is closed.
-constexpr std::uint64_t ahead = 256 << 10;
+// as much again; and so that a disk that is full is noticed while there is room for the ends of what runs: half of this
+// holds some hundred records at least. What is ahead is zero, and is given back when the journal is closed.
+constexpr std::uint64_t ahead = 512 << 10;
 
 /// A good record that starts at `at`, or nothing.
 struct found_record {
@@ -93,18 +94,21 @@ expected<unique_fd> lock_directory(const std::string& directory) {
 
 class file_journal final : public journal {
  public:
-  static expected<std::unique_ptr<journal>> open(const std::string& directory) {
+  static expected<std::unique_ptr<journal>> open(const std::string& directory, file_journal_options options) {
     std::error_code failed;
     std::filesystem::create_directories(directory, failed);
     if (failed) return fail(errc::io, "cannot make the directory: " + failed.message(), directory);
     auto lock = lock_directory(directory);
     if (!lock) return tl::make_unexpected(lock.error());
     auto j = std::unique_ptr<file_journal>(new file_journal);
+    j->options_ = options;
     j->lock_ = std::move(*lock);
+    j->directory_ = directory;
     j->path_ = directory + "/" + std::string(format::file_name);
+    ::unlink(j->path_of_new().c_str());  // of a writer that was killed before it took the place of the old one
     j->file_.reset(::open(j->path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!j->file_) return fail_errno("open", j->path_);
-    if (auto ok = j->load(directory); !ok) return tl::make_unexpected(ok.error());
+    if (auto ok = j->load(); !ok) return tl::make_unexpected(ok.error());
     return j;
   }
 
@@ -112,56 +116,110 @@ class file_journal final : public journal {
     if (allocated_ > size_ && ::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0) return;  // zeros do no harm
   }
 
-  const std::vector<record>& history() const override { return history_; }
+  const digest& known() const override { return known_; }
+  const error& shortage() const override { return shortage_; }
 
   void append(const record& r) override {
-    const auto bytes = encode_record(r);
-    invariant(bytes.size() <= format::max_record, "a journal record above 64 MiB");
-    format::header h;
-    h.length = static_cast<std::uint32_t>(bytes.size());
-    h.batch = size_;
-    h.hash = hash_bytes(bytes);
-    h.check = h.expected_check(size_ + pending_.size());
-    encoder(pending_).put(h);
-    pending_.insert(pending_.end(), bytes.begin(), bytes.end());
+    put(pending_, size_, size_, r);
+    known_.add(r);
     ++appended_;
   }
 
   expected<std::uint64_t> sync() override {
     if (broken_) return fail(errc::io, "a write of the journal failed before", path_, "restart the coordinator");
-    if (pending_.empty()) return appended_;
+    const bool was_short = shortage_.code != errc::none;
+    if (pending_.empty() && !was_short) return appended_;
     broken_ = true;
     take_space(size_ + pending_.size());
-    if (auto ok = write_all(file_.get(), size_, pending_, path_); !ok) return tl::make_unexpected(ok.error());
-    if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
-    broken_ = false;
+    if (!pending_.empty()) {
+      if (auto ok = write_all(file_.get(), size_, pending_, path_); !ok) return tl::make_unexpected(ok.error());
+      if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
+    }
     size_ += pending_.size();
     pending_.clear();
+    const auto grown = size_ - compacted_;
+    const bool is_short = shortage_.code != errc::none;
+    if ((grown >= options_.compact_after && grown >= compacted_) || (is_short && !was_short && grown >= ahead)) {
+      if (auto ok = compact(); !ok) return tl::make_unexpected(ok.error());
+    }
+    broken_ = false;
     return appended_;
   }
 
  private:
-  /// No error: where it fails the file grows as it is written, or the write says what is wrong.
-  void take_space(std::uint64_t end) {
-    if (end <= allocated_ || !takes_space_) return;
-    const auto upto = (end + 2 * ahead - 1) / ahead * ahead;
-    const auto from = std::max(size_, allocated_);
-    takes_space_ = ::fallocate(file_.get(), 0, static_cast<off_t>(from), static_cast<off_t>(upto - from)) == 0;
-    if (takes_space_) allocated_ = upto;
+  std::string path_of_new() const { return path_ + ".new"; }
+
+  /// One record at the end of `out`, which begins at `begin` of the file.
+  static void put(byte_buffer& out, std::uint64_t begin, std::uint64_t batch, const record& r) {
+    const auto bytes = encode_record(r);
+    invariant(bytes.size() <= format::max_record, "a journal record above 64 MiB");
+    format::header h;
+    h.length = static_cast<std::uint32_t>(bytes.size());
+    h.batch = batch;
+    h.hash = hash_bytes(bytes);
+    h.check = h.expected_check(begin + out.size());
+    encoder(out).put(h);
+    out.insert(out.end(), bytes.begin(), bytes.end());
   }
 
-  expected<void> load(const std::string& directory) {
+  /// So that half of what is taken ahead is there when a disk turns out to be full. No error: what does not fit says
+  /// so when it is written.
+  void take_space(std::uint64_t end) {
+    if (!takes_space_ || (end + ahead / 2 <= allocated_ && shortage_.code == errc::none)) return;
+    shortage_ = {errc::none, {}, {}, {}};
+    const auto upto = (end + 2 * ahead - 1) / ahead * ahead;
+    const auto from = std::max(size_, allocated_);
+    if (upto <= from || ::fallocate(file_.get(), 0, static_cast<off_t>(from), static_cast<off_t>(upto - from)) == 0) {
+      allocated_ = std::max(upto, allocated_);
+    } else if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {
+      shortage_ = fail_errno("no room for the coordinator's journal: fallocate", path_).value();
+      shortage_.code = errc::refused;
+      shortage_.hint = "free space there; nothing new is started until then";
+    } else if (errno != EINTR) {
+      takes_space_ = false;  // this file system cannot: the file grows as it is written
+    }
+  }
+
+  /// Takes the place of the file with one of what its records come to. Where that cannot be written, all stays as it is
+  /// until the file has grown again. Errors: it is not known which of the two a restart would find.
+  expected<void> compact() {
+    compacted_ = size_;
+    const auto magic = as_byte_view(format::magic);
+    byte_buffer records;
+    // Each as a sync of its own: the file takes its place whole, so what is bad in it later is damage.
+    for (const auto& r : known_.records()) put(records, magic.size(), magic.size() + records.size(), r);
+    const auto path = path_of_new();
+    unique_fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!file || !write_all(file.get(), 0, magic, path) || !write_all(file.get(), magic.size(), records, path) ||
+        ::fsync(file.get()) != 0 || ::rename(path.c_str(), path_.c_str()) != 0) {
+      ::unlink(path.c_str());
+      return {};
+    }
+    if (auto ok = sync_directory(); !ok) return ok;
+    file_ = std::move(file);
+    size_ = compacted_ = magic.size() + records.size();
+    allocated_ = 0;
+    take_space(size_);
+    return {};
+  }
+
+  expected<void> sync_directory() const {
+    const unique_fd dir(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!dir || ::fsync(dir.get()) != 0) return fail_errno("fsync", directory_);
+    return {};
+  }
+
+  expected<void> load() {
     const auto file = read_whole(file_.get(), path_);
     if (!file) return tl::make_unexpected(file.error());
     const byte_view bytes = *file;
     const auto magic = as_byte_view(format::magic);
-    if (bytes.size() < magic.size()) return begin(directory);
+    if (bytes.size() < magic.size()) return begin();
     if (as_text(bytes.first(magic.size())) != format::magic) {
       return fail(errc::bad_input, "this is no journal of Hydrogen, or of another version of its format", path_,
                   "point the coordinator to another directory");
     }
     std::size_t at = magic.size();
-    std::vector<record> all;
     while (at < bytes.size()) {
       const auto found = record_at(bytes, at);
       if (!found) break;
@@ -171,7 +229,7 @@ class file_journal final : public journal {
         r.error().hint = "was it written by another build?";
         return tl::make_unexpected(r.error());
       }
-      all.push_back(std::move(*r));
+      known_.add(*r);
       at += format::header_size + found->bytes.size();
     }
     const auto rest = bytes.subspan(at);
@@ -187,69 +245,64 @@ class file_journal final : public journal {
       if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
     }
     size_ = at;
-    history_ = replayable(std::move(all));
     return {};
   }
 
   /// A new file, or one whose first write was torn: nothing was durable yet.
-  expected<void> begin(const std::string& directory) {
+  expected<void> begin() {
     if (::ftruncate(file_.get(), 0) != 0) return fail_errno("ftruncate", path_);
     if (auto ok = write_all(file_.get(), 0, as_byte_view(format::magic), path_); !ok) return ok;
     if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
-    unique_fd dir(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!dir || ::fsync(dir.get()) != 0) return fail_errno("fsync", directory);
     size_ = format::magic.size();
-    return {};
+    return sync_directory();
   }
 
+  file_journal_options options_;
   unique_fd lock_;
   unique_fd file_;
+  std::string directory_;
   std::string path_;
-  std::vector<record> history_;
+  digest known_;
   byte_buffer pending_;
   std::uint64_t size_ = 0;       // durable bytes
   std::uint64_t allocated_ = 0;  // of the file; 0: no more than its size
-  bool takes_space_ = true;      // false: this file system cannot, or is full
+  std::uint64_t compacted_ = 0;  // size when it was last written anew, or would have been
+  bool takes_space_ = true;      // false: this file system cannot
+  error shortage_{errc::none, {}, {}, {}};
   std::uint64_t appended_ = 0;
   bool broken_ = false;
 };
 
 class memory_journal final : public journal {
  public:
-  explicit memory_journal(memory_records store) : store_(std::move(store)), history_(replayable(*store_)) {}
-  const std::vector<record>& history() const override { return history_; }
+  explicit memory_journal(memory_disk disk) : disk_(std::move(disk)) {}
+  const digest& known() const override { return *disk_; }
   void append(const record& r) override { pending_.push_back(r); }
   expected<std::uint64_t> sync() override {
     synced_ += pending_.size();
-    for (auto& r : pending_) store_->push_back(std::move(r));
+    for (const auto& r : pending_) disk_->add(r);
     pending_.clear();
     return synced_;
   }
+  const error& shortage() const override {
+    static const error none{errc::none, {}, {}, {}};
+    return none;
+  }
 
  private:
-  memory_records store_;
-  std::vector<record> history_;
+  memory_disk disk_;
   std::vector<record> pending_;
   std::uint64_t synced_ = 0;
 };
 
 }  // namespace
 
-expected<std::unique_ptr<journal>> open_file_journal(const std::string& directory) {
-  return file_journal::open(directory);
+expected<std::unique_ptr<journal>> open_file_journal(const std::string& directory, file_journal_options options) {
+  return file_journal::open(directory, options);
 }
 
-std::unique_ptr<journal> open_memory_journal(memory_records store) {
-  return std::make_unique<memory_journal>(std::move(store));
-}
-
-std::vector<record> replayable(std::vector<record> all) {
-  term_id last;
-  std::erase_if(all, [&](const record& r) {
-    if (std::holds_alternative<term_record>(r.body) && r.term > last) last = r.term;
-    return r.term < last;
-  });
-  return all;
+std::unique_ptr<journal> open_memory_journal(memory_disk disk) {
+  return std::make_unique<memory_journal>(std::move(disk));
 }
 
 }  // namespace hydrogen::gang

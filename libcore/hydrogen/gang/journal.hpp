@@ -3,9 +3,10 @@
 // interface: a file in a directory, and memory. One thread at a time; `sync` of the file kind blocks for one fdatasync.
 // Group commit is the caller's: append what has come, sync once, then tell the admission machine `synced{n}`.
 //
-// The file kind holds a lock on its directory as long as it lives, so that a journal has one writer.
+// The file kind holds a lock on its directory as long as it lives, so that a journal has one writer. It stays small:
+// when it has grown enough, it is written anew with what its records come to (digest.hpp).
 
-#include <hydrogen/gang/record.hpp>
+#include <hydrogen/gang/digest.hpp>
 
 #include <memory>
 #include <string>
@@ -17,8 +18,8 @@ class journal {
  public:
   virtual ~journal() = default;
 
-  /// What was durable when it was opened, in order, without what replay ignores (see `replayable`).
-  virtual const std::vector<record>& history() const = 0;
+  /// What the records come to: those that were durable when it was opened, and those appended since.
+  virtual const digest& known() const = 0;
 
   /// Takes the record; it is not durable yet.
   virtual void append(const record&) = 0;
@@ -27,19 +28,24 @@ class journal {
   /// admission's `synced{n}`. After an error nothing is known about the disk: the journal refuses everything from
   /// then on and the process must end.
   virtual expected<std::uint64_t> sync() = 0;
+
+  /// Since the last sync: the disk is full, and what room is left is for the ends of what runs. errc::none: there is
+  /// room. Every sync looks again, also one of nothing.
+  virtual const error& shortage() const = 0;
+};
+
+struct file_journal_options {
+  /// The file is written anew when it has grown by this since the last time, and to twice its size then.
+  std::uint64_t compact_after = 4 << 20;
 };
 
 /// Opens or makes the journal in `directory` (made if it is not there). A torn end, of the last sync before a crash, is
 /// cut off. Errors: refused (another process has it; its pid is named), bad_input (damage, with file and offset), io.
-expected<std::unique_ptr<journal>> open_file_journal(const std::string& directory);
+expected<std::unique_ptr<journal>> open_file_journal(const std::string& directory, file_journal_options = {});
 
-/// Where a memory journal keeps its durable records: survives the journal, as a disk does.
-using memory_records = std::shared_ptr<std::vector<record>>;
+/// Where a memory journal keeps what is durable: survives the journal, as a disk does.
+using memory_disk = std::shared_ptr<digest>;
 /// Records appended and not synced are gone with the journal, as after a crash.
-std::unique_ptr<journal> open_memory_journal(memory_records store = std::make_shared<std::vector<record>>());
-
-/// Without records that were written under a term below that of a `term` record before them: an old coordinator that
-/// woke up.
-std::vector<record> replayable(std::vector<record> all);
+std::unique_ptr<journal> open_memory_journal(memory_disk = std::make_shared<digest>());
 
 }  // namespace hydrogen::gang

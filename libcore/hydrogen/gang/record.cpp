@@ -112,6 +112,11 @@ struct put_body {
     c.setHint(x.why.hint);
   }
   void operator()(const cancelled_record& x) { put(out.initCancelled(), x.request); }
+  void operator()(const run_over_record& x) {
+    auto run = out.initRunOver();
+    run.setHigh(x.run.high);
+    run.setLow(x.run.low);
+  }
 };
 
 }  // namespace
@@ -170,6 +175,11 @@ expected<record> decode_record(byte_view bytes) {
       case schema::JournalRecord::CANCELLED:
         x.body = cancelled_record{get(root.getCancelled())};
         return x;
+      case schema::JournalRecord::RUN_OVER: {
+        const auto run = root.getRunOver();
+        x.body = run_over_record{{run.getHigh(), run.getLow()}};
+        return x;
+      }
     }
     return bad("a kind that this build does not know");
   } catch (const kj::Exception& e) {

@@ -41,7 +41,14 @@ struct cancelled_record {
   bool operator==(const cancelled_record&) const = default;
 };
 
-using record_body = std::variant<term_record, submitted_record, go_record, closed_record, cancelled_record>;
+/// Nothing is left of a run, and nothing has to be remembered of it.
+struct run_over_record {
+  run_id run;
+  bool operator==(const run_over_record&) const = default;
+};
+
+using record_body =
+    std::variant<term_record, submitted_record, go_record, closed_record, cancelled_record, run_over_record>;
 
 /// A record and the term that wrote it.
 struct record {
