@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from support import SOURCE, Case, Program, alive, free_port, processes_below, run, wait_until
+from support import LIBRARIES, SOURCE, Case, Program, alive, free_port, processes_below, run, wait_until
 
 # Long enough to be killed in the middle, with a checkpoint every 20 steps.
 LONG = ["--", "--steps", "200", "--rows-repeat", "40", "--checkpoint-every", "20"]
@@ -193,6 +193,35 @@ class Kills(Cluster):
         self.node("coordinator")
         result = self.good(driver.wait())
         self.assertEqual(result.value("model"), model)
+        self.assertEqual(len(self.trained_steps()[0]), 1)  # whether the gang ended before it came back or not
+        wait_until("all slots are free", self.all_slots_free, 15)
+
+    def test_a_gang_that_runs_goes_on_with_the_coordinator_that_comes_back(self):
+        self.start(workers=2, slots=2)
+        notes = self.path("notes")
+
+        def lines(word):
+            with open(notes) as f:
+                return [line for line in f if line.startswith(word)]
+
+        # A gang of 4 that must not be tried twice; its ranks wait for a file.
+        driver = Program(*self.submit_args(os.path.join(LIBRARIES, "libtest_scenarios.so"), "--", "warm_gang", "4", "0", notes))
+        self.addCleanup(driver.close)
+        self.addCleanup(driver.process.wait)
+        self.addCleanup(driver.kill)
+        wait_until("the executors are warm", lambda: os.path.exists(notes) and lines("warmed"))
+        self.write("notes.start", "")
+        wait_until("all ranks run", lambda: len(lines("enter")) == 4)
+        for _ in range(2):
+            self.nodes["coordinator"].kill()
+            self.nodes["coordinator"].process.wait()
+            self.node("coordinator")
+            self.wait_for_log("goes on after the restart")
+        status = self.status()
+        self.assertEqual([(r["state"], r["held"]) for r in status["requests"]], [("running", 4)], status)
+        self.write("notes.finish", "")
+        self.good(driver.wait())
+        self.assertEqual((len(lines("enter")), len(lines("return"))), (4, 4))
         wait_until("all slots are free", self.all_slots_free, 15)
 
     def test_a_driver_that_is_killed_frees_everything(self):

@@ -57,31 +57,134 @@ TEST_CASE("when a driver is gone its requests are cancelled and its executors en
   CHECK(std::holds_alternative<run_over>(d.told.back()));
 }
 
+namespace {
+
+/// A gang of 4 runs on two nodes of 2 slots, and the coordinator is restarted.
+struct restarted : desk {
+  attempt_ref ref;
+  restarted() : desk({2, 2}) {
+    gang(0, 4);
+    ref = {id(0), last<placed>().attempt};
+    ends = false;
+    orders.clear();
+    told.clear();
+    restart();
+    fences = false;
+    begin();
+    gang(0, 4);
+  }
+  entry_report entry(boot_id node, entry_state state, bool joined = true) const {
+    entry_report e;
+    e.ref = ref;
+    e.state = state;
+    e.slots = 2;
+    e.joined = joined;
+    e.executor = {node.value + 1000};
+    return e;
+  }
+  void list(boot_id node, std::vector<entry_report> entries, std::vector<attempt_ref> finished = {}) {
+    enlist l{node, std::string("n").append(std::to_string(node.value)), 2, 2, {2}, std::move(entries), {}};
+    l.executors = {{run, {node.value + 1000}}};
+    l.finished = std::move(finished);
+    agent(l);
+  }
+  void go_on() { job(fenced{ref.request, ref.attempt}); }
+};
+
+}  // namespace
+
 TEST_CASE("rule 3: after a restart nothing is free until the list of this term is in") {
-  desk d({4});
-  d.gang(0, 4);
-  const auto ref = attempt_ref{d.id(0), d.last<placed>().attempt};
-  d.ends = false;
-  d.restart();
+  restarted d;
   CHECK(d.machine->term() == term_id{2});
-  d.agent(enlist{{100}, "n100", 4, 1, {1}, {}, {}});  // taken under the old term
+  d.agent(enlist{{100}, "n100", 2, 1, {1}, {}, {}});  // taken under the old term
   CHECK(std::holds_alternative<follow>(d.orders.back()));
   CHECK(d.free() == 0);
-  entry_report held;
-  held.ref = ref;
-  held.state = entry_state::running;
-  held.slots = 4;
-  d.agent(enlist{{100}, "n100", 4, 2, {2}, {held}, {}});
-  CHECK(d.free() == 0);  // debited from the journal until it is confirmed gone
-  d.begin();
-  d.gang(0, 4);
-  d.news({100}, ref, entry_news::gone);
+  d.list({100}, {});
+  CHECK(d.free() == 2);
+}
+
+TEST_CASE("a gang goes on after a restart when its nodes and its job go on with it") {
+  restarted d;
+  CHECK(d.status(0).state == "recovering");
+  CHECK(d.status(0).reason == "waits for n100, n101 to go on after the restart");
+  SUBCASE("all were running, or have returned") {
+    d.list({100}, {d.entry({100}, entry_state::running)});
+    SUBCASE("one has not been told") {
+      d.list({101}, {d.entry({101}, entry_state::joining)});
+    }
+    SUBCASE("one has returned") {
+      d.list({101}, {}, {d.ref});
+      CHECK(d.free() == 2);
+    }
+    CHECK(d.status(0).reason == "waits for its job to go on after the restart");
+    d.wait(1s);
+    CHECK(d.last<fence>().attempt == d.ref.attempt);
+    d.go_on();
+    CHECK(d.status(0).state == "running");
+  }
+  SUBCASE("some had not joined: they are waited for, and nobody begins before") {
+    d.go_on();
+    d.list({101}, {d.entry({101}, entry_state::joining, true)});
+    d.joins = false;
+    d.list({100}, {d.entry({100}, entry_state::committed, false)});
+    CHECK(d.status(0).state == "joining");
+    CHECK(d.orders_of(entry_verb::go) == 1);
+    CHECK(d.orders_of(entry_verb::enter) == 0);
+    d.wait(1s);
+    CHECK(d.last<placed>().members.size() == 2);  // its job may not have heard it
+    CHECK(d.orders_of(entry_verb::enter) == 0);
+    d.news({100}, d.ref, entry_news::joined);
+    CHECK(d.status(0).state == "running");
+    CHECK(d.orders_of(entry_verb::enter) == 2);
+  }
+  d.wait(20s);
+  CHECK(d.all<ended>().empty());
+  d.ends = true;
+  d.decide(0, d.ref.attempt, 1, decision_kind::release);
+  d.wait(1s);
+  CHECK(d.free() == 4);
+  CHECK(d.machine->status().requests.empty());
+}
+
+TEST_CASE("a gang that does not go on after a restart is parked, and no try is burnt") {
+  restarted d;
+  SUBCASE("a node gave it up") {
+    d.list({100}, {d.entry({100}, entry_state::running)});
+    d.go_on();
+    d.list({101}, {});
+  }
+  SUBCASE("a node is ending it") {
+    d.list({100}, {d.entry({100}, entry_state::draining)});
+    d.list({101}, {d.entry({101}, entry_state::running)});
+  }
+  SUBCASE("it runs in another executor") {
+    auto other = d.entry({100}, entry_state::running);
+    other.executor = {7};
+    d.list({100}, {other});
+    d.list({101}, {d.entry({101}, entry_state::running)});
+  }
+  SUBCASE("its job says that it is over") {
+    d.list({100}, {d.entry({100}, entry_state::running)});
+    d.list({101}, {d.entry({101}, entry_state::running)});
+    d.decide(0, d.ref.attempt, 1, decision_kind::again);
+    CHECK(d.all<decided>().empty());  // not before it is parked
+  }
+  SUBCASE("its job says nothing") {
+    d.list({100}, {d.entry({100}, entry_state::running)});
+    d.list({101}, {d.entry({101}, entry_state::running)});
+    d.wait(11s);
+  }
+  CHECK(d.status(0).state == "revoking");
+  d.news({100}, d.ref, entry_news::gone);
+  d.news({101}, d.ref, entry_news::gone);
   CHECK(d.free() == 4);
   CHECK(d.last<ended>().cause == end_cause::restart);
   CHECK_FALSE(d.last<ended>().burnt);
   CHECK(d.status(0).state == "parked");
-  d.decide(0, ref.attempt, 1, decision_kind::again);
+  d.fences = true;
+  d.decide(0, d.ref.attempt, 2, decision_kind::again);
   CHECK(d.status(0).state == "running");
+  CHECK(d.last<placed>().attempt > d.ref.attempt);
 }
 
 TEST_CASE("after a restart what is listed and unknown is disowned and debited until it is gone") {
@@ -109,16 +212,15 @@ TEST_CASE("after a restart what is listed and unknown is disowned and debited un
   CHECK(d.last<ended>().attempt == lease.attempt);
 }
 
-TEST_CASE("after a restart a member that does not come back is dead after the grace") {
-  desk d({2, 2});
-  d.gang(0, 4);
-  d.restart();
-  d.begin();
-  d.gang(0, 4);
-  d.agent(enlist{{100}, "n100", 2, 1, {2}, {}, {}});
-  CHECK(d.status(0).state == "revoking");
+TEST_CASE("after a restart a member that does not come back is dead after the grace, and burns a try as ever") {
+  restarted d;
+  d.list({100}, {d.entry({100}, entry_state::running)});
+  d.go_on();
   d.wait(11s);
-  CHECK(d.last<ended>().cause == end_cause::restart);
+  CHECK(d.status(0).state == "revoking");
+  d.news({100}, d.ref, entry_news::gone);
+  CHECK(d.last<ended>().cause == end_cause::lost);
+  CHECK(d.last<ended>().burnt);
 }
 
 TEST_CASE("after a restart requests keep their places, and wait for their job to repeat them") {

@@ -88,6 +88,7 @@ void model_job::decide(model_gang& g, decision_kind kind, attempt_id attempt) {
   sim.trace("    job " + app.name + " decides " + std::to_string(static_cast<int>(kind)) + " on " + to_string(attempt));
   g.pending = decision{g.what.id, attempt, ++g.decisions, kind, "decided by the job"};
   if (kind == decision_kind::release) g.released = true;
+  if (kind == decision_kind::fail) g.failing = attempt;
   if (kind == decision_kind::again) {
     g.fence_open = false;  // rule 10
     g.wants_parked = false;
@@ -304,6 +305,10 @@ void model_job::said(const to_job& message) {
     if (g->end != outcome::open || g->cancelling) return;
     if (g->released || g->wants_parked) {  // rule 12
       if (!g->pending) decide(*g, g->released ? decision_kind::release : decision_kind::park, g->fence);
+      return;
+    }
+    if (m->attempt == g->failing) {
+      if (!g->pending) decide(*g, decision_kind::fail, g->failing);
       return;
     }
     if (m->attempt > g->fence) {

@@ -19,6 +19,7 @@ struct model_gang {
   std::optional<decision> pending;
   std::uint64_t decisions = 0;
   attempt_id last_ended;
+  attempt_id failing;  // said to have failed
   bool wants_parked = false;
   bool cancelling = false;
   bool released = false;

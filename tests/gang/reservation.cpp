@@ -34,7 +34,13 @@ TEST_CASE("a gang's part goes from reserve to its ranks' return, which frees its
   n.verb(r, entry_verb::close);  // was on its way
   CHECK(n.news.size() == ++said);
   CHECK(n.last() == entry_news::finished);
+  n.on(event::coordinator_connected{});
+  CHECK(std::get<enlist>(n.said.back()).finished == std::vector{r});
   n.verb(r, entry_verb::acknowledge_gone);
+  n.on(event::coordinator_connected{});
+  CHECK(std::get<enlist>(n.said.back()).finished.empty());
+  n.order(enlisted{n.machine.term(), n.machine.boot(), std::get<enlist>(n.said.back()).list, {}});
+  said = n.news.size();
   n.wait(10s);
   CHECK(n.news.size() == said);
   CHECK(n.told.size() == told);  // nothing is left at the executor

@@ -127,6 +127,28 @@ TEST_CASE("restart and giving way burn no retry") {
   CHECK(s.has_failed());
 }
 
+TEST_CASE(
+    "a coordinator that was restarted asks by the fence whether a job goes on: it does, unless its ranks failed") {
+  for (const bool failed : {false, true}) {
+    CAPTURE(failed);
+    script s({barrier("train", 2, 0)});
+    s.begin();
+    const auto ranks = s.place(0, 1, 2);
+    if (failed) {
+      s.fails(ranks[0], errc::task_failed, "nan");
+      REQUIRE(s.told<gang::decision>().size() == 1);
+      s.say(gang::decided{{1}, script::request(0), s.told<gang::decision>()[0].number});
+    }
+    s.feed(coordinator_lost{});
+    s.feed(coordinator_connected{});
+    s.say(gang::fence{{2}, script::request(0), script::attempt(1)});
+    CHECK(s.told<gang::fenced>().size() == (failed ? 0 : 1));
+    const auto decisions = s.told<gang::decision>();
+    CHECK(decisions.size() == (failed ? 1 : 0));
+    if (failed) CHECK(decisions.at(0).kind == decision_kind::fail);
+  }
+}
+
 TEST_CASE("a job that holds all results when its attempt ends answers with release") {
   script s({barrier("train", 2, 0)});
   s.begin();

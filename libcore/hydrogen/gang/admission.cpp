@@ -18,36 +18,12 @@ void admission::replay(const digest& known) {
     run.deadline = term_began_ + options_.driver_return;
     wakes_.set({wake_kind::run, {id, 0, 0, 0}, {}, {}}, run.deadline);
   }
-  // A gang whose Go is open is revoked: keep() says no. Its members are debited from the journal; on a node that is
-  // not back within the grace they are dead.
   for (const auto* q : known.in_order()) {
     last_place_ = std::max(last_place_, q->place);
     auto& r = make_request(q->what, q->place);
     r.confirmed = false;
     r.last_attempt = q->last_attempt;
-    if (!q->open) continue;
-    const auto& id = q->what.id;
-    auto& a = r.attempts[q->last_attempt];
-    a.ref = q->open->ref;
-    a.phase = attempt_phase::ending;
-    a.go_written = true;
-    a.end_verb = entry_verb::revoke;
-    a.then = after_end::park;
-    a.cause = end_cause::restart;
-    a.detail = "the coordinator was restarted";
-    a.begun = term_began_;
-    for (const auto& m : q->open->members) {
-      auto& node = ledger_.add(m.agent, m.node);
-      node.lost_at = term_began_;
-      ledger_.debit(m.agent, a.ref, m.slots);
-      node.executors[m.executor] = id.run;
-      a.slots += m.slots;
-      returning_ += m.slots;
-      a.members.push_back({m, member_progress::committed});
-      runs_[id.run].hosts.insert(m.agent);
-      wake_node(node);
-    }
-    wakes_.set({wake_kind::attempt, id, a.ref.attempt, {}}, term_began_ + options_.retry);
+    if (q->open) recover(r, *q->open);
   }
 }
 

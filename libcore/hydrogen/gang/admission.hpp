@@ -227,6 +227,12 @@ class admission {
   run_state& host_of(run_id, boot_id);
   bool is_dead_boot(boot_id boot) const { return dead_boots_.contains(boot); }
 
+  // admission_recovery.cpp: gangs of an earlier term
+  void recover(request_state&, const go_record&);
+  void came_back(request_state&, attempt_state&, attempt_member&, const ledger_node&, const enlist&);
+  void go_on_if_all_back(request_state&, attempt_state&);
+  void repeat_recovery(request_state&, attempt_state&);
+
   // admission_attempts.cpp: the life of an attempt
   void start_attempt(request_state&, std::vector<member>);
   void owe(const attempt_state&, const attempt_member&, const request_state&);

@@ -1,7 +1,6 @@
 // Who is a member, what agents say, who is dead.
 
 #include <hydrogen/gang/admission.hpp>
-#include <hydrogen/gang/keep.hpp>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -56,15 +55,14 @@ void admission::count_list(ledger_node& node, const enlist& m) {
   for (const auto& e : m.entries) {
     listed.insert(e.ref);
     const auto* r = find(e.ref.request);
-    const bool known = r != nullptr && r->attempts.contains(e.ref.attempt);
-    if (known || keep(e, known)) continue;  // a recovered Go, debited from the journal
+    if (r != nullptr && r->attempts.contains(e.ref.attempt)) continue;  // debited from the journal
     ledger_.debit(node.boot, e.ref, e.slots);
     node.orphans[e.ref] = e.kind;
     returning_ += e.slots;
   }
-  std::vector<attempt_ref> missing;
+  std::vector<attempt_ref> recovered;
   for (const auto& [ref, slots] : node.held) {
-    if (!listed.contains(ref)) missing.push_back(ref);
+    if (!node.orphans.contains(ref)) recovered.push_back(ref);
   }
   std::set<boot_id> alive;
   for (const auto& x : m.executors) {
@@ -84,18 +82,14 @@ void admission::count_list(ledger_node& node, const enlist& m) {
     notify(run, {noted_kind::executor_gone, {run, 0, 0, 0}, {}, executor},
            executor_gone{term_, run, executor, node.name, "it died while there was no coordinator"});
   }
-  for (const auto& ref : missing) {
+  for (const auto& ref : recovered) {
     auto* r = find(ref.request);
     if (r == nullptr) continue;
     const auto a = r->attempts.find(ref.attempt);
     if (a == r->attempts.end()) continue;
-    for (auto& x : a->second.members) {
-      if (x.is.agent != node.boot) continue;
-      entry_report_news gone;
-      gone.news = entry_news::absent;
-      member_gone(*r, a->second, x, gone);
-      break;
-    }
+    const auto x = std::find_if(a->second.members.begin(), a->second.members.end(),
+                                [&](const auto& member) { return member.is.agent == node.boot; });
+    if (x != a->second.members.end()) came_back(*r, a->second, *x, node, m);
   }
 }
 
@@ -129,7 +123,6 @@ void admission::said(const entry_report_news& m) {
   // What was said under an older term is said again by the list.
   if (node == nullptr || m.term != term_) return;
   if (m.news == entry_news::gone) order(m.agent, m.ref, entry_verb::acknowledge_gone);
-  if (m.news == entry_news::finished) acknowledge_soon(m.agent, m.ref);
   const bool final = m.news == entry_news::finished || m.news == entry_news::gone || m.news == entry_news::absent ||
                      m.news == entry_news::refused;
   auto* r = find(m.ref.request);
@@ -146,6 +139,8 @@ void admission::said(const entry_report_news& m) {
       }
     }
   }
+  // Of an attempt that is not over it stays in the lists of its agent, for a coordinator that comes after this one.
+  if (m.news == entry_news::finished) acknowledge_soon(m.agent, m.ref);
   if (final) return orphan_gone(*node, m.ref);
   // Late news of something that is confirmed gone, or an entry that nobody knows: either way it must not live.
   if (!node->orphans.contains(m.ref)) order(m.agent, m.ref, entry_verb::revoke);

@@ -46,6 +46,8 @@ void admission::owe(const attempt_state& a, const attempt_member& m, const reque
     case attempt_phase::joining:
       if (m.progress < member_progress::joined) order(agent, a.ref, entry_verb::go);
       return;
+    case attempt_phase::recovering:
+      return;  // it sends its list
     case attempt_phase::running:
       if (m.progress >= member_progress::entered) return;
       return order(agent, a.ref, r.is_gang() ? entry_verb::enter : entry_verb::go);
@@ -72,6 +74,7 @@ void admission::tell_agents_later(const request_state& r, const attempt_state& a
 }
 
 void admission::repeat_attempt(request_state& r, attempt_state& a) {
+  if (a.phase == attempt_phase::recovering) return repeat_recovery(r, a);
   if (a.phase == attempt_phase::reserving && now_ >= a.deadline) {
     return end_attempt(r, a, entry_verb::abort, after_end::queue, end_cause::expired, false,
                        "not every node answered the reservation in time");
@@ -191,7 +194,8 @@ void admission::enter_if_all_joined(request_state& r, attempt_state& a) {
     return;
   }
   a.phase = attempt_phase::running;
-  a.progressed = 0;
+  a.progressed = static_cast<std::uint32_t>(std::count_if(
+      a.members.begin(), a.members.end(), [](const auto& m) { return m.progress >= member_progress::entered; }));
   if (!a.speaker) {
     ask_all(r, a);
   } else {
@@ -267,7 +271,7 @@ void admission::member_gone(request_state& r, attempt_state& a, attempt_member& 
   // Permitted, they need not wait until it is said here that all have joined.
   if (news.news == entry_news::finished && a.phase == attempt_phase::joining && a.permitted)
     everyone_joined(r, a, m.is.agent);
-  const auto returned = news.news == entry_news::finished && (a.phase == attempt_phase::running || a.over());
+  const auto returned = news.news == entry_news::finished && a.phase >= attempt_phase::running;
   if (m.progress < member_progress::entered) ++a.progressed;  // of phase running
   m.progress = returned ? member_progress::finished : member_progress::gone;
   ++a.gone;
@@ -312,6 +316,9 @@ bool admission::attempt_may_be_over(request_state& r, attempt_state& a) {
   if (!a.over() || a.gone < a.members.size()) return false;
   const auto id = a.ref.attempt;
   const auto a_was = std::move(a);
+  for (const auto& m : a_was.members) {
+    if (m.progress == member_progress::finished && !is_dead_boot(m.is.agent)) acknowledge_soon(m.is.agent, a_was.ref);
+  }
   wakes_.clear({wake_kind::attempt, r.what.id, id, {}});
   r.attempts.erase(id);
   const auto& run = r.what.id.run;

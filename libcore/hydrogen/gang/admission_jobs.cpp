@@ -160,6 +160,10 @@ void admission::said(run_state&, const fenced& m) {
   if (at == r->attempts.end() || at->second.fenced) return;
   auto& a = at->second;
   a.fenced = true;
+  if (a.phase == attempt_phase::recovering) {
+    r->confirmed = true;
+    return go_on_if_all_back(*r, a);
+  }
   if (a.phase == attempt_phase::committing && a.progressed == a.members.size()) decide(*r, a);
 }
 
@@ -212,6 +216,10 @@ void admission::said(run_state&, const decision& m) {
     // before a restart): not heard, it is repeated.
     const auto a = r->attempts.find(m.attempt);
     if (a != r->attempts.end() && a->second.phase == attempt_phase::ending) return;
+    if (a != r->attempts.end() && a->second.phase == attempt_phase::recovering) {
+      return end_attempt(*r, a->second, entry_verb::revoke, after_end::park, end_cause::restart, false,
+                         "its job knows it as over");
+    }
   }
   r->decision = m.number;
   r->decision_answered = true;

@@ -74,6 +74,10 @@ std::string admission::reason(const request_state& r) const {
       case attempt_phase::running:
         if (slots_that(a, member_progress::finished) < a.slots) return {};
         return "all ranks have returned, waits for its job to take the results";
+      case attempt_phase::recovering: {
+        const auto away = nodes_that(a, [](const attempt_member& m) { return m.progress == member_progress::asked; });
+        return "waits for " + (away.empty() ? "its job" : away) + " to go on after the restart";
+      }
       case attempt_phase::closing:
       case attempt_phase::ending:
         return "waits for " + nodes_that(a, [](const attempt_member& m) { return m.holds(); }) +
@@ -109,6 +113,8 @@ std::string admission::state_name(const request_state& r) const {
       return "joining";
     case attempt_phase::running:
       return "running";
+    case attempt_phase::recovering:
+      return "recovering";
     case attempt_phase::closing:
       return "closing";
     case attempt_phase::ending:

@@ -120,9 +120,10 @@ struct enlist {
   term_id seen;            // the highest term that it follows
   std::vector<entry_report> entries;
   std::vector<executor_report> executors;  // alive, or starting (boot 0)
+  std::vector<attempt_ref> finished = {};  // all ranks here have returned, and it is not acknowledged
   template <class I>
   friend auto inspect(I& f, enlist& x) {
-    return f(x.agent, x.node, x.slots, x.list, x.seen, x.entries, x.executors);
+    return f(x.agent, x.node, x.slots, x.list, x.seen, x.entries, x.executors, x.finished);
   }
 };
 enum class refusal_kind : std::uint8_t {

@@ -6,6 +6,7 @@
 //                                   |            |            |          |
 //                                   + ENDING (abort)          + ENDING (revoke)
 //            then QUEUED again | PARKED, as `after_end` says; a final verdict outranks both
+//     after a restart, with an open Go: RECOVERING -> JOINING, when all nodes and the job are back and go on with it
 //     lease: RESERVING -> COMMITTING -> RUNNING -> CLOSING | ENDING -> over
 
 #include <hydrogen/base/clock.hpp>
@@ -28,7 +29,7 @@ struct queue_place {
   auto operator<=>(const queue_place&) const = default;
 };
 
-enum class attempt_phase : std::uint8_t { reserving, committing, joining, running, closing, ending };
+enum class attempt_phase : std::uint8_t { reserving, committing, joining, running, recovering, closing, ending };
 
 /// How far a member of an attempt is. What it still owes, and so which message is repeated, follows from this and the
 /// phase of the attempt. A `ready` one is committed, and may still expire: its executor was up when it was reserved.

@@ -87,6 +87,9 @@ void reservation::adopt(term_id term) {
 void reservation::send_list() {
   enlist list{boot_, options_.node, options_.slots, ++lists_, term_, entries(), {}};
   for (const auto& [run, x] : executors_) list.executors.push_back({run, x.was_ready ? x.boot : boot_id{}});
+  for (const auto& [ref, u] : gone_) {
+    if (std::get<entry_report_news>(u.message).news == entry_news::finished) list.finished.push_back(ref);
+  }
   next_list_ = now_ + options_.retry;
   send(std::move(list));
 }

@@ -71,7 +71,11 @@ void core::heard(gang::fence& m) {
     decide(s, gang::decision_kind::park, m.attempt, "an input was lost and is computed again");
     return;
   }
-  if (g.failing && m.attempt == g.attempt) return;
+  if (g.failing && m.attempt == g.attempt) {
+    // Asked by a coordinator that was restarted: the one that heard it is no more.
+    if (!g.decision) decide(s, gang::decision_kind::fail, g.attempt, "it had failed before the coordinator came back");
+    return;
+  }
   if (m.attempt != g.attempt) {
     if (g.placed) reset_attempt(s);  // over, though its `ended` did not come
     g.floor = std::max(g.floor, g.attempt);
