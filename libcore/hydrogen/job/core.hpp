@@ -137,6 +137,7 @@ class core {
 
   // ---- gang.cpp ----
   void settle_gang(stage_record&);
+  bool executor_in_doubt() const;
   void ask_gang(stage_record&);
   void decide(stage_record&, gang::decision_kind, attempt_id, std::string cause);
   void fail_attempt(stage_record&, std::string cause, bool spared);

@@ -11,6 +11,13 @@ bool core::gang_ready(const stage_record& s) const {
                      [&](const auto& input) { return stages_[input.producer].absent == 0; });
 }
 
+/// A connection to an executor was closed, and it is not known yet whether that one is dead. The coordinator may not
+/// know either, and would place the next attempt there again.
+bool core::executor_in_doubt() const {
+  return std::any_of(processes_.begin(), processes_.end(),
+                     [this](const auto& p) { return !p.gone && now_ < p.suspect_until; });
+}
+
 void core::ask_gang(stage_record& s) {
   const auto ranks = static_cast<std::uint32_t>(s.parts.size());
   s.gang.sent_at = now_;
@@ -45,7 +52,7 @@ void core::settle_gang(stage_record& s) {
   } else if (g.wanted && !ready && !g.placed) {
     g.wanted = false;
     decide(s, gang::decision_kind::park, g.attempt ? g.attempt : g.last, "an input was lost and is computed again");
-  } else if (!g.wanted && g.parked && ready) {
+  } else if (!g.wanted && g.parked && ready && !executor_in_doubt()) {
     g.wanted = true;
     g.parked = false;
     g.floor = std::max(g.floor, g.last);  // raised before the coordinator hears of it
