@@ -217,7 +217,12 @@ class Kills(Cluster):
             self.nodes["coordinator"].process.wait()
             self.node("coordinator")
             self.wait_for_log("goes on after the restart")
-        wait_until("the gang is known to run", lambda: [(r["state"], r["held"]) for r in self.status()["requests"]] == [("running", 4)])
+
+        def known_to_run():
+            status = self.status()
+            return status and [(r["state"], r["held"]) for r in status["requests"]] == [("running", 4)]
+
+        wait_until("the gang is known to run", known_to_run)
         self.write("notes.finish", "")
         self.good(driver.wait())
         self.assertEqual((len(lines("enter")), len(lines("return"))), (4, 4))

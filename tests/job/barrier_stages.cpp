@@ -149,27 +149,6 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("a gang is not tried again before it is known whether an executor that cannot be reached is dead") {
-  for (const bool dead : {true, false}) {
-    CAPTURE(dead);
-    script s({barrier("train", 2, 1)});
-    s.begin();
-    const auto ranks = s.place(0, 1, 2);
-    REQUIRE(ranks[0].executor == boot_id{11});
-    s.feed(executor_unreachable{{11}, "connection reset"});
-    s.fails(ranks[1], errc::disconnected, "a peer is gone");
-    s.say(over(0, 1, gang::end_cause::failed, true));
-    CHECK(s.told<gang::decision>().empty());  // it would be placed there again, for nothing
-    const auto since = s.t;
-    if (dead) s.gone(11);
-    while (s.told<gang::decision>().empty() && s.t < since + 1min) s.wait(500ms);
-    REQUIRE_FALSE(s.told<gang::decision>().empty());
-    CHECK(s.told<gang::decision>()[0].kind == decision_kind::again);
-    CHECK((s.t == since) == dead);
-    CHECK(s.t <= since + 2 * options{}.unreachable_grace + 500ms);
-  }
-}
-
 TEST_CASE("a job that holds all results when its attempt ends answers with release") {
   script s({barrier("train", 2, 0)});
   s.begin();

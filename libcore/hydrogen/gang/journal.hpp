@@ -18,7 +18,7 @@ class journal {
  public:
   virtual ~journal() = default;
 
-  /// What the records come to: those that were durable when it was opened, and those appended since.
+  /// What the records come to that were durable when it was opened. What was appended since may count already.
   virtual const digest& known() const = 0;
 
   /// Takes the record; it is not durable yet.
