@@ -62,16 +62,17 @@ namespace {
 /// A gang of 4 runs on two nodes of 2 slots, and the coordinator is restarted.
 struct restarted : desk {
   attempt_ref ref;
-  restarted() : desk({2, 2}) {
+  explicit restarted(bool cancelled = false) : desk({2, 2}) {
     gang(0, 4);
     ref = {id(0), last<placed>().attempt};
     ends = false;
+    if (cancelled) job(cancel{id(0)});
     orders.clear();
     told.clear();
     restart();
     fences = false;
     begin();
-    gang(0, 4);
+    if (!cancelled) gang(0, 4);
   }
   entry_report entry(boot_id node, entry_state state, bool joined = true) const {
     entry_report e;
@@ -185,6 +186,28 @@ TEST_CASE("a gang that does not go on after a restart is parked, and no try is b
   d.decide(0, d.ref.attempt, 2, decision_kind::again);
   CHECK(d.status(0).state == "running");
   CHECK(d.last<placed>().attempt > d.ref.attempt);
+}
+
+TEST_CASE("a cancelled gang that still ran when its coordinator was killed is over only when its nodes confirm it") {
+  restarted d(true);
+  d.list({100}, {d.entry({100}, entry_state::running)});
+  d.list({101}, {d.entry({101}, entry_state::running)});
+  d.job(cancel{d.id(0)});
+  CHECK(d.status(0).state == "ending");
+  d.wait(1s);
+  CHECK(d.orders_of(entry_verb::revoke) >= 2);
+  d.news({100}, d.ref, entry_news::gone);
+  CHECK(d.all<ended>().empty());
+  SUBCASE("the other confirms too") {
+    d.news({101}, d.ref, entry_news::gone);
+  }
+  SUBCASE("the other is lost") {
+    d.on(event::agent_lost{{101}});
+    d.wait(2s);
+  }
+  CHECK(d.last<ended>().cause == end_cause::cancelled);
+  CHECK(d.machine->status().requests.empty());
+  CHECK(digest(d.records).in_order().empty());
 }
 
 TEST_CASE("after a restart what is listed and unknown is disowned and debited until it is gone") {

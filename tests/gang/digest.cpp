@@ -59,6 +59,19 @@ TEST_CASE("a Go is open until its attempt is closed") {
   CHECK(d.in_order().size() == 1);
 }
 
+TEST_CASE("a cancelled gang whose Go is open is over when its attempt is closed") {
+  digest d({{{1}, term_record{}}, submitted(1, 1), go(1, 7), {{1}, cancelled_record{id(1)}}});
+  REQUIRE(d.in_order().size() == 1);
+  CHECK(d.in_order()[0]->cancelled);
+  CHECK(d.in_order()[0]->open->ref.attempt == attempt_id{{1}, 7});
+  CHECK(d.runs().at({1, 1}).find(id(1)) == nullptr);
+  d.add(go(1, 8));
+  CHECK(d.in_order()[0]->open->ref.attempt == attempt_id{{1}, 7});
+  d.add(closed(1, 7, close_reason::cancelled));
+  CHECK(d.in_order().empty());
+  CHECK(d.runs().at({1, 1}).find(id(1))->code == errc::none);
+}
+
 TEST_CASE("what an old coordinator wrote after a newer term began counts for nothing") {
   const digest d({{{1}, term_record{}}, submitted(1, 1), {{2}, term_record{}}, {{1}, cancelled_record{id(1)}}});
   CHECK(d.term() == term_id{2});
@@ -104,7 +117,7 @@ TEST_CASE("the shortest history comes to the same, also when more is added to it
           add(go(n, place));
           break;
         case 3:
-          add(closed(n, place, close_reason::again));
+          add(closed(n, place, rng.chance(0.8) ? close_reason::again : close_reason::cancelled));
           break;
         case 4:
           add(closed(n, place, close_reason::failed, errc::refused));
@@ -123,6 +136,7 @@ TEST_CASE("the shortest history comes to the same, also when more is added to it
       CHECK(a[i]->place == c[i]->place);
       CHECK(a[i]->last_attempt == c[i]->last_attempt);
       CHECK(a[i]->open == c[i]->open);
+      CHECK(a[i]->cancelled == c[i]->cancelled);
     }
     for (const auto& [run, ends] : cut.runs()) CHECK(ends.in_order() == all.runs().at(run).in_order());
   }

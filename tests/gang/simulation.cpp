@@ -210,6 +210,9 @@ void simulation::carry_out(const admission::effects& effects) {
         });
       }
     } else if (const auto* j = std::get_if<admission_effect::tell_job>(&e)) {
+      if (const auto* m = std::get_if<ended>(&j->message); m != nullptr && m->cause == end_cause::cancelled) {
+        check_cancelled(m->request);
+      }
       for (auto& job : jobs_) {
         if (job->app.run != j->run) continue;
         // What an older connection brings is dropped by the driver's actor.
@@ -538,6 +541,16 @@ void simulation::final_checks() {
   }
   const auto status = coordinator_->status();
   if (!status.requests.empty() || !status.runs.empty()) broken("the coordinator still knows a request of an ended run");
+}
+
+/// Whoever is told that a gang was cancelled may rely on it that none of its ranks runs.
+void simulation::check_cancelled(const request_id& id) {
+  for (const auto& n : nodes_) {
+    if (!n.agent || coordinator_->account().find(n.agent->boot()) == nullptr) continue;
+    for (const auto& e : n.agent->entries()) {
+      if (e.ref.request == id && gos_.contains(e.ref)) broken("a gang was called cancelled while a node held it");
+    }
+  }
 }
 
 /// The invariants, after every step in which a machine did something.

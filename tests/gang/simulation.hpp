@@ -123,6 +123,7 @@ class simulation {
   };
   void step_until(time_point end, const std::function<bool()>& done = {});
   void check();
+  void check_cancelled(const request_id&);
   void deliver(std::function<void()>);  // through the bad network
 
   void start_coordinator();

@@ -24,6 +24,7 @@ void admission::replay(const digest& known) {
     r.confirmed = false;
     r.last_attempt = q->last_attempt;
     if (q->open) recover(r, *q->open);
+    if (q->cancelled) r.final = verdict{close_reason::cancelled, {errc::none, {}, {}, {}}, true, true};
   }
 }
 
@@ -129,6 +130,7 @@ void admission::handle(const admission_event::synced& e) {
       term_began_ = now_;
       wakes_.set({wake_kind::membership, {}, {}, {}}, now_ + options_.membership_grace);
       log(false, "the coordinator begins term " + to_string(term_));
+      go_on_ending();
       continue;
     }
     auto* r = find(g.request);
@@ -216,7 +218,8 @@ std::uint64_t admission::append(record_body body) {
   const auto* closed = std::get_if<closed_record>(&body);
   const auto can_wait =
       std::holds_alternative<submitted_record>(body) || std::holds_alternative<cancelled_record>(body) ||
-      std::holds_alternative<run_over_record>(body) || (closed != nullptr && closed->reason == close_reason::released);
+      std::holds_alternative<run_over_record>(body) ||
+      (closed != nullptr && (closed->reason == close_reason::released || closed->reason == close_reason::cancelled));
   if (can_wait && options_.sync_after > duration::zero()) {
     wake_by({wake_kind::journal, {}, {}, {}}, now_ + options_.sync_after);
   } else {

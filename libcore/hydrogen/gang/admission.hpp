@@ -229,6 +229,7 @@ class admission {
 
   // admission_recovery.cpp: gangs of an earlier term
   void recover(request_state&, const go_record&);
+  void go_on_ending();
   void came_back(request_state&, attempt_state&, attempt_member&, const ledger_node&, const enlist&);
   void go_on_if_all_back(request_state&, attempt_state&);
   void repeat_recovery(request_state&, attempt_state&);

@@ -318,6 +318,7 @@ void admission::request_over(request_state& r) {
   const auto id = r.what.id;
   const auto v = *r.final;
   const auto last = r.last_attempt;
+  const bool last_had_go = r.last_had_go;
   wakes_.clear({wake_kind::request, id, {}, {}});
   recalled_.erase(id);
   if (head_ == id) head_.reset();
@@ -326,6 +327,10 @@ void admission::request_over(request_state& r) {
   auto* run = find_run(id.run);
   run->requests.erase(id);
   run->over.add(id, v.why);
+  // Without this a restarted coordinator would ask the nodes once more.
+  if (v.reason == close_reason::cancelled && last_had_go) {
+    append(closed_record{{id, last}, close_reason::cancelled, {errc::none, {}, {}, {}}});
+  }
   // What was said about its attempts matters no more.
   std::erase_if(run->notices, [&](const auto& n) {
     return n.first.request == id && n.first.kind != noted_kind::denied && n.first.kind != noted_kind::executor_gone;

@@ -32,6 +32,15 @@ void admission::recover(request_state& r, const go_record& go) {
   wakes_.set({wake_kind::attempt, r.what.id, go.ref.attempt, {}}, term_began_ + options_.retry);
 }
 
+/// Gangs that were cancelled, and whose nodes may not have heard of it.
+void admission::go_on_ending() {
+  std::vector<request_id> cancelled;
+  for (const auto& [id, r] : requests_) {
+    if (r.final) cancelled.push_back(id);
+  }
+  for (const auto& id : cancelled) end_attempts(requests_.at(id));
+}
+
 /// The node of this member is in with its list.
 void admission::came_back(request_state& r, attempt_state& a, attempt_member& m, const ledger_node& node,
                           const enlist& list) {

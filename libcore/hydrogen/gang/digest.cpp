@@ -34,18 +34,21 @@ void digest::add(const record& r) {
     runs_.try_emplace(s->request.id.run);
     requests_.try_emplace(s->request.id, request{s->request, s->place, {}, {}});
   } else if (const auto* g = std::get_if<go_record>(&r.body)) {
-    if (auto* q = known(g->ref.request)) {
+    if (auto* q = known(g->ref.request); q != nullptr && !q->cancelled) {
       q->last_attempt = g->ref.attempt;
       q->open = *g;
     }
   } else if (const auto* c = std::get_if<closed_record>(&r.body)) {
-    if (c->reason != close_reason::again) return end(c->ref.request, c->why);
-    if (auto* q = known(c->ref.request)) {
+    auto* q = known(c->ref.request);
+    if (c->reason != close_reason::again || (q != nullptr && q->cancelled)) return end(c->ref.request, c->why);
+    if (q != nullptr) {
       q->last_attempt = c->ref.attempt;
       q->open.reset();
     }
   } else if (const auto* x = std::get_if<cancelled_record>(&r.body)) {
-    end(x->request, {errc::none, {}, {}, {}});
+    auto* q = known(x->request);
+    if (q == nullptr || !q->open) return end(x->request, {errc::none, {}, {}, {}});
+    q->cancelled = true;
   } else if (const auto* o = std::get_if<run_over_record>(&r.body)) {
     runs_.erase(o->run);
     std::erase_if(requests_, [&](const auto& q) { return q.first.run == o->run; });
@@ -88,6 +91,7 @@ std::vector<record> digest::records() const {
     add(submitted_record{q->what, q->place});
     if (q->open) {
       add(*q->open);
+      if (q->cancelled) add(cancelled_record{q->what.id});
     } else if (q->last_attempt != attempt_id{}) {
       add(closed_record{{q->what.id, q->last_attempt}, close_reason::again, {errc::none, {}, {}, {}}});
     }

@@ -39,6 +39,7 @@ class digest {
     std::uint64_t place = 0;
     attempt_id last_attempt;        // that had a Go; {0,0}: none had
     std::optional<go_record> open;  // the Go of `last_attempt`, not closed
+    bool cancelled = false;         // and over once it is closed: its nodes have not all confirmed that
   };
 
   /// The next record of the history. What an old coordinator wrote after a newer term began changes nothing, nor does

@@ -28,14 +28,16 @@ enum class close_reason : std::uint8_t {
   cancelled,
   failed
 };
-/// An attempt is over ({0,0}: the request never had one). Synced before the requeue, and before a release is answered.
+/// An attempt is over ({0,0}: the request never had one). Synced before the requeue, and before a release is answered;
+/// `cancelled`, once nothing is left of the attempt, whenever it may be.
 struct closed_record {
   attempt_ref ref;
   close_reason reason = close_reason::released;
   error why{errc::none, {}, {}, {}};  // failed: what the job is told
   bool operator==(const closed_record&) const = default;
 };
-/// Synced before `ended(cancelled)`; of a gang, also before the first abort or revoke.
+/// Synced before `ended(cancelled)`; of a gang, also before the first abort or revoke. An attempt whose Go is open then
+/// is kept until it is closed: a coordinator that restarts in between goes on with its end.
 struct cancelled_record {
   request_id request;
   bool operator==(const cancelled_record&) const = default;
