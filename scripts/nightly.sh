@@ -7,4 +7,5 @@ cmake --preset tsan >/dev/null  # file by file, so that each is seen to include 
 scripts/build.sh tsan
 ctest --preset tsan --no-tests=error -L below_actors
 scripts/build.sh release
-HYDROGEN_SEEDS=1..50000 ctest --preset release --no-tests=error -R '^(gang|job)$' --timeout 3000
+build/release/bin/hydrogen-sim --seeds 1..100000 --cells
+HYDROGEN_SEEDS=1..50000 ctest --preset release --no-tests=error -R '^job$' --timeout 3000

@@ -129,14 +129,33 @@ TEST_CASE("a gang goes on after a restart when its nodes and its job go on with 
     d.joins = false;
     d.list({100}, {d.entry({100}, entry_state::committed, false)});
     CHECK(d.status(0).state == "joining");
-    CHECK(d.orders_of(entry_verb::go) == 1);
+    CHECK(d.orders_of(entry_verb::go) == 2);  // who has joined says so again
     CHECK(d.orders_of(entry_verb::enter) == 0);
     d.wait(1s);
     CHECK(d.last<placed>().members.size() == 2);  // its job may not have heard it
     CHECK(d.orders_of(entry_verb::enter) == 0);
+    d.news({101}, d.ref, entry_news::joined);
+    CHECK(d.orders_of(entry_verb::enter) == 0);
     d.news({100}, d.ref, entry_news::joined);
     CHECK(d.status(0).state == "running");
     CHECK(d.orders_of(entry_verb::enter) == 2);
+  }
+  SUBCASE("all went through one gate, and only the last one had said so") {
+    d.go_on();
+    d.joins = false;
+    d.list({101}, {d.entry({101}, entry_state::joining, true)});
+    d.list({100}, {d.entry({100}, entry_state::committed, false)});
+    d.agent(d.everyone_joined({101}, d.ref));
+    CHECK(d.status(0).state == "running");
+    d.wait(1s);
+    CHECK(d.orders_of(entry_verb::enter) >= 2);  // or their agents would end them as late
+  }
+  SUBCASE("one has returned before it could send its list") {
+    d.go_on();
+    d.list({100}, {d.entry({100}, entry_state::committed, true)});
+    d.news({101}, d.ref, entry_news::finished);
+    CHECK(d.status(0).state == "running");
+    d.list({101}, {}, {d.ref});
   }
   d.wait(20s);
   CHECK(d.all<ended>().empty());

@@ -115,6 +115,8 @@ class admission {
 
   term_id term() const { return term_; }
   cluster_status status() const;
+  /// Null: nothing is known of it, or it is over.
+  const request_state* known(const request_id&) const;
   /// What the ledger believes.
   const ledger& account() const { return ledger_; }
 

@@ -281,6 +281,7 @@ void admission::member_gone(request_state& r, attempt_state& a, attempt_member& 
     returning_ -= m.is.slots;
   } else if (returned) {
     r.failed_executors.clear();
+    go_on_if_all_back(r, a);
   } else {
     auto detail = news.detail.code == errc::none || news.detail.what.empty()
                       ? fmt::format("node {} does not hold its part any more", m.is.node)

@@ -18,6 +18,11 @@ request_state* admission::find(const request_id& id) {
   return at == requests_.end() ? nullptr : &at->second;
 }
 
+const request_state* admission::known(const request_id& id) const {
+  const auto at = requests_.find(id);
+  return at == requests_.end() ? nullptr : &at->second;
+}
+
 request_state& admission::make_request(slot_request what, std::uint64_t place) {
   const auto id = what.id;
   auto& run = runs_[id.run];

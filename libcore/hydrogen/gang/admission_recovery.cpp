@@ -58,17 +58,14 @@ void admission::came_back(request_state& r, attempt_state& a, attempt_member& m,
     } else if (!a.over()) {
       give_up("gave it up while there was no coordinator");
     }
-    const bool over = a.over();
-    member_gone(r, a, m, gone);
-    return over ? void() : go_on_if_all_back(r, a);
+    return member_gone(r, a, m, gone);
   }
   if (a.phase != attempt_phase::recovering) return;
   if (!keep(*at, true) || at->slots != m.is.slots || at->executor != m.is.executor) {
     return give_up("does not go on with it");
   }
-  m.progress = at->state == entry_state::running ? member_progress::entered
-               : at->joined                      ? member_progress::joined
-                                                 : member_progress::committed;
+  // Go is said to all that do not run: who has joined says so again, and whether it did so for everyone at one gate.
+  m.progress = at->state == entry_state::running ? member_progress::entered : member_progress::committed;
   go_on_if_all_back(r, a);
 }
 
@@ -81,12 +78,11 @@ void admission::go_on_if_all_back(request_state& r, attempt_state& a) {
   log(false, fmt::format("{} ({}) attempt {} goes on after the restart", r.what.label, to_string(r.what.id),
                          to_string(a.ref.attempt)));
   a.phase = attempt_phase::joining;
-  const auto beyond = [&](member_progress p) {
-    return std::count_if(a.members.begin(), a.members.end(), [p](const auto& m) { return m.progress >= p; });
-  };
   // Who was entered, or has finished, shows that all had joined.
-  if (beyond(member_progress::entered) > 0) return everyone_joined(r, a, {});
-  a.progressed = static_cast<std::uint32_t>(beyond(member_progress::joined));
+  if (std::any_of(a.members.begin(), a.members.end(),
+                  [](const auto& m) { return m.progress >= member_progress::entered; })) {
+    return everyone_joined(r, a, {});
+  }
   ask_all(r, a);
   enter_if_all_joined(r, a);
 }

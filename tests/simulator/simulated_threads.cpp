@@ -143,7 +143,8 @@ void simulation::go_inside(model_executor& x, const attempt_ref& ref, model_lane
     auto& newest = newest_entered[ref.request];
     newest = std::max(newest, ref.attempt);
     const bool good = quiet || !rng.chance(faults.rank_fails);
-    after(random(1ms, 2s), [this, boot = x.boot, ref, rank, good] { rank_ends(boot, ref, rank, good); });
+    const auto work = rng.chance(0.05) ? random(8s, 15s) : random(1ms, 2s);  // longer than any deadline of starting
+    after(work, [this, boot = x.boot, ref, rank, good] { rank_ends(boot, ref, rank, good); });
   }
 }
 

@@ -10,35 +10,41 @@
 
 namespace hydrogen::gang::testing {
 
-simulation::simulation(std::uint64_t seed) : rng(seed), tracing_(std::getenv("HYDROGEN_TRACE") != nullptr) {
+simulation::simulation(const simulation_options& options, std::FILE* trace)
+    : rng(options.seed), options_(options), trace_(trace) {
   reservation_options_.start_timeout = 6s;
   reservation_options_.contact_running = 60s;
   reservation_options_.join_timeout = 8s;
   admission_options_.gate_deadline = 20s;
   admission_options_.contact_grace = 1s;
   const auto gentle = rng.chance(0.2);  // some seeds have few faults, so that what is rare otherwise happens
-  faults.drop = gentle ? 0.01 : rng.unit() * 0.2;
-  faults.repeat = gentle ? 0.01 : rng.unit() * 0.2;
-  faults.slow = gentle ? 0.02 : rng.unit() * 0.3;
-  faults.executor_start_fails = gentle ? 0 : 0.1;
-  faults.library_fails = gentle ? 0 : 0.02;
-  faults.slow_start = gentle ? 0 : 0.1;
-  faults.rank_fails = gentle ? 0.01 : 0.08;
-  faults.stop_hangs = gentle ? 0.01 : 0.1;
-  const auto nodes = 1 + rng.below(4);
+  const auto rate = [&](trouble t, double gentle_rate, double usual) {
+    return may(t) ? (gentle ? gentle_rate : usual) : 0.0;
+  };
+  faults.drop = rate(trouble::drop, 0.01, rng.unit() * 0.2);
+  faults.repeat = rate(trouble::repeat, 0.01, rng.unit() * 0.2);
+  faults.slow = rate(trouble::slow, 0.02, rng.unit() * 0.3);
+  faults.bad_timers = rate(trouble::timers, 0.02, 0.1);
+  faults.full_disk = rate(trouble::full_disk, 0.002, 0.01);
+  faults.executor_start_fails = rate(trouble::start_fails, 0, 0.1);
+  faults.library_fails = rate(trouble::bad_library, 0, 0.02);
+  faults.slow_start = rate(trouble::slow_start, 0, 0.1);
+  faults.rank_fails = rate(trouble::rank_fails, 0.01, 0.08);
+  faults.stop_hangs = rate(trouble::stop_hangs, 0.01, 0.1);
+  const auto nodes = std::min<std::uint64_t>(1 + rng.below(4), options_.most_nodes);
   for (std::size_t i = 0; i < nodes; ++i) {
     auto& n = nodes_.emplace_back();
     n.name = fmt::format("n{}", i);
     n.slots = static_cast<std::uint32_t>(1 + rng.below(4));
     total_slots += n.slots;
   }
-  const auto jobs = 2 + rng.below(2);
+  const auto jobs = std::min<std::uint64_t>(2 + rng.below(2), options_.most_jobs);
   for (std::uint32_t i = 0; i < jobs; ++i) {
     application_ref app;
-    app.run = {seed, i + 1};
+    app.run = {options_.seed, i + 1};
     app.name = fmt::format("app{}", i);
     auto job = std::make_unique<model_job>(*this, app);
-    const auto requests = 1 + rng.below(3);
+    const auto requests = std::min<std::uint64_t>(1 + rng.below(3), options_.most_requests);
     for (std::uint32_t k = 0; k < requests; ++k) {
       slot_request what;
       what.id = {app.run, 0, k, 0};
@@ -86,13 +92,13 @@ void simulation::deliver(std::function<void()> what) {
 }
 
 void simulation::broken(const std::string& what) {
-  if (broken_.empty()) broken_ = fmt::format("at {} ms: {}", now.time_since_epoch() / 1ms, what);
+  if (broken_.empty()) broken_ = what;
   trace("BROKEN: " + what);
 }
 
 void simulation::trace(const std::string& text) {
-  if (tracing_)
-    std::fprintf(stderr, "%10.3f  %s\n", static_cast<double>(now.time_since_epoch().count()) / 1e6, text.c_str());
+  if (trace_ != nullptr)
+    std::fprintf(trace_, "%10.3f  %s\n", static_cast<double>(now.time_since_epoch().count()) / 1e6, text.c_str());
 }
 
 void simulation::step_until(time_point end, const std::function<bool()>& done) {
@@ -129,6 +135,11 @@ void simulation::crash_coordinator() {
   if (!coordinator_) return;
   trace("coordinator crashes");
   ++coordinator_life_;
+  if (may(trouble::old_coordinator) && rng.chance(0.3)) {
+    old_coordinator_ = std::move(coordinator_);
+    after(random(1ms, 3s), [this] { old_coordinator_speaks(); });
+    after(random(3s, 12s), [this] { old_coordinator_.reset(); });
+  }
   coordinator_.reset();
   journal_.reset();
   appended_.clear();
@@ -147,7 +158,7 @@ void simulation::crash_coordinator() {
 void simulation::tell_coordinator(const admission::event& e) {
   if (!coordinator_) return;
   changed_ = true;
-  if (tracing_) {
+  if (trace_ != nullptr) {
     if (const auto* a = std::get_if<admission_event::agent_said>(&e)) {
       if (const auto* n = std::get_if<entry_report_news>(&a->message)) {
         trace(fmt::format("  -> coordinator: {} {} news {} refusal {} of {}", to_string(n->ref.request),
@@ -156,7 +167,22 @@ void simulation::tell_coordinator(const admission::event& e) {
       }
     }
   }
-  carry_out(coordinator_->on(e, now));
+  count(e);
+  if (std::holds_alternative<admission_event::timer>(e)) {
+    count_deadlines([&] { carry_out(coordinator_->on(e, now)); });
+  } else {
+    carry_out(coordinator_->on(e, now));
+  }
+}
+
+/// One that hangs, was taken for dead, and goes on: nobody answers it.
+void simulation::old_coordinator_speaks() {
+  if (!old_coordinator_) return;
+  changed_ = true;
+  for (const auto& e : old_coordinator_->on(admission_event::timer{}, now)) {
+    if (const auto* a = std::get_if<admission_effect::tell_agent>(&e)) deliver_to_agent(*a);
+  }
+  after(random(1ms, 800ms), [this] { old_coordinator_speaks(); });
 }
 
 void simulation::coordinator_timer() {
@@ -164,7 +190,7 @@ void simulation::coordinator_timer() {
   if (at == never) return;
   // Early or late timers must do no harm.
   auto wait = std::max(at - now, duration::zero());
-  if (!quiet && rng.chance(0.1)) wait = rng.chance(0.5) ? wait / 2 : wait + random(0ms, 300ms);
+  if (!quiet && rng.chance(faults.bad_timers)) wait = rng.chance(0.5) ? wait / 2 : wait + random(0ms, 300ms);
   after(wait, [this, life = coordinator_life_, n = ++coordinator_timer_] {
     if (coordinator_life_ == life && coordinator_timer_ == n) tell_coordinator(admission_event::timer{});
   });
@@ -177,15 +203,19 @@ void simulation::sync_soon() {
     if (coordinator_life_ != life) return;
     sync_planned_ = false;
     const auto n = journal_->sync();
-    for (const auto& r : std::exchange(appended_, {})) on_durable(r);
+    for (const auto& r : std::exchange(appended_, {})) {
+      on_durable(r);
+      count(r);
+    }
     admission_event::synced news{*n};
-    disk_full_ = !quiet && rng.chance(disk_full_ ? 0.8 : 0.01);
+    disk_full_ = !quiet && rng.chance(disk_full_ ? 0.8 : faults.full_disk);
     if (disk_full_) news.shortage = {errc::refused, "the disk is full", "journal", {}};
     tell_coordinator(std::move(news));
   });
 }
 
 void simulation::on_durable(const record& r) {
+  if (const auto* c = std::get_if<closed_record>(&r.body)) closed_.insert(c->ref);
   const auto* go = std::get_if<go_record>(&r.body);
   if (go == nullptr) return;
   gos_[go->ref] = *go;
@@ -199,16 +229,20 @@ void simulation::on_durable(const record& r) {
   }
 }
 
+void simulation::deliver_to_agent(const admission_effect::tell_agent& a) {
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    if (nodes_[i].cut || !nodes_[i].agent || nodes_[i].agent->boot() != a.agent) continue;
+    // To the address: an agent that was started again there gets what was meant for the old one.
+    deliver([this, i, m = a.message] {
+      if (nodes_[i].agent && !nodes_[i].cut) tell_agent(i, reservation_event::coordinator_said{m});
+    });
+  }
+}
+
 void simulation::carry_out(const admission::effects& effects) {
   for (const auto& e : effects) {
     if (const auto* a = std::get_if<admission_effect::tell_agent>(&e)) {
-      for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        if (nodes_[i].cut || !nodes_[i].agent || nodes_[i].agent->boot() != a->agent) continue;
-        // To the address: an agent that was started again there gets what was meant for the old one.
-        deliver([this, i, m = a->message] {
-          if (nodes_[i].agent && !nodes_[i].cut) tell_agent(i, reservation_event::coordinator_said{m});
-        });
-      }
+      deliver_to_agent(*a);
     } else if (const auto* j = std::get_if<admission_effect::tell_job>(&e)) {
       if (const auto* m = std::get_if<ended>(&j->message); m != nullptr && m->cause == end_cause::cancelled) {
         check_cancelled(m->request);
@@ -216,8 +250,8 @@ void simulation::carry_out(const admission::effects& effects) {
       for (auto& job : jobs_) {
         if (job->app.run != j->run) continue;
         // What an older connection brings is dropped by the driver's actor.
-        deliver([this, job = job.get(), m = j->message, life = coordinator_life_] {
-          if (job->alive && job->connected && coordinator_life_ == life) job->said(m);
+        deliver([this, job = job.get(), m = j->message, life = coordinator_life_, over = job->connection] {
+          if (job->alive && job->connected && job->connection == over && coordinator_life_ == life) job->said(m);
         });
       }
     } else if (const auto* r = std::get_if<admission_effect::append>(&e)) {
@@ -233,13 +267,12 @@ void simulation::carry_out(const admission::effects& effects) {
 }
 
 void simulation::job_to_coordinator(run_id run, from_job m) {
-  deliver([this, run, m = std::move(m), life = coordinator_life_] {
-    if (coordinator_life_ != life) return;  // it was said on a connection that is no more
-    tell_coordinator(admission_event::job_said{run, m});
-    for (const auto& job : jobs_) {
-      // The end of a connection comes behind everything that was said on it.
-      if (job->app.run == run && !job->alive) lose_driver(run);
-    }
+  auto* job = job_of(run);
+  deliver([this, job, m = std::move(m), life = coordinator_life_, over = job->connection] {
+    if (coordinator_life_ != life || job->connection != over) return;  // it was said on a connection that is no more
+    tell_coordinator(admission_event::job_said{job->app.run, m});
+    // The end of a connection comes behind everything that was said on it.
+    if (!job->alive) lose_driver(job->app.run);
   });
 }
 
@@ -279,7 +312,8 @@ void simulation::crash_node(std::size_t i) {
   const auto boot = n.agent->boot();
   ++n.life;
   n.agent.reset();
-  n.connected = false;
+  n.connected = n.paused = false;
+  n.unheard.clear();
   std::erase_if(executors_, [i](const auto& x) { return x.second.node == i; });
   lose_agent(boot);
 }
@@ -318,9 +352,46 @@ void simulation::cut_node(std::size_t i, duration how_long) {
   });
 }
 
+/// A process that gets no time, or is stopped by hand: its executors go on.
+void simulation::pause_node(std::size_t i, duration how_long) {
+  auto& n = nodes_[i];
+  if (n.paused || !n.agent) return;
+  trace(fmt::format("node {} is paused", n.name));
+  n.paused = true;
+  after(random(2s, 4s), [this, boot = n.agent->boot(), node = n.life, life = coordinator_life_, i] {
+    if (nodes_[i].paused && nodes_[i].life == node && coordinator_life_ == life) {
+      tell_coordinator(admission_event::agent_lost{boot});
+      nodes_[i].connected = false;
+      tell_agent(i, reservation_event::coordinator_lost{});
+      after(random(1ms, 800ms), [this, i] { connect_node(i); });
+    }
+  });
+  after(how_long, [this, i, life = n.life] {
+    auto& m = nodes_[i];
+    if (m.life != life || !m.paused) return;
+    trace(fmt::format("node {} goes on", m.name));
+    m.paused = false;
+    for (const auto& e : std::exchange(m.unheard, {})) {
+      if (m.life == life) tell_agent(i, e);
+    }
+  });
+}
+
 void simulation::tell_agent(std::size_t i, const reservation::event& e) {
+  auto& n = nodes_[i];
+  if (n.paused) {
+    n.unheard.push_back(e);
+    return;
+  }
   changed_ = true;
-  carry_out(i, nodes_[i].agent->on(e, now));
+  count(n, e);
+  if (std::holds_alternative<reservation_event::timer>(e)) {
+    const auto before = n.agent->entries();
+    const auto effects = n.agent->on(e, now);
+    count_deadlines(n, before);
+    return carry_out(i, effects);
+  }
+  carry_out(i, n.agent->on(e, now));
 }
 
 void simulation::agent_timer(std::size_t i) {
@@ -328,7 +399,7 @@ void simulation::agent_timer(std::size_t i) {
   const auto at = n.agent->next_wakeup();
   if (at == never) return;
   auto wait = std::max(at - now, duration::zero());
-  if (!quiet && rng.chance(0.1)) wait = rng.chance(0.5) ? wait / 2 : wait + random(0ms, 300ms);
+  if (!quiet && rng.chance(faults.bad_timers)) wait = rng.chance(0.5) ? wait / 2 : wait + random(0ms, 300ms);
   after(wait, [this, i, life = n.life, k = ++n.timer] {
     if (nodes_[i].life == life && nodes_[i].agent && nodes_[i].timer == k) tell_agent(i, reservation_event::timer{});
   });
@@ -376,81 +447,7 @@ void simulation::carry_out(std::size_t i, const reservation::effects& effects) {
   agent_timer(i);
 }
 
-// ---- faults --------------------------------------------------------------------------------------------------------
-
-void simulation::crash_driver(std::size_t i) {
-  auto& job = *jobs_[i];
-  if (!job.alive) return;
-  trace("driver " + job.app.name + " crashes");
-  job.alive = false;
-  job.connected = false;
-  lose_driver(job.app.run);
-}
-
-void simulation::lose_driver(run_id run) {
-  after(random(1ms, 1s), [this, run, life = coordinator_life_] {
-    if (coordinator_life_ == life) tell_coordinator(admission_event::driver_lost{run});
-  });
-}
-
-void simulation::fault() {
-  const auto node = rng.below(nodes_.size());
-  auto& job = *jobs_[rng.below(jobs_.size())];
-  switch (rng.below(12)) {
-    case 0:
-      if (coordinator_) {
-        crash_coordinator();
-        after(random(1ms, rng.chance(0.2) ? 20s : 2s), [this] {
-          if (!coordinator_ && !gone_for_good_) start_coordinator();
-        });
-      }
-      break;
-    case 1:
-      crash_node(node);
-      after(random(1ms, rng.chance(0.3) ? 15s : 1s), [this, node] {
-        if (!nodes_[node].agent) start_node(node);
-      });
-      break;
-    case 2:
-      cut_node(node, random(100ms, 12s));
-      break;
-    case 3:
-    case 4:
-    case 5: {
-      std::vector<boot_id> alive;
-      for (const auto& [boot, x] : executors_) {
-        if (x.alive) alive.push_back(boot);
-      }
-      if (!alive.empty()) executor_dies(alive[rng.below(alive.size())], "killed");
-      break;
-    }
-    case 6:
-      if (rng.chance(0.3)) crash_driver(rng.below(jobs_.size()));
-      break;
-    case 7:
-      if (rng.chance(0.5)) job.cancel_something();
-      break;
-    case 8:
-    case 9:
-      job.park_something();
-      break;
-    case 10:
-      // A driver whose connection breaks for a moment.
-      if (job.alive && job.connected && coordinator_) {
-        job.connected = false;
-        job.was_away = true;
-        tell_coordinator(admission_event::driver_lost{job.app.run});
-        after(random(1ms, 700ms), [this, j = &job, life = coordinator_life_] {
-          if (coordinator_life_ == life && coordinator_) j->connect();
-        });
-      }
-      break;
-    default:
-      break;
-  }
-}
-
-// ---- the whole -----------------------------------------------------------------------------------------------------
+// ---- the whole ---
 
 bool simulation::all_jobs_settled() const {
   return std::all_of(jobs_.begin(), jobs_.end(), [](const auto& j) { return j->settled(); });
@@ -458,7 +455,7 @@ bool simulation::all_jobs_settled() const {
 
 std::string simulation::run() {
   const auto broken = run_all();
-  if (!broken.empty() && tracing_ && coordinator_) {
+  if (!broken.empty() && trace_ != nullptr && coordinator_) {
     const auto status = coordinator_->status();
     for (const auto& n : status.nodes) {
       trace(fmt::format("node {} {} {}: {} slots, {} free", n.name, to_string(n.boot), n.state, n.slots, n.free));
@@ -504,100 +501,6 @@ std::string simulation::run_all() {
   }
   final_checks();
   return broken_;
-}
-
-void simulation::final_checks() {
-  const auto all_free = [this] {
-    for (const auto& n : nodes_) {
-      if (!n.agent || n.agent->free() != n.slots) return false;
-    }
-    return true;
-  };
-  if (rng.chance(0.3)) {
-    // The coordinator never returns: agents free everything by themselves.
-    gone_for_good_ = true;
-    crash_coordinator();
-    step_until(now + 200s);
-    if (!broken_.empty()) return;
-    if (!all_free()) broken("without a coordinator an agent does not free its slots");
-    for (const auto& [boot, x] : executors_) {
-      if (x.alive) broken("without a coordinator an executor lives on");
-    }
-    return;
-  }
-  for (auto& job : jobs_) job->ending = true;
-  step_until(now + 60s);
-  if (!broken_.empty()) return;
-  for (const auto& job : jobs_) {
-    if (job->alive && !job->ended) broken("a run does not end: " + job->app.name);
-  }
-  if (!all_free()) broken("when all is over, an agent does not show all slots free");
-  if (coordinator_->account().total_free() != total_slots) {
-    broken(fmt::format("when all is over the ledger shows {} of {} slots free", coordinator_->account().total_free(),
-                       total_slots));
-  }
-  for (const auto& [boot, x] : executors_) {
-    if (x.alive) broken("an executor outlives its run");
-  }
-  const auto status = coordinator_->status();
-  if (!status.requests.empty() || !status.runs.empty()) broken("the coordinator still knows a request of an ended run");
-}
-
-/// Whoever is told that a gang was cancelled may rely on it that none of its ranks runs.
-void simulation::check_cancelled(const request_id& id) {
-  for (const auto& n : nodes_) {
-    if (!n.agent || coordinator_->account().find(n.agent->boot()) == nullptr) continue;
-    for (const auto& e : n.agent->entries()) {
-      if (e.ref.request == id && gos_.contains(e.ref)) broken("a gang was called cancelled while a node held it");
-    }
-  }
-}
-
-/// The invariants, after every step in which a machine did something.
-void simulation::check() {
-  if (!std::exchange(changed_, false)) return;
-  std::vector<std::uint32_t> used(nodes_.size());
-  for (const auto& [boot, x] : executors_) {
-    if (!x.alive) continue;
-    for (const auto& [ref, l] : x.lanes) used[x.node] += l.slots;
-    for (const auto& [task, came] : x.undecided) {
-      if (now - came > 1s) broken("a task was neither run nor refused");
-    }
-  }
-  for (std::size_t i = 0; i < nodes_.size(); ++i) {
-    auto& n = nodes_[i];
-    if (!n.agent) continue;
-    std::uint32_t sum = 0;
-    std::vector<attempt_ref> live;
-    for (const auto& e : n.agent->entries()) {
-      sum += e.slots;
-      live.push_back(e.ref);
-      if (n.ended.contains(e.ref)) broken("an entry came back to life");
-      auto& [state, since] = n.since.try_emplace(e.ref, e.state, now).first->second;
-      if (state != e.state) {
-        state = e.state;
-        since = now;
-      }
-      const bool bounded = e.state != entry_state::running;
-      if (bounded && now - since > 90s) broken("slots are held without running for too long");
-    }
-    std::erase_if(n.since, [&](const auto& s) { return std::find(live.begin(), live.end(), s.first) == live.end(); });
-    if (sum + n.agent->free() != n.slots) broken("an agent's slots do not add up");
-    if (used[i] > n.slots) broken("executors use more slots than their node has");
-    if (used[i] > sum) broken("a slot was freed before its executor was done with it");
-    if (n.agent->term() < n.seen) broken("an agent went back to an older term");
-    n.seen = n.agent->term();
-    if (coordinator_) {
-      const auto* node = coordinator_->account().find(n.agent->boot());
-      if (node != nullptr && node->free() > n.agent->free()) broken("the ledger believes more free than is free");
-    }
-  }
-  if (coordinator_ && rng.chance(0.01)) {
-    for (const auto& r : coordinator_->status().requests) {
-      if (r.state != "running" && r.reason.empty())
-        broken("a request waits without a reason: " + to_string(r.id) + " " + r.state);
-    }
-  }
 }
 
 }  // namespace hydrogen::gang::testing

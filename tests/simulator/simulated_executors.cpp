@@ -159,7 +159,7 @@ void simulation::executor_timer(model_executor& x) {
   const auto at = x.machine.next_wakeup();
   if (at == never) return;
   auto wait = std::max(at - now, duration::zero());
-  if (!quiet && rng.chance(0.1)) wait = rng.chance(0.5) ? wait / 2 : wait + random(0ms, 300ms);
+  if (!quiet && rng.chance(faults.bad_timers)) wait = rng.chance(0.5) ? wait / 2 : wait + random(0ms, 300ms);
   after(wait, [this, boot = x.boot, n = ++x.timer] {
     if (const auto* y = executor(boot); y != nullptr && y->timer == n) tell_executor(boot, execution_event::timer{});
   });

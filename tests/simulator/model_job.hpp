@@ -23,7 +23,7 @@ struct model_gang {
   bool wants_parked = false;
   bool cancelling = false;
   bool released = false;
-  std::uint32_t retries = 0;
+  std::uint32_t burnt_in_peace = 0;  // attempts lost since the faults stopped
 };
 
 struct model_lease {
@@ -53,6 +53,7 @@ struct model_job {
   application_ref app;
   bool alive = true;
   bool connected = false;
+  std::uint64_t connection = 0;  // number of the last one
   bool begun = false;
   bool was_away = false;  // long enough, perhaps, for the cluster to cancel what it had
   bool gave_up = false;   // the cluster gave the run up

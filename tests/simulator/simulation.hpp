@@ -11,6 +11,10 @@
 #include <hydrogen/gang/journal.hpp>
 #include <hydrogen/gang/reservation.hpp>
 
+#include "cells.hpp"
+#include "trouble.hpp"
+
+#include <cstdio>
 #include <deque>
 #include <functional>
 #include <map>
@@ -73,6 +77,8 @@ struct model_node {
   bool connected = false;          // as the agent sees it,
   std::uint64_t connected_to = 0;  // and to which life of the coordinator
   bool cut = false;                // a partition between it and the coordinator
+  bool paused = false;             // it hears what comes when it goes on
+  std::deque<reservation::event> unheard;
   term_id seen;
   std::set<attempt_ref> ended;  // final news were sent under this boot
   std::map<attempt_ref, std::pair<entry_state, time_point>> since;
@@ -80,17 +86,22 @@ struct model_node {
 
 struct fault_rates {
   double drop = 0, repeat = 0, slow = 0;
+  double bad_timers = 0, full_disk = 0;
   double executor_start_fails = 0, library_fails = 0, slow_start = 0;
   double rank_fails = 0, stop_hangs = 0;
 };
 
 class simulation {
  public:
-  explicit simulation(std::uint64_t seed);
+  /// `trace`: what happens is written there; null: nowhere.
+  explicit simulation(const simulation_options&, std::FILE* trace = nullptr);
   ~simulation();
 
   /// Runs faults, then calm, then the end. Returns what was broken, or nothing.
   std::string run();
+  /// When: of what was broken.
+  time_point broken_at() const { return now; }
+  cells visited;
 
   // ---- what model jobs use
   void after(duration, std::function<void()>);
@@ -102,6 +113,8 @@ class simulation {
   void broken(const std::string& what);
   void trace(const std::string& text);
   duration some_delay();
+  /// Nothing but the coordinator may fail.
+  bool only_restarts() const;
   duration random(duration least, duration most);
 
   random_source rng;
@@ -121,6 +134,7 @@ class simulation {
     std::function<void()> what;
     bool operator<(const queued& o) const { return at != o.at ? at > o.at : order > o.order; }
   };
+  bool may(trouble t) const { return options_.allowed.has(t); }
   void step_until(time_point end, const std::function<bool()>& done = {});
   void check();
   void check_cancelled(const request_id&);
@@ -130,7 +144,9 @@ class simulation {
   void crash_coordinator();
   void tell_coordinator(const admission::event&);
   void carry_out(const admission::effects&);
+  void deliver_to_agent(const admission_effect::tell_agent&);
   void coordinator_timer();
+  void old_coordinator_speaks();
   void sync_soon();
   void on_durable(const record&);
 
@@ -138,6 +154,7 @@ class simulation {
   void crash_node(std::size_t);
   void lose_agent(boot_id);
   void cut_node(std::size_t, duration);
+  void pause_node(std::size_t, duration);
   void connect_node(std::size_t);
   void tell_agent(std::size_t, const reservation::event&);
   void carry_out(std::size_t, const reservation::effects&);
@@ -175,7 +192,20 @@ class simulation {
   void rank_ends(boot_id, const attempt_ref&, std::uint32_t rank, bool good);
   static bool meet_in_one_place(const attempt_ref&);
 
+  // ---- which cells a step visits
+  bool is_gang(const request_id&) const;
+  std::vector<request_id> requests_of(std::optional<run_id>) const;
+  void count(const admission::event&);
+  void count(const record& durable);
+  void count(const model_node&, const reservation::event&);
+  void count_attempt(const attempt_ref&, attempt_event);
+  void count_attempts(const std::vector<request_id>&, boot_id agent, attempt_event);
+  void count_request(const request_id&, request_event);
+  void count_deadlines(const std::function<void()>& timer);
+  void count_deadlines(const model_node&, const std::vector<entry_report>& before);
+
   void fault();
+  void happens(trouble);
   void crash_driver(std::size_t);
   void lose_driver(run_id);
   bool all_jobs_settled() const;
@@ -187,7 +217,8 @@ class simulation {
   int same_instant_ = 0;
   bool changed_ = false;  // since the last check
   std::string broken_;
-  bool tracing_ = false;
+  const simulation_options options_;
+  std::FILE* const trace_;
 
   admission_options admission_options_;
   reservation_options reservation_options_;
@@ -196,11 +227,13 @@ class simulation {
   std::vector<record> appended_;  // not durable yet
   bool disk_full_ = false;
   std::optional<admission> coordinator_;
+  std::optional<admission> old_coordinator_;  // was taken for dead; the lock keeps the journal from it
   std::uint64_t coordinator_life_ = 0;
   std::uint64_t coordinator_timer_ = 0;
   bool gone_for_good_ = false;
   bool sync_planned_ = false;
   std::map<attempt_ref, go_record> gos_;  // durable
+  std::set<attempt_ref> closed_;          // durable
 
   std::vector<model_node> nodes_;
   std::map<boot_id, model_executor> executors_;  // those whose death their agent has not heard of

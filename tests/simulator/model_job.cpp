@@ -7,6 +7,7 @@ namespace hydrogen::gang::testing {
 void model_job::connect() {
   if (!alive || ended) return;
   connected = true;
+  ++connection;
   begun = false;
   for (auto& [id, g] : gangs) g.admitted = false;
   for (auto& [id, s] : stages) s.admitted = false;
@@ -375,7 +376,9 @@ void model_job::said(const to_job& message) {
       g->fence = std::max(g->fence, m->attempt);
       g->fence_open = false;
       g->pending.reset();
-      if (m->burnt && ++g->retries > 20) sim.broken("a gang was retried more than 20 times");
+      if (m->burnt && sim.only_restarts()) sim.broken("a restart of the coordinator burnt a try: " + m->detail);
+      if (m->burnt && sim.quiet && ++g->burnt_in_peace > 5)
+        sim.broken("a gang was lost again and again without a fault");
       sim.after(sim.random(0ms, 400ms), [this, id = m->request, a = m->attempt] { after_end(id, a); });
     }
   } else if (const auto* m = std::get_if<gang::decided>(&message)) {
