@@ -12,8 +12,8 @@ namespace hydrogen::gang::testing {
 
 bool simulation::only_restarts() const {
   using enum trouble;
-  const auto harmless = troubles().with(coordinator_crash).with(old_coordinator).with(timers).with(cancel).with(park);
-  auto kinds = options_.allowed.list();
+  const auto harmless = troubles().with(coordinator_crash).with(old_coordinator).with(timers);
+  const auto kinds = options_.allowed.list();
   return std::all_of(kinds.begin(), kinds.end(), [&](trouble t) { return harmless.has(t); });
 }
 
@@ -49,9 +49,9 @@ void simulation::happens(trouble kind) {
   auto& job = *jobs_[rng.below(jobs_.size())];
   switch (kind) {
     case trouble::coordinator_crash:
-      if (!coordinator_) return;
+      if (!coordinator_ || (only_restarts() && now < crashed_ + 12s)) return;  // longer than what is committed may wait
       crash_coordinator();
-      return after(random(1ms, rng.chance(0.2) ? 20s : 2s), [this] {
+      return after(random(1ms, rng.chance(0.2) && !only_restarts() ? 20s : 2s), [this] {
         if (!coordinator_ && !gone_for_good_) start_coordinator();
       });
     case trouble::node_crash:

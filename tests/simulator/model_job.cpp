@@ -376,7 +376,9 @@ void model_job::said(const to_job& message) {
       g->fence = std::max(g->fence, m->attempt);
       g->fence_open = false;
       g->pending.reset();
-      if (m->burnt && sim.only_restarts()) sim.broken("a restart of the coordinator burnt a try: " + m->detail);
+      if (sim.only_restarts() && sim.is_decided({m->request, m->attempt})) {
+        sim.broken("a gang that could go on did not survive its coordinator: " + m->detail);
+      }
       if (m->burnt && sim.quiet && ++g->burnt_in_peace > 5)
         sim.broken("a gang was lost again and again without a fault");
       sim.after(sim.random(0ms, 400ms), [this, id = m->request, a = m->attempt] { after_end(id, a); });

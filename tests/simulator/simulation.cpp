@@ -134,6 +134,7 @@ void simulation::start_coordinator() {
 void simulation::crash_coordinator() {
   if (!coordinator_) return;
   trace("coordinator crashes");
+  crashed_ = now;
   ++coordinator_life_;
   if (may(trouble::old_coordinator) && rng.chance(0.3)) {
     old_coordinator_ = std::move(coordinator_);

@@ -115,6 +115,7 @@ class simulation {
   duration some_delay();
   /// Nothing but the coordinator may fail.
   bool only_restarts() const;
+  bool is_decided(const attempt_ref& ref) const { return gos_.contains(ref); }  // its Go is durable
   duration random(duration least, duration most);
 
   random_source rng;
@@ -230,6 +231,7 @@ class simulation {
   std::optional<admission> old_coordinator_;  // was taken for dead; the lock keeps the journal from it
   std::uint64_t coordinator_life_ = 0;
   std::uint64_t coordinator_timer_ = 0;
+  time_point crashed_{};  // the last time
   bool gone_for_good_ = false;
   bool sync_planned_ = false;
   std::map<attempt_ref, go_record> gos_;  // durable
