@@ -83,6 +83,9 @@ void simulation::check() {
         state = e.state;
         since = now;
       }
+      if (e.state == entry_state::reserved && !n.paused && now - since > reservation_options_.expiry + 1s) {
+        broken("a reservation outlived its expiry");
+      }
       const bool bounded = e.state != entry_state::running;
       if (bounded && now - since > 90s) broken("slots are held without running for too long");
     }

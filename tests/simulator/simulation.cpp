@@ -207,6 +207,10 @@ void simulation::sync_soon() {
     for (const auto& r : std::exchange(appended_, {})) {
       on_durable(r);
       count(r);
+      // What is durable and said to nobody yet is where a crash matters most.
+      if (!quiet && may(trouble::coordinator_crash) && rng.chance(0.01)) {
+        after(random(0us, 3ms), [this] { happens(trouble::coordinator_crash); });
+      }
     }
     admission_event::synced news{*n};
     disk_full_ = !quiet && rng.chance(disk_full_ ? 0.8 : faults.full_disk);
