@@ -31,11 +31,11 @@ for patch in "${patches[@]}"; do
   profile=$(sed -n 's/^Profile: //p' "$patch")
   (cd "$copy" && GIT_DIR=/dev/null git apply "../../../$patch")
   build
-  if found=$("$copy/build/release/bin/hydrogen-sim" --seeds "$seeds" --profile "$profile"); then
+  if found=$("$copy/build/release/bin/hydrogen-sim" --seeds "$seeds" --profile "$profile" 2>&1); then
     printf '%-32s NOT NOTICED in seeds %s of profile %s\n' "$name" "$seeds" "$profile"
     bad=1
   else
-    printf '%-32s %s\n' "$name" "$(sed -n 2p <<<"$found")"
+    printf '%-32s %s\n' "$name" "$(grep -m1 '^seed' <<<"$found" || tail -1 <<<"$found")"  # or it crashed
   fi
   (cd "$copy" && GIT_DIR=/dev/null git apply -R "../../../$patch")
 done

@@ -17,7 +17,7 @@ template <class... Body>
 struct fixture {
   data::block_store store{1 << 20};
   abort_word abort;
-  task_environment lent{store, {}, nullptr, abort, {}, {}, {}};
+  task_environment lent{store, {}, nullptr, abort, {}, {}, {}, {}};
   std::vector<std::size_t> asked;
   task what;
 

@@ -231,8 +231,10 @@ TEST_CASE("the next attempt restores the last step that every rank of a live att
   REQUIRE(s.effects<checkpoint_complete>().size() == 1);
   s.checkpoint(ranks[0], 40, true);
   REQUIRE(s.effects<checkpoint_complete>().size() == 1);
-  REQUIRE(s.effects<checkpoint_complete>()[0].obsolete.has_value());
-  CHECK(s.effects<checkpoint_complete>()[0].obsolete->step == 10);  // the last two are kept
+  const auto known = s.sent<exec::checkpoint_known>();
+  REQUIRE(!known.empty());  // or ranks keep what they have written
+  CHECK(known.back().second.step == 40);
+  CHECK(known.back().second.attempt == script::attempt(2));
 }
 
 TEST_CASE("a lost input parks a gang that waits; the fence is not raised for it; then it queues again") {

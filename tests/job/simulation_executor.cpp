@@ -64,7 +64,12 @@ void simulation::answer(executor& e, const exec::from_task_host& message) {
   const auto job = std::visit([](const auto& m) { return m.id.job; }, message);
   post([this, boot = e.boot, connection = e.connection, job, message] {
     auto* x = find_executor(boot);
-    if (x != nullptr && x->connection == connection) to_job(job, from_executor{boot, message});
+    if (x == nullptr || x->connection != connection) return;
+    if (const auto* done = std::get_if<exec::task_done>(&message); done != nullptr && jobs_[job].m->over()) {
+      // Its driver has forgotten the job, so what comes now stays until the run ends: no leak of the machine.
+      for (const auto& b : done->outputs) x->blocks.erase(b.id);
+    }
+    to_job(job, from_executor{boot, message});
   });
 }
 

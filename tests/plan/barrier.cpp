@@ -103,11 +103,14 @@ TEST_CASE("the outputs of a gang are kept: a second job does not train again, an
   CHECK(session.forgotten.size() == 1);
 }
 
-TEST_CASE("checkpoints are reported, the last two are kept, and an attempt that restores ends with the same model") {
+TEST_CASE(
+    "checkpoints are reported, those the job may go back to are kept, and an attempt that restores ends with the same "
+    "model") {
   for (const bool replicated : {false, true}) {
     const tests::folder f;
     local_session session;
     session.storage_dir = f.path;
+    session.known_checkpoint = 4;
     context ctx(session, {});
     const auto run = [&] {
       return ctx.range(300, {.partitions = 3}).barrier({.ranks = 3}).map_partitions(fn<train>, 5, replicated).collect();
@@ -116,7 +119,7 @@ TEST_CASE("checkpoints are reported, the last two are kept, and an attempt that 
     REQUIRE(want.size() == 3);
     CHECK(want[0] == want[2]);
     CHECK(session.checkpoints.size() == (replicated ? 5u : 15u));
-    CHECK(f.files() == (replicated ? 2u : 6u));
+    CHECK(f.files() == (replicated ? 2u : 6u));  // steps 4 and 5
 
     // As the job machine would say it after the attempt was lost: all ranks restore step 4.
     exec::restore_point point{4, {{1}, 1001}, replicated, {}};
@@ -130,7 +133,6 @@ TEST_CASE("checkpoints are reported, the last two are kept, and an attempt that 
     session.checkpoints.clear();
     CHECK(run() == want);
     CHECK(session.checkpoints.size() == (replicated ? 1u : 3u));
-    // The step that was restored counts as one of the two; the older attempt's last step was never named to this one.
     session.restore->pieces[0].low ^= 1;
     std::filesystem::rename(f.path + "/" + to_string(session.run()) + "/j2-s1-0",
                             f.path + "/" + to_string(session.run()) + "/j3-s1-0");
@@ -138,6 +140,15 @@ TEST_CASE("checkpoints are reported, the last two are kept, and an attempt that 
     CHECK(damaged.cause.what.find("damaged") != std::string::npos);
     CHECK(damaged.cause.where.find("step-4/rank-0") != std::string::npos);
   }
+}
+
+TEST_CASE("as long as the job has not said that it knows a checkpoint, the older ones stay") {
+  const tests::folder f;
+  local_session session;
+  session.storage_dir = f.path;
+  context ctx(session, {});
+  ctx.range(300, {.partitions = 3}).barrier({.ranks = 3}).map_partitions(fn<train>, 5, false).collect();
+  CHECK(f.files() == 15u);
 }
 
 TEST_CASE("a state that is not the same on all ranks is no replicated checkpoint") {

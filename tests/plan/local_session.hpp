@@ -81,6 +81,7 @@ class local_session final : public plan::session {
   std::vector<std::uint64_t> forgotten;
   std::mutex mutex;
   std::vector<exec::checkpointed> checkpoints;
+  std::uint64_t known_checkpoint = 0;  // the step that ranks are told as complete
 
  private:
   using outputs = std::vector<std::vector<data::block_ref>>;  // by partition
@@ -142,6 +143,7 @@ class local_session final : public plan::session {
               checkpoints.push_back(c);
               return {};
             },
+            [this] { return known_checkpoint; },
             {},
             "here",
             block_bytes};

@@ -94,6 +94,7 @@ void executor_task::perform(comm::group* gang) {
         reply(piece);
         return {};
       },
+      .known_checkpoint = [this] { return gate_ ? gate_->known_checkpoint.load() : 0; },
       .self = {env_->boot, env_->home.endpoint()},
       .host = env_->node,
   };

@@ -36,6 +36,8 @@ class gang_gate final : public gang::hosted_gang {
   void enter();
   /// A rank will wait at a gate that this opens; at once, if that was called before. `of_all`: all ranks wait there.
   void add(std::function<void()> open, bool of_all);
+  /// The last step of which the job knows all pieces; 0: none. Any thread.
+  std::atomic<std::uint64_t> known_checkpoint = 0;
 
  private:
   void open(bool all);

@@ -35,7 +35,7 @@ barrier_context::barrier_context(const task& what, task_environment& environment
     throw failure({errc::internal, "a task of a barrier stage was started without its gang", what.label, {}});
   }
   if (const auto& r = what.rank->restore; r && (!r->replicated || rank() == 0)) {
-    pieces_.push_back(checkpoint_path(what.storage_dir, what.request, r->written_by, r->step, rank()));
+    pieces_.push_back({r->step, checkpoint_path(what.storage_dir, what.request, r->written_by, r->step, rank())});
   }
 }
 
@@ -79,8 +79,7 @@ void barrier_context::save(std::uint64_t step, byte_view state, checkpoint_optio
     throw failure({errc::refused, "checkpoint without a place to write to", task_.label,
                    "set storage.dir to a directory that all nodes can read and write"});
   }
-  // All ranks meet first, on the step and, if the state is replicated, on its hash. So when a rank gets here, every
-  // rank's piece of the step before is durable, and older ones may go.
+  // All ranks meet first, on the step and, if the state is replicated, on its hash.
   const auto hash = content_hash(state);
   struct announcement {
     std::uint64_t step = 0;
@@ -118,9 +117,11 @@ void barrier_context::save(std::uint64_t step, byte_view state, checkpoint_optio
     value_or_throw(
         environment_.report_checkpoint({task_.id, task_.request, task_.attempt, step, options.replicated, hash}));
   }
-  if (pieces_.empty() || pieces_.back() != path) pieces_.push_back(path);
-  while (pieces_.size() > 2) {
-    remove_piece(pieces_.front());
+  if (pieces_.empty() || pieces_.back().path != path) pieces_.push_back({step, path});
+  // That all ranks have written is not enough: a job that has not heard of it restores what it has heard of.
+  const auto known = environment_.known_checkpoint ? environment_.known_checkpoint() : 0;
+  while (pieces_.size() > 1 && pieces_.front().step < known) {
+    remove_piece(pieces_.front().path);
     pieces_.erase(pieces_.begin());
   }
 }

@@ -154,7 +154,11 @@ class barrier_context {
 
   const task& task_;
   task_environment& environment_;
-  std::vector<std::string> pieces_;  // files of this rank's checkpoints, oldest first
+  struct piece {
+    std::uint64_t step = 0;
+    std::string path;
+  };
+  std::vector<piece> pieces_;  // this rank's, oldest first
 };
 
 }  // namespace hydrogen::exec

@@ -25,6 +25,8 @@ struct task_environment {
   abort_word& abort;            // set: the task ends at its next block or collective, with the reason
   /// Returns when the job has been told that the piece is durable.
   std::function<expected<void>(const checkpointed&)> report_checkpoint;
+  /// The last step of which the job is known to know all pieces; 0: none.
+  std::function<std::uint64_t()> known_checkpoint;
   data::process_ref self;
   std::string host;                                     // for messages; empty: the machine's name
   std::size_t block_bytes = data::default_block_bytes;  // of output blocks, 4 KiB to 2 MiB

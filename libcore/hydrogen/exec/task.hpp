@@ -178,6 +178,18 @@ struct drop_blocks {
   }
 };
 
+/// The job knows all pieces of this step, so no attempt goes back further: earlier pieces may be removed. Goes to the
+/// executors of an attempt. One that is lost does no harm: the next says more.
+struct checkpoint_known {
+  request_id request;
+  attempt_id attempt;
+  std::uint64_t step = 0;
+  template <class I>
+  friend auto inspect(I& f, checkpoint_known& x) {
+    return f(x.request, x.attempt, x.step);
+  }
+};
+
 // ---- executor -> job -----------------------------------------------------------------------------------------------
 
 /// The executor does not know this attempt (yet, or any more): the job repeats the task until it is taken or the
@@ -231,7 +243,7 @@ struct checkpointed {
   }
 };
 
-using to_task_host = std::variant<join_gang, run_task, cancel_task, drop_blocks>;
+using to_task_host = std::variant<join_gang, run_task, cancel_task, drop_blocks, checkpoint_known>;
 using from_task_host = std::variant<task_refused, task_done, task_failed, checkpointed>;
 
 }  // namespace hydrogen::exec

@@ -52,12 +52,11 @@ struct result_ready {
   std::vector<data::block_ref> refs;
 };
 
-/// All ranks have written and reported `point`: a later attempt goes on from there. `obsolete` is no longer needed.
+/// All ranks have written and reported `point`: a later attempt goes on from there.
 struct checkpoint_complete {
   std::uint32_t stage = 0;
   request_id gang;
   exec::restore_point point;
-  std::optional<exec::restore_point> obsolete;
 };
 
 /// The end, once: all results are consumed (or `enough` was said).

@@ -280,7 +280,6 @@ void core::lose_gang(stage_record& s, const std::string& why) {
   s.absent = static_cast<std::uint32_t>(s.parts.size());
   s.all_required = false;
   s.gang.restore.reset();
-  s.gang.older.reset();
   s.gang.checkpoints.clear();
   if (s.index + 1 == stages_.size()) {
     for (auto& state : results_) {

@@ -160,7 +160,6 @@ struct gang_record {
   time_point sent_at{};
   time_point waiting_since{};
   std::optional<exec::restore_point> restore;  // last complete checkpoint
-  std::optional<exec::restore_point> older;    // the one before
   std::optional<exec::restore_point> fixed;    // what the live attempt restores, fixed with the fence
   std::map<std::uint64_t, open_checkpoint> checkpoints;
 };

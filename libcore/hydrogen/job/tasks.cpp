@@ -292,10 +292,15 @@ void core::got(boot_id, exec::checkpointed& m) {
   for (const auto& p : open.pieces) {
     if (p) point.pieces.push_back(*p);
   }
-  auto obsolete = std::exchange(g.older, std::exchange(g.restore, point));
+  g.restore = point;
   g.checkpoints.erase(g.checkpoints.begin(), g.checkpoints.upper_bound(m.step));
   log(log_level::info, s.label + ": step " + std::to_string(m.step) + " is checkpointed");
-  out_->push_back(checkpoint_complete{s.index, g.id, std::move(point), std::move(obsolete)});
+  out_->push_back(checkpoint_complete{s.index, g.id, std::move(point)});
+  auto told = no_index;  // ranks of one executor follow each other
+  for (const auto& r : g.ranks) {
+    if (std::exchange(told, r.process) == r.process) continue;
+    out_->push_back(to_executor{processes_[r.process].ref, exec::checkpoint_known{g.id, g.attempt, m.step}});
+  }
 }
 
 }  // namespace hydrogen::job
