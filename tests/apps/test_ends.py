@@ -1,6 +1,7 @@
 """Ends by force: what is said, the exit code, and that neither processes nor temporary folders are left."""
 import os
 import signal
+import socket
 import unittest
 
 from support import Case, Program, alive, processes_below, run, wait_until
@@ -49,6 +50,19 @@ class Ends(Case):
                 wait_until("no process is left", lambda: not any(alive(pid) for pid in pids), 30)
                 self.assertEqual(self.left(), [])
                 os.remove(self.notes)
+
+    def test_ctrl_c_while_the_coordinator_does_not_answer(self):
+        secret = self.path("cluster.secret")
+        self.good(run("secret", "new", secret))
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"127.0.0.1:{silent.getsockname()[1]}"
+            program = Program("submit", "pi", "--cluster", address, "--secret", secret)
+            connection, _ = silent.accept()
+            with connection:
+                program.kill(signal.SIGINT)
+                self.assertEqual(program.process.wait(timeout=60), 130)
+                program.wait_for("interrupted while it was connecting")
+                program.close()
 
     def test_what_a_killed_run_leaves_is_swept_up_by_the_next_and_what_runs_is_left_alone(self):
         killed, pids = self.busy("--nodes", "1")

@@ -43,6 +43,8 @@ class driver final : public plan::session, public std::enable_shared_from_this<d
 
   /// Ctrl-C: the running and all later jobs end with errc::cancelled. Any thread.
   void cancel();
+  /// Set by then. Any thread.
+  abort_word& cancelled() { return cancelled_; }
 
   // ---- plan::session ----
   run_id run() const override { return options_.app.run; }

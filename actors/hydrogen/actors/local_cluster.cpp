@@ -302,6 +302,8 @@ expected<caf::actor> connect_driver(process& home, const std::shared_ptr<driver>
     first->set(unexpected(why));
   };
   auto link = spawn_coordinator_link(home, cluster, std::move(handlers));
+  const auto interrupted = who->cancelled().on_abort(
+      [first, cluster] { first->set(fail(errc::cancelled, "interrupted while it was connecting", cluster)); });
   auto result = first->wait(timeout);
   if (result && *result) return link;
   caf::anon_send(link, stop_mail{});

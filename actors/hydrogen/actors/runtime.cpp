@@ -36,6 +36,8 @@ int code_of(const error& why) {
     case errc::refused:
     case errc::mismatch:
       return exit_bad_input;
+    case errc::cancelled:
+      return exit_interrupted;
     default:
       return exit_failed;
   }
