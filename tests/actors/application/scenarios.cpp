@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 
 namespace {
@@ -84,6 +85,12 @@ void gang(hydrogen::context& ctx) {
   expect(totals.size() == ranks, "one row per rank");
   for (const auto total : totals)
     expect(total == expected_total(static_cast<std::int32_t>(ranks), opt.steps), "total " + std::to_string(total));
+  // Beside the notes there may be the cluster's storage: of many checkpoints, those that are known to be old are gone.
+  const auto storage = std::filesystem::path(opt.notes).parent_path() / "storage";
+  if (opt.steps < 40 || !std::filesystem::exists(storage)) return;
+  std::int32_t kept = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(storage)) kept += entry.is_regular_file();
+  expect(kept > 0 && kept < opt.steps, std::to_string(kept) + " checkpoints are kept");
 }
 
 /// What a rank does wrong: throws, exits, crashes, returns early, brings another size, never arrives, never looks.
