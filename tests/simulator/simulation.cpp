@@ -293,6 +293,7 @@ void simulation::start_node(std::size_t i) {
   options.node = n.name;
   options.slots = n.slots;
   n.agent.emplace(options, boot_id{rng() | 1});
+  n.boot = n.agent->boot();
   trace(fmt::format("node {} starts as boot {}", n.name, to_string(n.agent->boot())));
   connect_node(i);
 }
@@ -441,6 +442,7 @@ void simulation::carry_out(std::size_t i, const reservation::effects& effects) {
       trace(fmt::format("node {} goes on as boot {}", n.name, to_string(n.agent->boot())));
       n.ended.clear();
       n.since.clear();
+      lose_agent(std::exchange(n.boot, n.agent->boot()));  // its connection belonged to the older boot
       if (n.connected) {
         n.connected = false;
         connect_node(i);

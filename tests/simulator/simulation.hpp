@@ -72,6 +72,7 @@ struct model_node {
   std::string name;
   std::uint32_t slots = 0;
   std::optional<reservation> agent;
+  boot_id boot;  // under which it may have connected
   std::uint64_t life = 0;
   std::uint64_t timer = 0;
   bool connected = false;          // as the agent sees it,
