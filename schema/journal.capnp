@@ -37,6 +37,16 @@ struct SlotRequest {
   application @4 :Application;
   label @5 :Text;
   avoidNodes @6 :List(Text);
+  priority @7 :Int32;
+  placement @8 :UInt8;   # 0 pack, 1 spread, 2 one node
+  memory @9 :UInt64;     # bytes that each slot needs
+  devices @10 :List(DeviceCount);
+  labels @11 :List(Text);
+}
+
+struct DeviceCount {
+  kind @0 :Text;
+  count @1 :UInt32;      # that each slot needs
 }
 
 struct Member {
@@ -72,6 +82,11 @@ struct RunId {
   low @1 :UInt64;
 }
 
+struct Drain {
+  node @0 :Text;
+  on @1 :Bool;
+}
+
 struct JournalRecord {
   term @0 :UInt64;       # of the coordinator that wrote it
   union {
@@ -81,5 +96,6 @@ struct JournalRecord {
     closed @4 :Closed;
     cancelled @5 :RequestId;
     runOver @6 :RunId;
+    drain @7 :Drain;
   }
 }

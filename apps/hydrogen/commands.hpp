@@ -18,6 +18,7 @@ int run(arguments);
 int submit(arguments);
 int node(arguments);
 int status(arguments);
+int drain(arguments);
 int secret(arguments);
 int version(arguments);
 int executor(arguments);  // hidden: a process that an agent starts

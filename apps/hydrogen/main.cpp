@@ -22,6 +22,7 @@ const std::vector<command>& commands() {
       {"node", "Be a node of a cluster: its coordinator, an agent, or both", node},
       {"submit", "Run an application on a cluster", submit},
       {"status", "Show nodes, slots, runs, and why each request waits", status},
+      {"drain", "Let a node run empty, or use it again", drain},
       {"secret", "Make the secret of a cluster", secret},
       {"version", "Print the version and what it was built with", version},
       {"executor", "", executor},

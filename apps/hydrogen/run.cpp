@@ -74,6 +74,8 @@ int submit(arguments args) {
   line.text("--cluster", cluster, "HOST:PORT", "Address of the coordinator", {.required = true});
   line.text("--secret", secret_file, "FILE",
             fmt::format("Secret of the cluster, also $HYDROGEN_SECRET [{}]", secret_file));
+  line.number("--priority", driver.priority, -1000, 1000, "N",
+              "Higher goes first, and gangs of lower priority give way [0]");
   if (const auto code = read(line, std::move(args), true)) return *code;
   if (const auto address = parse_host_port(cluster); !address)
     return refuse(line, "--cluster: " + address.error().message());

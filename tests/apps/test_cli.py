@@ -7,7 +7,7 @@ import unittest
 
 from support import BIN, LIBRARIES, SOURCE, Case, free_port, run
 
-COMMANDS = ["run", "node", "submit", "status", "secret", "version"]
+COMMANDS = ["run", "node", "submit", "status", "drain", "secret", "version"]
 
 
 class Help(Case):
@@ -54,6 +54,8 @@ class Flags(Case):
         self.refused(run("run"), 2, "NAME")
         self.refused(run("submit", "pi"), 2, "--cluster")
         self.refused(run("status"), 2, "--cluster")
+        self.refused(run("drain", "n1"), 2, "--cluster")
+        self.refused(run("drain", "--cluster", "127.0.0.1:1"), 2, "NODE")
         self.refused(run("node"), 2, "--config")
         self.refused(run("secret", "new"), 2, "FILE")
 

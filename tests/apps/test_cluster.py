@@ -132,6 +132,59 @@ class Whole(Cluster):
         self.good(self.submit("digits", "--", "--ranks", "3"))
 
 
+class Draining(Cluster):
+    def drain(self, *args):
+        return run("drain", *args, "--cluster", self.address, "--secret", self.secret)
+
+    def state_of(self, name):
+        return next(n["state"] for n in self.status()["nodes"] if n["name"] == name)
+
+    def test_a_drained_node_runs_empty_and_stays_so_until_it_is_undone(self):
+        self.start(workers=2, slots=4)
+        model = self.good(run("run", "digits")).value("model")
+        driver = Program(*self.submit_args("digits", *LONG))
+        self.addCleanup(driver.close)
+        self.addCleanup(driver.kill)
+        wait_until("its gang trains", lambda: self.trained_steps()[1], 60)
+        held = next(n["name"] for n in self.status()["nodes"] if n["held"])
+        other = next(name for name in self.nodes if name not in (held, "coordinator"))
+        self.good(self.drain(held))
+        self.assertEqual(self.state_of(held), "draining")
+        self.good(driver.wait())  # it runs to its end where it is
+        self.assertEqual(len(self.trained_steps()[0]), 1)
+        wait_until("the node is empty", lambda: self.state_of(held) == "drained", 10)
+        for name in ("coordinator", held):  # a restart changes nothing
+            self.nodes[name].kill(signal.SIGKILL)
+            self.nodes[name].process.wait()
+            self.node(name)
+        wait_until("both nodes are back", lambda: self.status() and len(self.status()["nodes"]) == 2, 30)
+        wait_until("it is drained still", lambda: self.state_of(held) == "drained", 30)
+        self.assertEqual(self.good(self.submit("digits")).value("model"), model)
+        self.assertNotIn("digits: trains", self.nodes[held].log())
+        self.good(self.drain(held, "--undo"))
+        self.assertEqual(self.state_of(held), "ready")
+        self.good(self.drain(other))
+        self.assertEqual(self.good(self.submit("digits")).value("model"), model)
+        self.assertIn("digits: trains", self.nodes[held].log())
+
+    def test_a_node_that_is_not_there_cannot_be_drained(self):
+        self.start(workers=1)
+        self.refused(self.drain("worker-7"), 2, "worker-7", "worker-1")
+
+
+class Priorities(Cluster):
+    def test_a_higher_priority_takes_the_slots_and_the_other_goes_on_with_the_same_result(self):
+        self.start(workers=1, slots=4)
+        model = self.good(run("run", "digits", *LONG)).value("model")
+        low = Program(*self.submit_args("digits", "--log", "info", *LONG))
+        self.addCleanup(low.close)
+        self.addCleanup(low.kill)
+        wait_until("its gang trains", lambda: self.trained_steps()[1], 60)
+        self.good(self.submit("digits", "--priority", "1"))
+        self.assertEqual(self.good(low.wait()).value("model"), model)
+        self.assertIn("it gives way to digits: stage", self.nodes["coordinator"].log())
+
+
 class Kills(Cluster):
     def long_run(self):
         """The model without a failure, and a driver whose gang trains, has a checkpoint, and is not at its end."""

@@ -65,6 +65,14 @@ TEST_CASE("an empty file is an all-in-one node with the documented defaults") {
   CHECK(c.coordinator.expected_nodes == 1);
   CHECK(c.agent.slots == std::max(1U, std::thread::hardware_concurrency()));
   CHECK(c.agent.block_budget == std::uint64_t{4} << 30);
+  CHECK(c.agent.has.memory == physical_memory());
+  CHECK(c.agent.has.devices.empty());
+  CHECK(c.agent.labels.empty());
+  CHECK(c.queue.ageing == 5min);
+  CHECK(c.queue.most_passes == 1000);
+  CHECK(c.queue.evict);
+  CHECK(c.queue.application_slots == 0);
+  CHECK(c.queue.application_queued == 0);
   CHECK(c.cluster.secret_file == "/etc/hydrogen/cluster.secret");
   CHECK(c.cluster.heartbeat_interval == 500ms);
   CHECK(c.cluster.heartbeat_timeout == 3s);
@@ -83,8 +91,17 @@ data_dir = "/var/lib/h"
 listen = "[::1]:81"
 address = "10.1.2.3:82"
 expected_nodes = 3
+[queue]
+ageing = "1 h"
+most_passes = 8
+evict = false
+application_slots = 9
+application_queued = 10
 [agent]
 slots = 7
+memory = "3 GiB"
+devices = { gpu = 2, tpu = 0 }
+labels = ["zone=a", "ssd"]
 listen = "127.9.9.9:0"
 block_budget = "64 MiB"
 start_timeout = "5 s"
@@ -107,6 +124,13 @@ level = "debug"
   CHECK(c.coordinator.address == "10.1.2.3:82");
   CHECK(c.coordinator.expected_nodes == 3);
   CHECK(c.agent.slots == 7);
+  CHECK(c.agent.has == resources{std::uint64_t{3} << 30, {{"gpu", 2}, {"tpu", 0}}});
+  CHECK(c.agent.labels == std::vector<std::string>{"zone=a", "ssd"});
+  CHECK(c.queue.ageing == 1h);
+  CHECK(c.queue.most_passes == 8);
+  CHECK_FALSE(c.queue.evict);
+  CHECK(c.queue.application_slots == 9);
+  CHECK(c.queue.application_queued == 10);
   CHECK(c.agent.listen == "127.9.9.9:0");
   CHECK(c.agent.block_budget == 64U << 20);
   CHECK(c.agent.start_timeout == 5s);
@@ -160,6 +184,16 @@ TEST_CASE("a bad value of any key is refused, and the error names the key") {
       {"coordinator", "address = \"127.0.0.1:0\""},
       {"coordinator", "address = \"head.example:7410\""},  // names are not looked up
       {"coordinator", "expected_nodes = 0"},
+      {"queue", "ageing = 5"},
+      {"queue", "evict = \"no\""},
+      {"queue", "application_slots = -1"},
+      {"agent", "memory = 5"},
+      {"agent", "devices = [\"gpu\"]"},
+      {"agent", "devices = { gpu = \"2\" }"},
+      {"agent", "devices = { \"a b\" = 2 }"},
+      {"agent", "labels = \"ssd\""},
+      {"agent", "labels = [\"\"]"},
+      {"agent", "labels = [\"a b\"]"},
       {"coordinator", "expected_nodes = -1"},
       {"agent", "slots = -1"},
       {"agent", "slots = 1.5"},

@@ -32,6 +32,7 @@ struct desk {
   std::vector<to_agent> orders;
   std::set<attempt_ref> leases;
   std::vector<to_job> told;
+  std::vector<effect::answer_drain> drained;
   std::vector<boot_id> nodes;
 
   explicit desk(std::vector<std::uint32_t> slots, admission_options o = {.expected_nodes = 1}) : options(o) {
@@ -98,6 +99,8 @@ struct desk {
         if (const auto* p = std::get_if<placed>(&m->message); p != nullptr && joins) {
           for (const auto& x : p->members) news(x.agent, {p->request, p->attempt}, entry_news::joined);
         }
+      } else if (const auto* a = std::get_if<effect::answer_drain>(&e)) {
+        drained.push_back(*a);
       } else if (const auto* o = std::get_if<effect::tell_agent>(&e)) {
         orders.push_back(o->message);
         if (agents_answer) answer(o->message);

@@ -47,6 +47,13 @@ TEST_CASE("requests wait in the order of their places until they are over; what 
   CHECK(waiting(d) == std::vector<std::uint32_t>{1, 2});
 }
 
+TEST_CASE("nodes are drained until they are not") {
+  digest d({{{1}, term_record{}}, {{1}, drain_record{"a", true}}, {{1}, drain_record{"b", true}}});
+  d.add({{1}, drain_record{"a", false}});
+  CHECK(d.drained() == std::set<std::string>{"b"});
+  CHECK(digest(d.records()).drained() == std::set<std::string>{"b"});
+}
+
 TEST_CASE("a Go is open until its attempt is closed") {
   digest d({{{1}, term_record{}}, submitted(1, 1), go(1, 7)});
   CHECK(d.in_order()[0]->open->ref.attempt == attempt_id{{1}, 7});

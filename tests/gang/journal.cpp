@@ -29,13 +29,16 @@ std::vector<record> one_of_each(term_id term) {
   what.app = {some_request.run, "digits", "/lib/libdigits.so", {6, 7}, 8, {9}, "127.0.0.1:1"};
   what.label = "digits: train";
   what.avoid_nodes = {"n1", "n2"};
+  what.needs = {{14, {{"gpu", 2}, {"tpu", 1}}}, {"zone=a", "ssd"}, placement::one_node};
+  what.priority = -15;
   const attempt_ref ref{some_request, {term, 10}};
   return {{term, term_record{}},
           {term, submitted_record{what, 11}},
           {term, go_record{ref, {{"n0", {12}, {13}, "127.0.0.1:2", 4, {0, 1, 2, 3}}}}},
           {term, closed_record{ref, close_reason::failed, {errc::refused, "what", "where", "hint"}}},
           {term, cancelled_record{some_request}},
-          {term, run_over_record{some_request.run}}};
+          {term, run_over_record{some_request.run}},
+          {term, drain_record{"n1", true}}};
 }
 
 /// A request at this place of the queue.

@@ -155,6 +155,23 @@ TEST_CASE("a late result of a superseded attempt is dropped where it lies; a rep
   CHECK(s.effects<result_ready>().empty());
 }
 
+TEST_CASE("a lease of a node that is drained is released at task ends, whatever becomes of a recall") {
+  script s({parallel("count", 12)});
+  s.begin();
+  s.lease(0, 1, 11, 1);
+  const auto tasks = s.tasks();
+  REQUIRE(tasks.size() == 3);
+  s.lease(0, 2, 12, 1);
+  CHECK(s.tasks().size() == 3);
+  s.say(gang::hand_back{{1}, script::request(0), script::attempt(1)});
+  s.say(gang::recall{{1}, script::request(0), 0, 2, 1});  // one is over
+  s.say(gang::hand_back{{1}, script::request(0), script::attempt(1)});
+  CHECK(s.told<gang::release_lease>().empty());
+  s.done(tasks[0]);
+  REQUIRE(s.told<gang::release_lease>().size() == 1);
+  for (const auto& t : s.tasks()) CHECK(t.what.attempt == script::attempt(2));
+}
+
 TEST_CASE("recall empties leases at task ends; what has not started goes elsewhere") {
   script s({parallel("work", 12)});
   s.begin();

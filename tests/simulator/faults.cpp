@@ -32,12 +32,30 @@ void simulation::lose_driver(run_id run) {
   });
 }
 
+/// Whoever drains a node asks once; whoever wants it back, until that is confirmed.
+void simulation::drain_node(std::size_t i, bool on) {
+  auto& n = nodes_[i];
+  if (!on && n.drain == drain_state::none) return;
+  trace(n.name + (on ? " is to be drained" : " is wanted back"));
+  n.drain = on ? drain_state::asked : drain_state::wanted_back;
+  tell_coordinator(admission_event::drain{2 * i + (on ? 1 : 0), n.name, on});
+  if (!on) after(700ms, [this, i] { drain_node(i, false); });
+}
+
+void simulation::drain_answered(const admission_effect::answer_drain& answer) {
+  auto& n = nodes_[answer.ticket / 2];
+  const bool on = answer.ticket % 2 == 1;
+  if (!on && n.drain == drain_state::wanted_back) n.drain = drain_state::none;
+  if (on && n.drain == drain_state::asked && answer.problem.code == errc::none) n.drain = drain_state::drained;
+}
+
 /// One at random; often two at the same moment.
 void simulation::fault() {
   using enum trouble;
   // Executors die most often, and what a gang's job takes back is rare by itself.
-  static constexpr std::array kinds{coordinator_crash, node_crash,   cut,    pause, executor_death, executor_death,
-                                    executor_death,    driver_crash, cancel, park,  park,           driver_away};
+  static constexpr std::array kinds{
+      coordinator_crash, node_crash, cut,  pause, executor_death, executor_death, executor_death,
+      driver_crash,      cancel,     park, park,  driver_away,    drain};
   const auto kind = kinds[rng.below(kinds.size())];
   const auto another = rng.chance(0.3);
   if (may(kind)) happens(kind);
@@ -87,6 +105,10 @@ void simulation::happens(trouble kind) {
       return after(random(1ms, 700ms), [this, j = &job, life = coordinator_life_] {
         if (coordinator_life_ == life && coordinator_) j->connect();
       });
+    case trouble::drain:
+      if (nodes_[node].drain != drain_state::none) return;
+      drain_node(node, true);
+      return after(random(10ms, 10s), [this, node] { drain_node(node, false); });
     default:
       return;  // these are no moments
   }

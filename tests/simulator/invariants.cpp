@@ -91,6 +91,14 @@ void simulation::check() {
     }
     std::erase_if(n.since, [&](const auto& s) { return std::find(live.begin(), live.end(), s.first) == live.end(); });
     if (sum + n.agent->free() != n.slots) broken("an agent's slots do not add up");
+    resources taken;
+    for (const auto& e : n.agent->entries()) add(taken, e.each, e.slots);
+    if (taken.memory > n.has.memory) broken("an agent gave out more memory than its node has");
+    for (const auto& d : taken.devices) {
+      const auto has =
+          std::find_if(n.has.devices.begin(), n.has.devices.end(), [&](auto& x) { return x.kind == d.kind; });
+      if (has == n.has.devices.end() ? d.count > 0 : d.count > has->count) broken("a device was given to two");
+    }
     if (used[i] > n.slots) broken("executors use more slots than their node has");
     if (used[i] > sum) broken("a slot was freed before its executor was done with it");
     if (n.agent->term() < n.seen) broken("an agent went back to an older term");

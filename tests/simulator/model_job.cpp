@@ -123,7 +123,7 @@ void model_job::rank_returned(const attempt_ref& ref, std::uint32_t rank, boot_i
     return;
   }
   g.results[rank] = executor;
-  if (g.results.size() == g.what.least && !g.cancelling) decide(g, decision_kind::release, ref.attempt);
+  if (g.results.size() == g.width() && !g.cancelling) decide(g, decision_kind::release, ref.attempt);
 }
 
 void model_job::after_end(request_id id, attempt_id attempt) {
@@ -172,7 +172,7 @@ void model_job::use(model_stage& s) {
   for (auto& [a, lease] : s.leases) {
     if (lease.releasing) continue;
     const std::size_t slots = lease.where.slots;
-    const bool recalled = held > s.keep;
+    const bool recalled = held > s.keep || lease.leaving;
     while (recalled && lease.tasks.size() > slots) take_back(s, lease);
     for (auto& [b, other] : s.leases) {  // a free slot takes what waits elsewhere
       if (!recalled && s.to_do == 0 && lease.tasks.empty() && other.tasks.size() > other.where.slots) {
@@ -323,6 +323,8 @@ void model_job::said(const to_job& message) {
     auto* g = gang_of(m->request);
     if (g == nullptr || m->attempt != g->fence || !g->fence_open) return;
     g->placed = m->members;
+    if (g->width() < g->what.least || g->width() > g->what.most)
+      sim.broken("a gang of another width than was asked for");
     send_tasks(*g);
   } else if (const auto* m = std::get_if<gang::leased>(&message)) {
     send(noted{noted_kind::leased, m->request, m->attempt, {}, 0});
@@ -344,6 +346,11 @@ void model_job::said(const to_job& message) {
     s->recall_number = m->number;
     s->keep = m->count == 0 ? UINT32_MAX : m->keep;
     if (!s->cancelling && s->end == outcome::open) use(*s);
+  } else if (const auto* m = std::get_if<gang::hand_back>(&message)) {
+    auto* s = stage_of(m->request);
+    if (s == nullptr || s->end != outcome::open || s->cancelling) return;
+    if (const auto lease = s->leases.find(m->attempt); lease != s->leases.end()) lease->second.leaving = true;
+    use(*s);
   } else if (const auto* m = std::get_if<gang::ended>(&message)) {
     send(noted{noted_kind::ended, m->request, m->attempt, {}, 0});
     if (auto* s = stage_of(m->request)) {
@@ -368,7 +375,8 @@ void model_job::said(const to_job& message) {
       }
       if (g->cancelling || g->released) return;
       if (m->attempt < g->fence || (m->attempt == g->last_ended && !g->wants_parked)) return;
-      if (g->results.size() == g->what.least && m->attempt == g->fence) return;  // release is on its way
+      if (!g->placed.empty() && g->results.size() == g->width() && m->attempt == g->fence)
+        return;  // release is on its way
       const bool again_pending =
           g->pending && g->pending->kind == decision_kind::again && g->pending->attempt == m->attempt;
       if (again_pending) return;
@@ -376,7 +384,7 @@ void model_job::said(const to_job& message) {
       g->fence = std::max(g->fence, m->attempt);
       g->fence_open = false;
       g->pending.reset();
-      if (sim.only_restarts() && sim.is_decided({m->request, m->attempt})) {
+      if (sim.only_restarts() && m->cause != end_cause::gave_way && sim.is_decided({m->request, m->attempt})) {
         sim.broken("a gang that could go on did not survive its coordinator: " + m->detail);
       }
       if (m->burnt && sim.quiet && ++g->burnt_in_peace > 5)

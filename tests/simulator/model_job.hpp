@@ -24,12 +24,19 @@ struct model_gang {
   bool cancelling = false;
   bool released = false;
   std::uint32_t burnt_in_peace = 0;  // attempts lost since the faults stopped
+  /// Ranks of the attempt that is placed.
+  std::uint32_t width() const {
+    std::uint32_t ranks = 0;
+    for (const auto& m : placed) ranks += m.slots;
+    return ranks;
+  }
 };
 
 struct model_lease {
   member where;
   std::set<std::uint32_t> tasks;  // partitions that are there, running or waiting
   bool releasing = false;
+  bool leaving = false;  // its node is drained
 };
 
 struct model_stage {

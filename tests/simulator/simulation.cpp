@@ -15,7 +15,7 @@ simulation::simulation(const simulation_options& options, std::FILE* trace)
   reservation_options_.start_timeout = 6s;
   reservation_options_.contact_running = 60s;
   reservation_options_.join_timeout = 8s;
-  admission_options_.gate_deadline = 20s;
+  admission_options_.queue.gate_deadline = 20s;
   admission_options_.contact_grace = 1s;
   const auto gentle = rng.chance(0.2);  // some seeds have few faults, so that what is rare otherwise happens
   const auto rate = [&](trouble t, double gentle_rate, double usual) {
@@ -31,41 +31,8 @@ simulation::simulation(const simulation_options& options, std::FILE* trace)
   faults.slow_start = rate(trouble::slow_start, 0, 0.1);
   faults.rank_fails = rate(trouble::rank_fails, 0.01, 0.08);
   faults.stop_hangs = rate(trouble::stop_hangs, 0.01, 0.1);
-  const auto nodes = std::min<std::uint64_t>(1 + rng.below(4), options_.most_nodes);
-  for (std::size_t i = 0; i < nodes; ++i) {
-    auto& n = nodes_.emplace_back();
-    n.name = fmt::format("n{}", i);
-    n.slots = static_cast<std::uint32_t>(1 + rng.below(4));
-    total_slots += n.slots;
-  }
-  const auto jobs = std::min<std::uint64_t>(2 + rng.below(2), options_.most_jobs);
-  for (std::uint32_t i = 0; i < jobs; ++i) {
-    application_ref app;
-    app.run = {options_.seed, i + 1};
-    app.name = fmt::format("app{}", i);
-    auto job = std::make_unique<model_job>(*this, app);
-    const auto requests = std::min<std::uint64_t>(1 + rng.below(3), options_.most_requests);
-    for (std::uint32_t k = 0; k < requests; ++k) {
-      slot_request what;
-      what.id = {app.run, 0, k, 0};
-      what.app = app;
-      what.label = fmt::format("{} stage {}", app.name, k);
-      if (rng.chance(0.6)) {
-        what.kind = request_kind::gang;
-        const bool too_big = rng.chance(0.05);
-        what.least = static_cast<std::uint32_t>(1 + rng.below(total_slots) + (too_big ? total_slots : 0));
-        what.most = what.least;
-        if (what.least > total_slots) denied_rightly.insert(what.id);
-        job->gangs[what.id].what = what;
-      } else {
-        auto& s = job->stages[what.id];
-        s.to_do = static_cast<std::uint32_t>(1 + rng.below(12));
-        what.most = s.to_do;
-        s.what = what;
-      }
-    }
-    jobs_.push_back(std::move(job));
-  }
+  make_nodes();
+  make_jobs();
 }
 
 simulation::~simulation() = default;
@@ -121,7 +88,7 @@ void simulation::start_coordinator() {
   trace("coordinator starts");
   ++coordinator_life_;
   journal_ = open_memory_journal(disk_);
-  coordinator_.emplace(admission_options_, journal_->known(), now);
+  coordinator_ = std::make_unique<admission>(admission_options_, journal_->known(), now);
   carry_out(coordinator_->start(now));
   for (std::size_t i = 0; i < nodes_.size(); ++i) connect_node(i);
   for (auto& job : jobs_) {
@@ -247,7 +214,16 @@ void simulation::deliver_to_agent(const admission_effect::tell_agent& a) {
 void simulation::carry_out(const admission::effects& effects) {
   for (const auto& e : effects) {
     if (const auto* a = std::get_if<admission_effect::tell_agent>(&e)) {
+      if (std::holds_alternative<reserve>(a->message)) {
+        for (const auto& n : nodes_) {
+          if (n.drain == drain_state::drained && n.agent && n.agent->boot() == a->agent) {
+            broken("something begins on a node that is drained");
+          }
+        }
+      }
       deliver_to_agent(*a);
+    } else if (const auto* d = std::get_if<admission_effect::answer_drain>(&e)) {
+      drain_answered(*d);
     } else if (const auto* j = std::get_if<admission_effect::tell_job>(&e)) {
       if (const auto* m = std::get_if<ended>(&j->message); m != nullptr && m->cause == end_cause::cancelled) {
         check_cancelled(m->request);
@@ -292,6 +268,8 @@ void simulation::start_node(std::size_t i) {
   auto options = reservation_options_;
   options.node = n.name;
   options.slots = n.slots;
+  options.has = n.has;
+  options.labels = n.labels;
   n.agent.emplace(options, boot_id{rng() | 1});
   n.boot = n.agent->boot();
   trace(fmt::format("node {} starts as boot {}", n.name, to_string(n.agent->boot())));

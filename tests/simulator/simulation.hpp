@@ -68,9 +68,14 @@ struct model_meeting {
   bool permitted = false;
 };
 
+/// `drained`: that is durable, and nothing may begin there.
+enum class drain_state : std::uint8_t { none, asked, drained, wanted_back };
+
 struct model_node {
   std::string name;
   std::uint32_t slots = 0;
+  resources has;
+  std::vector<std::string> labels;
   std::optional<reservation> agent;
   boot_id boot;  // under which it may have connected
   std::uint64_t life = 0;
@@ -78,7 +83,8 @@ struct model_node {
   bool connected = false;          // as the agent sees it,
   std::uint64_t connected_to = 0;  // and to which life of the coordinator
   bool cut = false;                // a partition between it and the coordinator
-  bool paused = false;             // it hears what comes when it goes on
+  drain_state drain = drain_state::none;
+  bool paused = false;  // it hears what comes when it goes on
   std::deque<reservation::event> unheard;
   term_id seen;
   std::set<attempt_ref> ended;  // final news were sent under this boot
@@ -212,6 +218,12 @@ class simulation {
   void lose_driver(run_id);
   bool all_jobs_settled() const;
   std::string run_all();
+  void drain_node(std::size_t, bool on);
+  void drain_answered(const admission_effect::answer_drain&);
+  void make_nodes();
+  void make_jobs();
+  demand some_demand();
+  bool never_fits(const slot_request&) const;
   void final_checks();
 
   std::priority_queue<queued> queue_;
@@ -228,8 +240,8 @@ class simulation {
   std::unique_ptr<journal> journal_;
   std::vector<record> appended_;  // not durable yet
   bool disk_full_ = false;
-  std::optional<admission> coordinator_;
-  std::optional<admission> old_coordinator_;  // was taken for dead; the lock keeps the journal from it
+  std::unique_ptr<admission> coordinator_;
+  std::unique_ptr<admission> old_coordinator_;  // was taken for dead; the lock keeps the journal from it
   std::uint64_t coordinator_life_ = 0;
   std::uint64_t coordinator_timer_ = 0;
   time_point crashed_{};  // the last time

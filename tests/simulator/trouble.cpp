@@ -9,7 +9,7 @@ namespace {
 constexpr std::array<std::string_view, trouble_kinds> names{
     "drop",       "repeat",     "slow",   "timers",         "coordinator-crash", "old-coordinator", "full-disk",
     "node-crash", "cut",        "pause",  "executor-death", "start-fails",       "bad-library",     "slow-start",
-    "stop-hangs", "rank-fails", "cancel", "park",           "driver-crash",      "driver-away"};
+    "stop-hangs", "rank-fails", "cancel", "park",           "driver-crash",      "driver-away",     "drain"};
 
 troubles these(std::initializer_list<trouble> kinds) {
   troubles some;

@@ -30,9 +30,10 @@ enum class trouble : std::uint8_t {
   cancel,  // of a request, in any state
   park,    // an input of a gang is lost
   driver_crash,
-  driver_away  // its connection breaks for a moment
+  driver_away,  // its connection breaks for a moment
+  drain         // somebody drains a node for a while
 };
-constexpr std::size_t trouble_kinds = 20;
+constexpr std::size_t trouble_kinds = 21;
 
 class troubles {
  public:

@@ -35,6 +35,9 @@ class coordinator_actor : public caf::event_based_actor {
               if (at == peers_.end() || !at->second.channels.to_observer) return;
               at->second.channels.to_observer(make_frame(frame_kind::status_reply, machine_.status()));
             },
+            [this](const drain_mail& m) {
+              feed(event::drain{m.key, m.node, m.on});
+            },
             [this](const journal_synced& m) { feed(m.news); },
             [this](const wake_up&) {
               alarm_.rang();
@@ -128,6 +131,11 @@ class coordinator_actor : public caf::event_based_actor {
           const auto to = peers_.find(at->second);
           if (to != peers_.end() && to->second.channels.to_job) to->second.channels.to_job(e->message);
         }
+      } else if (auto* e = std::get_if<gang::admission_effect::answer_drain>(&effect)) {
+        const auto to = peers_.find(e->ticket);
+        if (to != peers_.end() && to->second.channels.to_observer) {
+          to->second.channels.to_observer(make_frame(frame_kind::drain_reply, e->problem));
+        }
       } else if (auto* e = std::get_if<gang::admission_effect::log_line>(&effect)) {
         e->warning ? spdlog::warn("{}", e->text) : spdlog::info("{}", e->text);
       }
@@ -187,6 +195,12 @@ std::pair<comm::connection_handlers, process::open_handler> coordinator_peer(con
       case frame_kind::status_request:
         understood = true;
         caf::anon_send(coordinator, status_mail{key});
+        break;
+      case frame_kind::drain_request:
+        if (auto m = read_frame<drain_request>(frame)) {
+          understood = true;
+          caf::anon_send(coordinator, drain_mail{key, std::move(m->node), m->on});
+        }
         break;
       default:
         break;

@@ -3,7 +3,7 @@
 // messages; journal records go to a thread of their own, so that no CAF worker waits for a disk, and one sync serves
 // all records that came together.
 //
-// Takes attach_peer, detach_peer, agent_mail, driver_mail, status_mail, stop_mail (mail.hpp).
+// Takes attach_peer, detach_peer, agent_mail, driver_mail, status_mail, drain_mail, stop_mail (mail.hpp).
 
 #include <hydrogen/actors/process.hpp>
 #include <hydrogen/gang/admission.hpp>

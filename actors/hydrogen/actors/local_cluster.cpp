@@ -100,6 +100,7 @@ expected<void> local_cluster::start_in_process() {
     one.host.hang_limit = options_.hang_limit;
     one.reservation.node = one.name;
     one.reservation.slots = options_.slots;
+    one.reservation.has.memory = physical_memory();
     one.admission.expected_nodes = options_.nodes;
     if (options_.durable_journal) one.journal_dir = options_.directory + "/journal";
     return one;
@@ -260,22 +261,42 @@ local_cluster::~local_cluster() {
   home_.reset();
 }
 
-expected<gang::cluster_status> fetch_status(process& home, const std::string& cluster, duration timeout) {
-  auto answer = std::make_shared<handover<expected<gang::cluster_status>>>();
+namespace {
+
+/// One question to the coordinator at `cluster`, on a connection of its own, and its answer.
+template <class Answer>
+expected<Answer> ask(process& home, const std::string& cluster, byte_buffer question, frame_kind reply,
+                     duration timeout) {
+  auto answer = std::make_shared<handover<expected<Answer>>>();
   comm::connection_handlers handlers;
-  handlers.on_frame = [answer](const comm::connection_ptr& from, byte_buffer frame) {
-    if (kind_of(frame) == frame_kind::status_reply) answer->set(read_frame<gang::cluster_status>(frame));
+  handlers.on_frame = [answer, reply](const comm::connection_ptr& from, byte_buffer frame) {
+    if (kind_of(frame) == reply) answer->set(read_frame<Answer>(frame));
     from->close({errc::cancelled, "it has its answer", {}, {}});
   };
   handlers.on_closed = [answer](const comm::connection_ptr&, const error& why) { answer->set(unexpected(why)); };
-  home.connect(cluster, {}, timeout, std::move(handlers), [answer](expected<comm::connection_ptr> made) {
+  home.connect(cluster, {}, timeout, std::move(handlers), [answer, question](expected<comm::connection_ptr> made) {
     if (!made) return answer->set(unexpected(std::move(made.error())));
-    const byte_buffer request{static_cast<std::byte>(frame_kind::status_request)};
-    (*made)->send(request);
+    (*made)->send(question);
   });
-  auto status = answer->wait(timeout);
-  if (!status) return fail(errc::timed_out, "the coordinator does not answer", cluster);
-  return std::move(*status);
+  auto heard = answer->wait(timeout);
+  if (!heard) return fail(errc::timed_out, "the coordinator does not answer", cluster);
+  return std::move(*heard);
+}
+
+}  // namespace
+
+expected<gang::cluster_status> fetch_status(process& home, const std::string& cluster, duration timeout) {
+  return ask<gang::cluster_status>(home, cluster, {static_cast<std::byte>(frame_kind::status_request)},
+                                   frame_kind::status_reply, timeout);
+}
+
+expected<void> drain_node(process& home, const std::string& cluster, const std::string& node, bool on,
+                          duration timeout) {
+  const auto answer = ask<error>(home, cluster, make_frame(frame_kind::drain_request, drain_request{node, on}),
+                                 frame_kind::drain_reply, timeout);
+  if (!answer) return unexpected(answer.error());
+  if (answer->code != errc::none) return unexpected(*answer);
+  return {};
 }
 
 expected<caf::actor> connect_driver(process& home, const std::shared_ptr<driver>& who, const std::string& cluster,

@@ -73,6 +73,10 @@ class local_cluster {
 
 /// Drives one entry function on a cluster: for `hydrogen run`, `submit`, and programs with their own main.
 expected<gang::cluster_status> fetch_status(process& home, const std::string& cluster, duration timeout);
+/// Nothing new begins on `node` from now on, and leases there are handed back; or (`on` false) that again. Outlasts
+/// restarts of the node and of the coordinator. Errors: not_found, as in comm::dial.
+expected<void> drain_node(process& home, const std::string& cluster, const std::string& node, bool on,
+                          duration timeout);
 /// Joins a driver to the coordinator at `cluster`; the link actor keeps the connection until `stop_mail`. Returns when
 /// the first connection stands; errors as in comm::dial.
 expected<caf::actor> connect_driver(process& home, const std::shared_ptr<driver>&, const std::string& cluster,

@@ -36,7 +36,7 @@ struct attach_peer {
   boot_id from;  // of the process; an agent or a driver in this one has none
   channel<gang::to_agent> to_agent;
   channel<gang::to_job> to_job;
-  std::function<void(byte_buffer)> to_observer;  // answers of `status_mail`
+  std::function<void(byte_buffer)> to_observer;  // answers of `status_mail` and `drain_mail`
 };
 struct detach_peer {
   peer_key key;
@@ -52,6 +52,11 @@ struct driver_mail {
 };
 struct status_mail {
   peer_key key;
+};
+struct drain_mail {
+  peer_key key;
+  std::string node;
+  bool on = true;
 };
 struct journal_synced {
   gang::admission_event::synced news;
@@ -142,6 +147,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::detach_peer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::agent_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::driver_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::status_mail)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::drain_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::journal_synced)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::host_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::order_mail)

@@ -74,6 +74,7 @@ session_options session_of(const driver_options& options) {
   session.storage_dir = options.storage_dir;
   session.max_result = options.max_result;
   session.block_budget = options.block_budget;
+  session.job.priority = options.priority;
   return session;
 }
 
@@ -212,6 +213,13 @@ int run_node(const node_config& config) {
   options.host.join_timeout = config.agent.join_timeout;
   options.admission.membership_grace = config.cluster.membership_grace;
   options.admission.expected_nodes = config.coordinator.expected_nodes;
+  options.admission.application_queued = config.queue.application_queued;
+  options.admission.queue.ageing = config.queue.ageing;
+  options.admission.queue.most_passes = config.queue.most_passes;
+  options.admission.queue.evict = config.queue.evict;
+  options.admission.queue.application_slots = config.queue.application_slots;
+  options.reservation.has = config.agent.has;
+  options.reservation.labels = config.agent.labels;
   options.reservation.node = config.node.name;
   options.reservation.slots = config.agent.slots;
   options.reservation.start_timeout = config.agent.start_timeout;
@@ -246,16 +254,32 @@ int run_node(const node_config& config) {
   return 0;
 }
 
-expected<gang::cluster_status> fetch_status(const std::string& cluster, const std::string& secret_file,
-                                            duration timeout) {
+namespace {
+
+/// A process that asks one question.
+expected<std::unique_ptr<process>> observer(const char* who, const std::string& secret_file) {
   auto secret = comm::secret::load(secret_file);
   if (!secret) return unexpected(std::move(secret.error()));
   process_options mine;
-  mine.who = "status";
+  mine.who = who;
   mine.secret = *secret;
-  auto home = process::start(std::move(mine));
+  return process::start(std::move(mine));
+}
+
+}  // namespace
+
+expected<gang::cluster_status> fetch_status(const std::string& cluster, const std::string& secret_file,
+                                            duration timeout) {
+  auto home = observer("status", secret_file);
   if (!home) return unexpected(std::move(home.error()));
   return fetch_status(**home, cluster, timeout);
+}
+
+expected<void> drain_node(const std::string& cluster, const std::string& secret_file, const std::string& node, bool on,
+                          duration timeout) {
+  auto home = observer("drain", secret_file);
+  if (!home) return unexpected(std::move(home.error()));
+  return drain_node(**home, cluster, node, on, timeout);
 }
 
 }  // namespace hydrogen::actors

@@ -23,6 +23,7 @@ struct driver_options {
   std::uint64_t max_result = std::uint64_t{1} << 30;    // bytes that one action may bring to the driver
   std::uint64_t block_budget = std::uint64_t{4} << 30;  // bytes of blocks in memory, per executor and in the driver
   std::string log_level = "warning";
+  int priority = 0;  // higher goes first
 };
 
 struct embedded_options {
@@ -42,5 +43,8 @@ int submit(const driver_options&, const std::string& cluster, const std::string&
 int run_node(const node_config&);
 expected<gang::cluster_status> fetch_status(const std::string& cluster, const std::string& secret_file,
                                             duration timeout);
+/// As local_cluster's.
+expected<void> drain_node(const std::string& cluster, const std::string& secret_file, const std::string& node, bool on,
+                          duration timeout);
 
 }  // namespace hydrogen::actors

@@ -25,7 +25,19 @@ enum class frame_kind : std::uint8_t {
   status_request,
   status_reply,
   executor_order,  // agent process -> executor process: executor_order
-  executor_word    // executor process -> agent process: executor_word
+  executor_word,   // executor process -> agent process: executor_word
+  drain_request,   // answered by
+  drain_reply      // an error, errc::none when it is done
+};
+
+/// Nothing new is to begin on this node, or (`on` false) that again.
+struct drain_request {
+  std::string node;
+  bool on = true;
+  template <class I>
+  friend auto inspect(I& f, drain_request& x) {
+    return f(x.node, x.on);
+  }
 };
 
 /// Heartbeats of control connections, the same for all processes of a cluster.

@@ -58,6 +58,13 @@ complaint take_size(const toml::node& value, std::uint64_t low, std::uint64_t& i
   return {};
 }
 
+complaint take_switch(const toml::node& value, bool& into) {
+  const auto* on = value.as_boolean();
+  if (on == nullptr) return "true or false";
+  into = on->get();
+  return {};
+}
+
 bool is_address(const std::string& host) {
   in6_addr room{};
   return host == "localhost" || ::inet_pton(AF_INET, host.c_str(), &room) == 1 ||
@@ -114,6 +121,39 @@ complaint take_name(const toml::node& value, std::string& into) {
   return {};
 }
 
+complaint take_devices(const toml::node& value, std::vector<device_count>& into) {
+  const std::string expectation = "a table of kinds and counts, such as { gpu = 2 }";
+  const auto* table = value.as_table();
+  if (table == nullptr) return expectation;
+  std::vector<device_count> devices;
+  for (const auto& [kind, count] : *table) {
+    device_count d{std::string(kind.str()), 0};
+    if (!usable_name(d.kind)) return expectation + "; a kind is " + std::string(name_rule);
+    if (!take_number(count, 0, 4096, d.count).empty()) return expectation + "; a count is a number from 0 to 4096";
+    devices.push_back(std::move(d));
+  }
+  into = std::move(devices);
+  return {};
+}
+
+complaint take_labels(const toml::node& value, std::vector<std::string>& into) {
+  const std::string expectation =
+      "a list of labels of 1 to 128 characters without spaces, such as [\"zone=a\", \"ssd\"]";
+  const auto* list = value.as_array();
+  if (list == nullptr) return expectation;
+  std::vector<std::string> labels;
+  for (const auto& item : *list) {
+    const auto* text = item.as_string();
+    if (text == nullptr || text->get().empty() || text->get().size() > 128 ||
+        text->get().find_first_of(" \t\r\n,") != std::string::npos) {
+      return expectation;
+    }
+    labels.push_back(text->get());
+  }
+  into = std::move(labels);
+  return {};
+}
+
 complaint take_level(const toml::node& value, std::string& into) {
   constexpr std::string_view levels[] = {"trace", "debug", "info", "warning", "error", "off"};
   const auto* text = value.as_string();
@@ -145,7 +185,18 @@ constexpr key keys[] = {
      [](const toml::node& v, node_config& c) { return take_endpoint(v, false, c.coordinator.address); }},
     {"coordinator", "expected_nodes",
      [](const toml::node& v, node_config& c) { return take_number(v, 1, 10000, c.coordinator.expected_nodes); }},
+    {"queue", "ageing", [](const toml::node& v, node_config& c) { return take_duration(v, 0s, 24h, c.queue.ageing); }},
+    {"queue", "most_passes",
+     [](const toml::node& v, node_config& c) { return take_number(v, 0, 1'000'000, c.queue.most_passes); }},
+    {"queue", "evict", [](const toml::node& v, node_config& c) { return take_switch(v, c.queue.evict); }},
+    {"queue", "application_slots",
+     [](const toml::node& v, node_config& c) { return take_number(v, 0, 1'000'000, c.queue.application_slots); }},
+    {"queue", "application_queued",
+     [](const toml::node& v, node_config& c) { return take_number(v, 0, 1'000'000, c.queue.application_queued); }},
     {"agent", "slots", [](const toml::node& v, node_config& c) { return take_number(v, 0, 4096, c.agent.slots); }},
+    {"agent", "memory", [](const toml::node& v, node_config& c) { return take_size(v, 0, c.agent.has.memory); }},
+    {"agent", "devices", [](const toml::node& v, node_config& c) { return take_devices(v, c.agent.has.devices); }},
+    {"agent", "labels", [](const toml::node& v, node_config& c) { return take_labels(v, c.agent.labels); }},
     {"agent", "listen", [](const toml::node& v, node_config& c) { return take_endpoint(v, true, c.agent.listen); }},
     {"agent", "block_budget",
      [](const toml::node& v, node_config& c) { return take_size(v, mebibyte, c.agent.block_budget); }},
@@ -264,6 +315,7 @@ class reader {
     if (config.node.coordinator && !document["coordinator"]["address"]) {
       config.coordinator.address = config.coordinator.listen;
     }
+    if (!document["agent"]["memory"]) config.agent.has.memory = physical_memory();
     if (config.agent.slots == 0) config.agent.slots = std::max(1U, std::thread::hardware_concurrency());
     if (config.cluster.heartbeat_timeout < 2 * config.cluster.heartbeat_interval) {
       const auto* node = document["cluster"]["heartbeat_timeout"].node();

@@ -6,6 +6,7 @@
 
 #include <hydrogen/base/clock.hpp>
 #include <hydrogen/base/error.hpp>
+#include <hydrogen/base/resources.hpp>
 
 #include <cstdint>
 #include <string>
@@ -30,9 +31,20 @@ struct node_config {
     std::uint32_t expected_nodes = 1;        // requests wait for these before the coordinator says "never fits"
   } coordinator;
 
+  /// [queue]: who goes next; read by the node that hosts the coordinator.
+  struct queue_table {
+    duration ageing = std::chrono::minutes(5);  // what waits in front is passed no longer than this
+    std::uint32_t most_passes = 1000;           // and by so many
+    bool evict = true;                          // gangs of lower priority give way
+    std::uint32_t application_slots = 0;        // most that one application may hold; 0: any number
+    std::uint32_t application_queued = 0;       // most of its requests that may wait; 0: any number
+  } queue;
+
   /// [agent]
   struct agent_table {
     std::uint32_t slots = 0;                              // 0 in the file: one per core; here never 0
+    resources has;                                        // memory and devices; memory not in the file: the host's
+    std::vector<std::string> labels;                      // "zone=a", "ssd"
     std::string listen = "127.0.0.1:0";                   // port 0: any free one
     std::uint64_t block_budget = std::uint64_t{4} << 30;  // bytes of blocks that one executor keeps in memory
     duration start_timeout = 60s;                         // of an executor process, library loaded

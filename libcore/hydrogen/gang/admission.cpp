@@ -12,6 +12,7 @@ admission::admission(admission_options options, const digest& known, time_point 
 }
 
 void admission::replay(const digest& known) {
+  drained_ = known.drained();
   for (const auto& [id, ends] : known.runs()) {
     auto& run = runs_[id];
     run.over = ends;
@@ -23,6 +24,7 @@ void admission::replay(const digest& known) {
     auto& r = make_request(q->what, q->place);
     r.confirmed = false;
     r.last_attempt = q->last_attempt;
+    r.retried = static_cast<bool>(q->last_attempt);
     if (q->open) recover(r, *q->open);
     if (q->cancelled) r.final = verdict{close_reason::cancelled, {errc::none, {}, {}, {}}, true, true};
   }
@@ -99,7 +101,7 @@ void admission::handle(const admission_event::agent_lost& e) {
   auto* node = ledger_.find(e.agent);
   if (node == nullptr || !node->connected) return;
   log(true, fmt::format("contact with node {} (boot {}) is lost", node->name, to_string(node->boot)));
-  ledger_.set(*node, node->slots, node->listed, false);
+  ledger_.set(*node, node->listed, false);
   node->lost_at = now_;
   wake_node(*node);
   queue_changed_ = true;
@@ -131,6 +133,10 @@ void admission::handle(const admission_event::synced& e) {
       wakes_.set({wake_kind::membership, {}, {}, {}}, now_ + options_.membership_grace);
       log(false, "the coordinator begins term " + to_string(term_));
       go_on_ending();
+      continue;
+    }
+    if (g.kind == gate_kind::drain) {
+      out_.push_back(admission_effect::answer_drain{g.decision});
       continue;
     }
     auto* r = find(g.request);
@@ -194,6 +200,9 @@ void admission::wake_up(const wake& w) {
       return acknowledge(w.boot);
     case wake_kind::journal:
       sync_now_ = true;
+      return;
+    case wake_kind::queue:
+      queue_changed_ = true;
       return;
     case wake_kind::notices:
       if (auto* run = find_run(w.request.run)) repeat_notices(w.request.run, *run);

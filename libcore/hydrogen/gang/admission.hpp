@@ -18,6 +18,7 @@
 #include <hydrogen/gang/deadlines.hpp>
 #include <hydrogen/gang/digest.hpp>
 #include <hydrogen/gang/ledger.hpp>
+#include <hydrogen/gang/queue.hpp>
 #include <hydrogen/gang/request_state.hpp>
 #include <hydrogen/gang/status.hpp>
 
@@ -36,14 +37,16 @@ struct admission_options {
   duration tell_agents_after = 10ms;  // what agents need only for their own state: see tell_agents_later
   duration reserve_timeout = 5s;      // an agent that does not answer a reserve: the attempt is given up, queued again
   duration fence_timeout = 10s;       // a job that does not acknowledge its fence: the attempt is given up, parked
-  duration gate_deadline = 10min;     // slots held for a recall that is not followed: the leases are revoked after this
   duration membership_grace =
       10s;                      // a lost node counts for *never fits* this long; nothing is judged this early in a term
   duration contact_grace = 1s;  // an agent whose connection closed is dead after this unless it comes back
   duration driver_grace = 1s;   // the same for a driver: its requests are cancelled
   duration driver_return = 10s;      // after a restart drivers and their requests must be back within this
   std::uint32_t expected_nodes = 0;  // with this many in, *never fits* is judged before the grace is over; 0: unknown
-  std::uint32_t executor_failures = 3;  // a request whose executors fail to start this often is denied
+  std::uint32_t executor_failures = 3;   // a request whose executors fail to start this often is denied
+  duration avoid_for = 60s;              // a node where an attempt was lost, or that its job names
+  std::uint32_t application_queued = 0;  // most requests of one application that may wait; 0: any number
+  queue_options queue = {};              // gate_deadline: leases that a recall does not bring back are revoked then
 };
 
 // ---- events --------------------------------------------------------------------------------------------------------
@@ -69,8 +72,14 @@ struct synced {
   std::uint64_t n = 0;
   error shortage{errc::none, {}, {}, {}};  // see journal.hpp: nothing new is started while there is one
 };
+/// Somebody wants nothing new to begin on this node (`on`), or that again. Answered by `answer_drain` with `ticket`.
+struct drain {
+  std::uint64_t ticket = 0;
+  std::string node;
+  bool on = true;
+};
 struct timer {};
-using any = std::variant<job_said, agent_said, agent_lost, driver_lost, synced, timer>;
+using any = std::variant<job_said, agent_said, agent_lost, driver_lost, synced, drain, timer>;
 }  // namespace admission_event
 
 // ---- effects -------------------------------------------------------------------------------------------------------
@@ -91,12 +100,16 @@ struct append {
 };
 /// Make durable what was appended (several syncs in one are best), then say `synced`.
 struct sync {};
+struct answer_drain {
+  std::uint64_t ticket = 0;
+  error problem{errc::none, {}, {}, {}};  // not_found: no such node; errc::none: it is done and durable
+};
 /// For people.
 struct log_line {
   bool warning = false;
   std::string text;
 };
-using any = std::variant<tell_agent, tell_job, append, sync, log_line>;
+using any = std::variant<tell_agent, tell_job, append, sync, answer_drain, log_line>;
 }  // namespace admission_effect
 
 class admission {
@@ -130,7 +143,8 @@ class admission {
     notices,
     reasons,
     membership,
-    journal
+    journal,
+    queue
   };
   struct wake {
     wake_kind kind;
@@ -164,13 +178,13 @@ class admission {
     time_point next_repeat = never;
     std::map<notice_key, notice> notices;
   };
-  enum class gate_kind : std::uint8_t { term, go, verdict, requeue };
+  enum class gate_kind : std::uint8_t { term, go, verdict, requeue, drain };
   struct gate {
     std::uint64_t n;
     gate_kind kind;
     request_id request;
     attempt_id attempt;
-    std::uint64_t decision;
+    std::uint64_t decision;  // drain: the ticket
   };
 
   // admission.cpp: the frame, time, journal, what is sent
@@ -181,6 +195,7 @@ class admission {
   void handle(const admission_event::agent_lost&);
   void handle(const admission_event::driver_lost&);
   void handle(const admission_event::synced&);
+  void handle(const admission_event::drain&);
   void handle(const admission_event::timer&);
   void wake_up(const wake&);
   std::uint64_t append(record_body);
@@ -225,6 +240,7 @@ class admission {
   void acknowledge(boot_id);
   void orphan_gone(ledger_node&, const attempt_ref&);
   void declare_dead(boot_id, const std::string& why);
+  void empty(const ledger_node&);
   void wake_node(ledger_node&);
   run_state& host_of(run_id, boot_id);
   bool is_dead_boot(boot_id boot) const { return dead_boots_.contains(boot); }
@@ -255,21 +271,18 @@ class admission {
   void tell_agents_later(const request_state&, const attempt_state&);
   void repeat_attempt(request_state&, attempt_state&);
 
-  // admission_queue.cpp: who is next
+  // admission_queue.cpp: what the queue says is done
   void schedule();
   bool is_short() const { return shortage_.code != errc::none; }
-  bool try_serve(request_state&);
-  void grant_wishes();
-  void recall_for(const request_state& head);
-  void lift_recalls();
+  void carry_out(const queue::start&);
+  void carry_out(const queue::ask_back&);
+  void carry_out(const queue::evict&);
   void wake_by(const wake&, time_point);
-  void send_recall(request_state&);
   void wake_request(request_state&);
   void reindex(request_state&);
-  void move_in_queue(request_state&, queue_place);
-  std::uint32_t need(const request_state&) const;
+  void avoid(request_state&, const std::string& node);
   bool may_judge() const;
-  std::uint32_t possible_slots() const;
+  std::uint64_t possible(const demand&) const;
   bool deny_if_never_fits(request_state&);
   void judge_all();
 
@@ -277,6 +290,7 @@ class admission {
   std::string reason(const request_state&) const;
   std::string state_name(const request_state&) const;
   std::string why_few() const;
+  static std::string words(const demand&);
   void tell_reasons();
   void tell_reason(request_state&, bool always);
 
@@ -292,10 +306,10 @@ class admission {
   std::deque<gate> gates_;
 
   ledger ledger_;
-  std::uint32_t returning_ = 0;  // slots debited to what is over and not confirmed yet
   std::set<boot_id> dead_boots_;
+  std::set<std::string> drained_;  // names of nodes
   struct lost_node {
-    std::uint32_t slots;
+    node_size size;
     time_point until;
   };
   std::map<std::string, lost_node> lost_nodes_;  // by name: still counted for *never fits*
@@ -303,11 +317,7 @@ class admission {
   std::unordered_map<run_id, run_state> runs_;
   std::unordered_set<run_id> ended_runs_;
   std::unordered_map<request_id, request_state> requests_;
-  std::map<queue_place, request_id> unserved_;
-  std::map<queue_place, request_id> wishing_;  // parallel, served, want more
-  std::map<queue_place, request_id> holding_;  // parallel with leases
-  std::set<request_id> recalled_;
-  std::optional<request_id> head_;                           // the unserved request that waits in front
+  queue queue_{options_.queue, ledger_};
   std::vector<request_id> to_answer_;                        // admits of this event
   std::vector<attempt_ref> over_;                            // attempts whose end needs nobody's word any more
   std::map<boot_id, std::set<attempt_ref>> unacknowledged_;  // `finished`, by agent

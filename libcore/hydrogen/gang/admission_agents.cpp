@@ -28,21 +28,23 @@ void admission::said(const enlist& m) {
       declare_dead(same->first, "it was started again");
     }
     node = &ledger_.add(m.agent, m.node);
+    ledger_.drain(*node, drained_.contains(m.node));
   }
   wakes_.clear({wake_kind::node, {}, {}, m.agent});
   node->lost_at = never;
   if (m.seen < term_) {
-    ledger_.set(*node, node->slots, node->listed, true);
+    ledger_.set(*node, node->listed, true);
     tell_agent(m.agent, follow{term_, m.agent});
     return wake_node(*node);
   }
   if (!node->listed) count_list(*node, m);
   lost_nodes_.erase(m.node);  // not before its slots count, or a request would look too large in between
-  ledger_.set(*node, node->slots, true, true);
+  ledger_.set(*node, true, true);
   enlisted answer{term_, m.agent, m.list, {}};
   for (const auto& [ref, kind] : node->orphans) answer.disown.push_back(ref);
   tell_agent(m.agent, std::move(answer));
   wake_node(*node);
+  if (may_judge()) judge_all();
   queue_changed_ = true;
 }
 
@@ -50,18 +52,19 @@ void admission::said(const enlist& m) {
 void admission::count_list(ledger_node& node, const enlist& m) {
   log(false, fmt::format("node {} (boot {}) is in, with {} slots and {} entries", m.node, to_string(m.agent), m.slots,
                          m.entries.size()));
-  ledger_.set(node, m.slots, false, true);
+  ledger_.resize(node, {m.slots, m.has, m.labels});
+  ledger_.set(node, false, true);
   std::set<attempt_ref> listed;
   for (const auto& e : m.entries) {
     listed.insert(e.ref);
     const auto* r = find(e.ref.request);
     if (r != nullptr && r->attempts.contains(e.ref.attempt)) continue;  // debited from the journal
-    ledger_.debit(node.boot, e.ref, e.slots);
+    ledger_.debit(node.boot, e.ref, e.slots, e.each);
+    ledger_.returns(node.boot, e.ref);
     node.orphans[e.ref] = e.kind;
-    returning_ += e.slots;
   }
   std::vector<attempt_ref> recovered;
-  for (const auto& [ref, slots] : node.held) {
+  for (const auto& [ref, h] : node.held) {
     if (!node.orphans.contains(ref)) recovered.push_back(ref);
   }
   std::set<boot_id> alive;
@@ -163,7 +166,6 @@ void admission::acknowledge(boot_id agent) {
 void admission::orphan_gone(ledger_node& node, const attempt_ref& ref) {
   const auto at = node.orphans.find(ref);
   if (at == node.orphans.end()) return;
-  returning_ -= node.held.at(ref);
   ledger_.credit(node.boot, ref);
   if (at->second == request_kind::parallel) {
     notify(ref.request.run, {noted_kind::ended, ref.request, ref.attempt, {}},
@@ -189,6 +191,55 @@ void admission::said(const executors_ended& m) {
   run_may_be_over(m.run);
 }
 
+// ---- draining ------------------------------------------------------------------------------------------------------
+
+/// What runs there ends by itself; what is about to begin begins elsewhere.
+void admission::handle(const admission_event::drain& e) {
+  std::vector<boot_id> boots;
+  std::string names;
+  for (const auto& [boot, node] : ledger_.nodes()) {
+    if (node.name == e.node) boots.push_back(boot);
+    names += (names.empty() ? "" : ", ") + node.name;
+  }
+  if (boots.empty() && !drained_.contains(e.node) && !lost_nodes_.contains(e.node)) {
+    out_.push_back(admission_effect::answer_drain{
+        e.ticket,
+        {errc::not_found, "there is no such node", e.node, "nodes are " + (names.empty() ? "not there" : names)}});
+    return;
+  }
+  if (e.on) {
+    drained_.insert(e.node);
+  } else {
+    drained_.erase(e.node);
+  }
+  log(false, fmt::format("node {} is {}", e.node, e.on ? "drained: nothing new begins there" : "used again"));
+  gates_.push_back({append(drain_record{e.node, e.on}), gate_kind::drain, {}, {}, e.ticket});
+  for (const auto boot : boots) {
+    auto& node = *ledger_.find(boot);
+    ledger_.drain(node, e.on);
+    if (e.on) empty(node);
+  }
+  queue_changed_ = true;
+}
+
+void admission::empty(const ledger_node& node) {
+  std::vector<attempt_ref> held;
+  for (const auto& [ref, h] : node.held) held.push_back(ref);
+  std::sort(held.begin(), held.end());
+  for (const auto& ref : held) {
+    auto* r = find(ref.request);
+    const auto a = r == nullptr ? decltype(r->attempts.end()){} : r->attempts.find(ref.attempt);
+    if (r == nullptr || a == r->attempts.end() || a->second.over()) continue;
+    if (a->second.before_go()) {
+      end_attempt(*r, a->second, entry_verb::abort, after_end::queue, end_cause::gave_way, false,
+                  fmt::format("node {} is drained", node.name));
+    } else if (!r->is_gang()) {
+      notify(ref.request.run, {noted_kind::hand_back, ref.request, ref.attempt, {}},
+             hand_back{term_, ref.request, ref.attempt});
+    }
+  }
+}
+
 void admission::declare_dead(boot_id boot, const std::string& why) {
   auto* node = ledger_.find(boot);
   invariant(node != nullptr, "a node that is not there is declared dead");
@@ -198,15 +249,15 @@ void admission::declare_dead(boot_id boot, const std::string& why) {
   unacknowledged_.erase(boot);
   wakes_.clear({wake_kind::acknowledge, {}, {}, boot});
   wakes_.clear({wake_kind::node, {}, {}, boot});
-  if (node->slots > 0) {
-    lost_nodes_[name] = {node->slots, now_ + options_.membership_grace};
+  if (node->size.slots > 0) {
+    lost_nodes_[name] = {node->size, now_ + options_.membership_grace};
     wake_by({wake_kind::membership, {}, {}, {}}, now_ + options_.membership_grace);
   }
-  ledger_.set(*node, node->slots, false, false);
+  ledger_.set(*node, false, false);
   const auto orphans = node->orphans;
   for (const auto& [ref, kind] : orphans) orphan_gone(*node, ref);
   std::vector<attempt_ref> held;
-  for (const auto& [ref, slots] : node->held) held.push_back(ref);
+  for (const auto& [ref, h] : node->held) held.push_back(ref);
   std::sort(held.begin(), held.end());
   for (const auto& ref : held) {
     auto* r = find(ref.request);

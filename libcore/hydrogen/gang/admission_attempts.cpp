@@ -17,7 +17,7 @@ void admission::start_attempt(request_state& r, std::vector<member> members) {
   a.deadline = now_ + options_.reserve_timeout;
   for (auto& m : members) {
     a.slots += m.slots;
-    ledger_.debit(m.agent, a.ref, m.slots);
+    ledger_.debit(m.agent, a.ref, m.slots, r.what.needs.each);
     a.members.push_back({std::move(m), member_progress::asked});
   }
   r.held += a.slots;
@@ -37,7 +37,7 @@ void admission::owe(const attempt_state& a, const attempt_member& m, const reque
   switch (a.phase) {
     case attempt_phase::reserving:
       if (m.progress < member_progress::reserved) {
-        tell_agent(agent, reserve{term_, agent, a.ref, r.what.kind, r.what.app, m.is.slots});
+        tell_agent(agent, reserve{term_, agent, a.ref, r.what.kind, r.what.app, m.is.slots, r.what.needs.each});
       }
       return;
     case attempt_phase::committing:
@@ -222,9 +222,10 @@ void admission::stop_using(request_state& r, attempt_state& a, attempt_phase pha
   a.phase = phase;
   a.progressed = 0;
   for (const auto& m : a.members) {
-    if (m.holds()) returning_ += m.is.slots;
+    if (m.holds()) ledger_.returns(m.is.agent, a.ref);
   }
   forget_notice(r.what.id.run, {noted_kind::leased, r.what.id, a.ref.attempt, {}});
+  forget_notice(r.what.id.run, {noted_kind::hand_back, r.what.id, a.ref.attempt, {}});
   reindex(r);
   queue_changed_ = true;
   if (a.gone == a.members.size()) {
@@ -278,7 +279,7 @@ void admission::member_gone(request_state& r, attempt_state& a, attempt_member& 
   ledger_.credit(m.is.agent, a.ref);
   queue_changed_ = true;
   if (a.over()) {
-    returning_ -= m.is.slots;
+    // It was expected.
   } else if (returned) {
     r.failed_executors.clear();
     go_on_if_all_back(r, a);
@@ -289,7 +290,7 @@ void admission::member_gone(request_state& r, attempt_state& a, attempt_member& 
     const auto cause =
         news.cause == end_cause::none || news.cause == end_cause::cancelled ? end_cause::lost : news.cause;
     const bool before_go = a.before_go();
-    if (cause == end_cause::lost || news.refusal == refusal_kind::executor) r.avoid.insert(m.is.node);
+    if (cause == end_cause::lost || news.refusal == refusal_kind::executor) avoid(r, m.is.node);
     if (before_go) {
       r.not_before = now_ + options_.retry;
       end_attempt(r, a, entry_verb::abort, after_end::queue, cause, false, detail);
@@ -332,6 +333,7 @@ bool admission::attempt_may_be_over(request_state& r, attempt_state& a) {
     }
   } else {
     r.last_had_go = a_was.go_written;
+    r.retried = r.retried || a_was.go_written;
     if (!r.final && a_was.then == after_end::park) park(r, id, a_was.cause, a_was.burnt, a_was.detail);
   }
   reindex(r);

@@ -29,9 +29,9 @@ request_state& admission::make_request(slot_request what, std::uint64_t place) {
   if (run.app.name.empty()) run.app = what.app;
   run.requests.insert(id);
   auto& r = requests_[id];
-  r.avoid.insert(what.avoid_nodes.begin(), what.avoid_nodes.end());
   r.what = std::move(what);
-  r.at = {place, 0};
+  for (const auto& node : r.what.avoid_nodes) avoid(r, node);
+  r.at = {-std::int64_t{r.what.priority}, place, 0};
   r.submitted = place;
   return r;
 }
@@ -122,7 +122,7 @@ void admission::said(run_state& run, const admit& m) {
   }
   if (auto* r = find(id)) {
     r->what.app = m.request.app;
-    r->avoid.insert(m.request.avoid_nodes.begin(), m.request.avoid_nodes.end());
+    for (const auto& node : m.request.avoid_nodes) avoid(*r, node);
     if (!r->confirmed) {
       r->confirmed = true;
       r->what.most = m.request.most;
@@ -135,6 +135,14 @@ void admission::said(run_state& run, const admit& m) {
   if (is_short()) {
     run.over.add(id, shortage_);
     return tell_job(id.run, denied{term_, id, shortage_});
+  }
+  const auto& app = m.request.app.name;
+  if (options_.application_queued > 0 && queue_.waits_of(app) >= options_.application_queued) {
+    const error why{errc::refused,
+                    fmt::format("{} requests of {} wait already, as many as may", options_.application_queued, app),
+                    m.request.label, "submit again when some have started"};
+    run.over.add(id, why);
+    return tell_job(id.run, denied{term_, id, why});
   }
   auto& r = make_request(m.request, ++last_place_);
   append(submitted_record{m.request, r.submitted});
@@ -231,6 +239,7 @@ void admission::said(run_state&, const decision& m) {
   if (!r->confirmed) {
     r->confirmed = true;
     reindex(*r);
+    if (m.kind != decision_kind::release) deny_if_never_fits(*r);
   }
   if (r->is_gang() && !r->final) apply(*r, m);
   if (r->decision_answered) tell_job(m.request.run, decided{term_, m.request, m.number});
@@ -325,8 +334,7 @@ void admission::request_over(request_state& r) {
   const auto last = r.last_attempt;
   const bool last_had_go = r.last_had_go;
   wakes_.clear({wake_kind::request, id, {}, {}});
-  recalled_.erase(id);
-  if (head_ == id) head_.reset();
+  queue_.forget(r);
   requests_.erase(id);
   queue_changed_ = true;
   auto* run = find_run(id.run);

@@ -20,8 +20,9 @@ void admission::recover(request_state& r, const go_record& go) {
   a.begun = term_began_;
   for (const auto& m : go.members) {
     auto& node = ledger_.add(m.agent, m.node);
+    ledger_.drain(node, drained_.contains(m.node));
     node.lost_at = term_began_;
-    ledger_.debit(m.agent, a.ref, m.slots);
+    ledger_.debit(m.agent, a.ref, m.slots, r.what.needs.each);
     node.executors[m.executor] = run;
     a.slots += m.slots;
     a.members.push_back({m, member_progress::asked});
@@ -29,6 +30,7 @@ void admission::recover(request_state& r, const go_record& go) {
     wake_node(node);
   }
   r.held += a.slots;
+  r.retried = true;
   wakes_.set({wake_kind::attempt, r.what.id, go.ref.attempt, {}}, term_began_ + options_.retry);
 }
 

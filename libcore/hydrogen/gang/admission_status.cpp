@@ -1,5 +1,6 @@
 // Words for people: why a request waits, and the snapshot of `hydrogen status`.
 
+#include <hydrogen/base/units.hpp>
 #include <hydrogen/gang/admission.hpp>
 
 #include <spdlog/fmt/fmt.h>
@@ -37,16 +38,29 @@ std::string admission::why_few() const {
   std::string text;
   for (const auto& [boot, node] : ledger_.nodes()) {
     if (node.usable()) continue;
-    text += fmt::format("; node {} {}", node.name, node.listed ? "has lost contact" : "is not back yet");
+    text += fmt::format("; node {} {}", node.name,
+                        !node.listed           ? "is not back yet"
+                        : !node.connected      ? "has lost contact"
+                        : node.taken.slots > 0 ? "is draining"
+                                               : "is drained");
   }
-  if (returning_ > 0) text += fmt::format("; {} {} being given back", returning_, returning_ == 1 ? "is" : "are");
-  std::uint32_t recalled = 0;
-  for (const auto& id : recalled_) {
-    const auto& r = requests_.at(id);
-    if (r.held > r.keep) recalled += r.held - r.keep;
+  if (const auto n = ledger_.total_returning(); n > 0) {
+    text += fmt::format("; {} {} being given back", n, n == 1 ? "is" : "are");
   }
-  if (recalled > 0) text += fmt::format("; {} asked back from parallel stages", recalled);
+  if (const auto n = queue_.recalled(); n > 0) text += fmt::format("; {} asked back from parallel stages", n);
   return text;
+}
+
+/// " with 1 gpu and 2 GiB each, labelled zone=a, on one node"; nothing for any slots.
+std::string admission::words(const demand& needs) {
+  std::string each;
+  const auto also = [&](const std::string& what) { each += (each.empty() ? " with " : " and ") + what; };
+  for (const auto& d : needs.each.devices) also(fmt::format("{} {}", d.count, d.kind));
+  if (needs.each.memory > 0) also(format_size(needs.each.memory));
+  if (!each.empty()) each += " each";
+  for (const auto& label : needs.labels) each += (&label == &needs.labels.front() ? ", labelled " : " and ") + label;
+  if (needs.how == placement::one_node) each += ", on one node";
+  return each;
 }
 
 std::string admission::reason(const request_state& r) const {
@@ -84,16 +98,31 @@ std::string admission::reason(const request_state& r) const {
                " to confirm the end of attempt " + to_string(a.ref.attempt);
     }
   }
-  const auto wanted = need(r);
+  const auto wanted = r.need();
   if (wanted == 0) return r.held == 0 ? "its job wants no slots now" : std::string();
   if (is_short()) return shortage_.message();
-  auto text = fmt::format("needs {} slot{}, {} free", wanted, wanted == 1 ? "" : "s", ledger_.total_free());
-  if (!may_judge() && possible_slots() < wanted) {
-    return fmt::format("{} of {} slots known so far", possible_slots(), wanted);
+  if (!may_judge()) {
+    if (const auto known = possible(r.what.needs); known < wanted) {
+      return fmt::format("{} of {} slots known so far", known, wanted);
+    }
   }
+  if (queue_.at_limit(r)) {
+    return fmt::format("needs {} slot{}, and {} holds {} of the {} that one application may", wanted,
+                       wanted == 1 ? "" : "s", r.what.app.name, queue_.held_by(r.what.app.name),
+                       options_.queue.application_slots);
+  }
+  const auto& needs = r.what.needs;
+  const auto free = outlook(ledger_, needs, false).room();
+  auto text = fmt::format("needs {} slot{}{}, {} free", wanted, wanted == 1 ? "" : "s", words(needs), free);
   if (now_ < r.not_before) text += "; was refused, tries again soon";
-  if (!unserved_.empty() && unserved_.begin()->second != r.what.id) {
-    text += "; behind " + name_of(requests_.at(unserved_.begin()->second).what);
+  if (const auto* head = queue_.head(); head == &r) {
+    if (r.mark.passed_by > 0) {
+      text +=
+          fmt::format("; {} behind it {} served meanwhile", r.mark.passed_by, r.mark.passed_by == 1 ? "was" : "were");
+    }
+    if (queue_.holds(r, now_)) text += "; what becomes free is held for it";
+  } else if (head != nullptr) {
+    text += "; behind " + name_of(head->what);
   }
   return text + why_few();
 }
@@ -101,7 +130,7 @@ std::string admission::reason(const request_state& r) const {
 std::string admission::state_name(const request_state& r) const {
   if (r.final && !r.attempts.empty()) return r.final->reason == close_reason::released ? "closing" : "ending";
   if (r.final) return "over";
-  if (!r.is_gang()) return r.held > 0 ? "running" : need(r) > 0 ? "queued" : "idle";
+  if (!r.is_gang()) return r.held > 0 ? "running" : r.need() > 0 ? "queued" : "idle";
   if (r.parked || r.requeuing) return "parked";
   if (r.attempts.empty()) return "queued";
   switch (r.attempts.begin()->second.phase) {
@@ -130,10 +159,10 @@ void admission::tell_reason(request_state& r, bool always) {
   tell_job(r.what.id.run, admitted{term_, r.what.id, std::move(text)});
 }
 
-/// Twice a second while somebody waits, so that no event pays for it.
+/// Twice a second while somebody waits, so that no event pays for it; those far behind hear it when they come nearer.
 void admission::tell_reasons() {
-  for (const auto& [at, id] : unserved_) tell_reason(requests_.at(id), false);
-  if (!unserved_.empty()) wakes_.set({wake_kind::reasons, {}, {}, {}}, now_ + options_.retry);
+  for (auto* r : queue_.waiting(100)) tell_reason(*r, false);
+  if (queue_.waits() > 0) wakes_.set({wake_kind::reasons, {}, {}, {}}, now_ + options_.retry);
 }
 
 cluster_status admission::status() const {
@@ -143,17 +172,18 @@ cluster_status admission::status() const {
     node_status n;
     n.name = node.name;
     n.boot = boot;
-    n.state = node.usable()    ? "ready"
-              : node.listed    ? "lost contact"
-              : node.connected ? "joining"
-                               : "awaited since the restart";
-    n.slots = node.slots;
+    n.state = node.usable()                                    ? "ready"
+              : node.draining && node.connected && node.listed ? (node.taken.slots > 0 ? "draining" : "drained")
+              : node.listed                                    ? "lost contact"
+              : node.connected                                 ? "joining"
+                                                               : "awaited since the restart";
+    n.slots = node.size.slots;
     n.free = node.free();
     n.executors = static_cast<std::uint32_t>(node.executors.size());
-    for (const auto& [ref, slots] : node.held) {
+    for (const auto& [ref, h] : node.held) {
       const auto r = requests_.find(ref.request);
       n.held.push_back(
-          {r == requests_.end() ? to_string(ref.request) : name_of(r->second.what), to_string(ref.attempt), slots});
+          {r == requests_.end() ? to_string(ref.request) : name_of(r->second.what), to_string(ref.attempt), h.slots});
     }
     std::sort(n.held.begin(), n.held.end(), [](const auto& a, const auto& b) { return a.request < b.request; });
     all.nodes.push_back(std::move(n));

@@ -52,6 +52,12 @@ void digest::add(const record& r) {
   } else if (const auto* o = std::get_if<run_over_record>(&r.body)) {
     runs_.erase(o->run);
     std::erase_if(requests_, [&](const auto& q) { return q.first.run == o->run; });
+  } else if (const auto* d = std::get_if<drain_record>(&r.body)) {
+    if (d->on) {
+      drained_.insert(d->node);
+    } else {
+      drained_.erase(d->node);
+    }
   }
 }
 
@@ -77,6 +83,7 @@ std::vector<record> digest::records() const {
     all.back().body.emplace<Body>(std::move(body));
   };
   add(term_record{});
+  for (const auto& node : drained_) add(drain_record{node, true});
   for (const auto& [run, ends] : runs_) {
     for (const auto& id : ends.in_order()) {
       const auto& why = *ends.find(id);

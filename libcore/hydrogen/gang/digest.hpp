@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <set>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -50,6 +52,8 @@ class digest {
   term_id term() const { return term_; }
   /// Requests that are not over, by place.
   std::vector<const request*> in_order() const;
+  /// Names of nodes that are drained.
+  const std::set<std::string>& drained() const { return drained_; }
   /// Runs that are not over and have, or had, a request.
   const std::unordered_map<run_id, ended_requests>& runs() const { return runs_; }
 
@@ -63,6 +67,7 @@ class digest {
   term_id began_;  // of the last term record
   std::unordered_map<request_id, request> requests_;
   std::unordered_map<run_id, ended_requests> runs_;
+  std::set<std::string> drained_;
 };
 
 }  // namespace hydrogen::gang

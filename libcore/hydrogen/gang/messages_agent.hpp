@@ -45,9 +45,10 @@ struct reserve {
   request_kind kind = request_kind::gang;
   application_ref app;
   std::uint32_t slots = 0;
+  resources each = {};  // that every slot needs
   template <class I>
   friend auto inspect(I& f, reserve& x) {
-    return f(x.term, x.agent, x.ref, x.kind, x.app, x.slots);
+    return f(x.term, x.agent, x.ref, x.kind, x.app, x.slots, x.each);
   }
 };
 /// The verbs about one entry that need nothing else. `permit`: the Go is durable; ranks that meet in one place may
@@ -97,9 +98,10 @@ struct entry_report {
   bool joined = false;  // every rank on this node has joined
   boot_id executor;
   std::string endpoint;
+  resources each = {};
   template <class I>
   friend auto inspect(I& f, entry_report& x) {
-    return f(x.ref, x.kind, x.state, x.slots, x.joined, x.executor, x.endpoint);
+    return f(x.ref, x.kind, x.state, x.slots, x.joined, x.executor, x.endpoint, x.each);
   }
 };
 struct executor_report {
@@ -121,9 +123,11 @@ struct enlist {
   std::vector<entry_report> entries;
   std::vector<executor_report> executors;  // alive, or starting (boot 0)
   std::vector<attempt_ref> finished = {};  // all ranks here have returned, and it is not acknowledged
+  resources has = {};
+  std::vector<std::string> labels = {};
   template <class I>
   friend auto inspect(I& f, enlist& x) {
-    return f(x.agent, x.node, x.slots, x.list, x.seen, x.entries, x.executors, x.finished);
+    return f(x.agent, x.node, x.slots, x.list, x.seen, x.entries, x.executors, x.finished, x.has, x.labels);
   }
 };
 enum class refusal_kind : std::uint8_t {

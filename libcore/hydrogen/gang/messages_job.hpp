@@ -98,8 +98,8 @@ struct cancel {
 };
 
 /// Answer to the coordinator's news that it repeats until then: `leased`, `ended`, `denied`, `recall`, `executor_gone`.
-/// Every one of them is to be answered, known or not, each time it comes.
-enum class noted_kind : std::uint8_t { leased, ended, denied, recall, executor_gone };
+/// Every one of them is to be answered, known or not, each time it comes. (`hand_back` has no answer but the release.)
+enum class noted_kind : std::uint8_t { leased, ended, denied, recall, executor_gone, hand_back };
 struct noted {
   noted_kind what = noted_kind::ended;
   request_id request;        // executor_gone: only its run counts
@@ -220,6 +220,17 @@ struct recall {
     return f(x.term, x.request, x.count, x.keep, x.number);
   }
 };
+/// Please release this lease when the tasks that run under it are over: its node is drained. Repeated
+/// until the lease is over.
+struct hand_back {
+  term_id term;
+  request_id request;
+  attempt_id attempt;
+  template <class I>
+  friend auto inspect(I& f, hand_back& x) {
+    return f(x.term, x.request, x.attempt);
+  }
+};
 /// The attempt (gang or lease) is over and confirmed gone. `burnt`: counts against the retries of the job. Of a lease:
 /// repeated until `noted`. Of a gang: it is parked; repeated, ever less often, until the decision `again` or `release`.
 /// With end_cause::cancelled the whole request is over, whatever the attempt says ({0,0}: it never had one).
@@ -259,6 +270,6 @@ struct executor_gone {
 
 using from_job = std::variant<begin_run, end_run, admit, want, fenced, decision, release_lease, cancel, noted>;
 using to_job = std::variant<begun, run_over, admitted, denied, fence, placed, granted, leased, recall, ended, decided,
-                            wanted, executor_gone>;
+                            wanted, executor_gone, hand_back>;
 
 }  // namespace hydrogen::gang

@@ -46,6 +46,16 @@ void put(schema::SlotRequest::Builder out, const slot_request& x) {
   out.setLabel(x.label);
   auto avoid = out.initAvoidNodes(static_cast<unsigned>(x.avoid_nodes.size()));
   for (unsigned i = 0; i < avoid.size(); ++i) avoid.set(i, x.avoid_nodes[i]);
+  out.setPriority(x.priority);
+  out.setPlacement(static_cast<std::uint8_t>(x.needs.how));
+  out.setMemory(x.needs.each.memory);
+  auto devices = out.initDevices(static_cast<unsigned>(x.needs.each.devices.size()));
+  for (unsigned i = 0; i < devices.size(); ++i) {
+    devices[i].setKind(x.needs.each.devices[i].kind);
+    devices[i].setCount(x.needs.each.devices[i].count);
+  }
+  auto labels = out.initLabels(static_cast<unsigned>(x.needs.labels.size()));
+  for (unsigned i = 0; i < labels.size(); ++i) labels.set(i, x.needs.labels[i]);
 }
 
 slot_request get(schema::SlotRequest::Reader in) {
@@ -64,6 +74,13 @@ slot_request get(schema::SlotRequest::Reader in) {
   x.app.endpoint = app.getEndpoint().cStr();
   x.label = in.getLabel().cStr();
   for (const auto node : in.getAvoidNodes()) x.avoid_nodes.emplace_back(node.cStr());
+  x.priority = in.getPriority();
+  x.needs.how = in.getPlacement() == 1   ? placement::spread
+                : in.getPlacement() == 2 ? placement::one_node
+                                         : placement::pack;
+  x.needs.each.memory = in.getMemory();
+  for (const auto d : in.getDevices()) x.needs.each.devices.push_back({d.getKind().cStr(), d.getCount()});
+  for (const auto label : in.getLabels()) x.needs.labels.emplace_back(label.cStr());
   return x;
 }
 
@@ -116,6 +133,11 @@ struct put_body {
     auto run = out.initRunOver();
     run.setHigh(x.run.high);
     run.setLow(x.run.low);
+  }
+  void operator()(const drain_record& x) {
+    auto drain = out.initDrain();
+    drain.setNode(x.node);
+    drain.setOn(x.on);
   }
 };
 
@@ -180,6 +202,9 @@ expected<record> decode_record(byte_view bytes) {
         x.body = run_over_record{{run.getHigh(), run.getLow()}};
         return x;
       }
+      case schema::JournalRecord::DRAIN:
+        x.body = drain_record{root.getDrain().getNode().cStr(), root.getDrain().getOn()};
+        return x;
     }
     return bad("a kind that this build does not know");
   } catch (const kj::Exception& e) {

@@ -49,8 +49,15 @@ struct run_over_record {
   bool operator==(const run_over_record&) const = default;
 };
 
-using record_body =
-    std::variant<term_record, submitted_record, go_record, closed_record, cancelled_record, run_over_record>;
+/// A node is drained, or (`on` false) is not any more. Synced before whoever asked for it is answered.
+struct drain_record {
+  std::string node;
+  bool on = true;
+  bool operator==(const drain_record&) const = default;
+};
+
+using record_body = std::variant<term_record, submitted_record, go_record, closed_record, cancelled_record,
+                                 run_over_record, drain_record>;
 
 /// A record and the term that wrote it.
 struct record {

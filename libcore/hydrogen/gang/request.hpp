@@ -4,6 +4,7 @@
 #include <hydrogen/base/bytes.hpp>
 #include <hydrogen/base/hash.hpp>
 #include <hydrogen/base/ids.hpp>
+#include <hydrogen/base/resources.hpp>
 
 #include <compare>
 #include <cstdint>
@@ -30,7 +31,8 @@ struct application_ref {
 
 enum class request_kind : std::uint8_t { parallel, gang };
 
-/// At least `least`, at most `most` slots. Parallel stage: (1, n). Gang: (n, n).
+/// At least `least`, at most `most` slots. Parallel stage: (1, n). Gang: (n, n); elastic: (m, n), and the attempt is as
+/// wide as it was placed.
 struct slot_request {
   request_id id;
   request_kind kind = request_kind::parallel;
@@ -39,10 +41,12 @@ struct slot_request {
   application_ref app;
   std::string label;                     // for people: "digits: stage 2, train"
   std::vector<std::string> avoid_nodes;  // failed there before: used only when nothing else fits
+  demand needs = {};
+  std::int32_t priority = 0;  // higher goes first
   bool operator==(const slot_request&) const = default;
   template <class I>
   friend auto inspect(I& f, slot_request& x) {
-    return f(x.id, x.kind, x.least, x.most, x.app, x.label, x.avoid_nodes);
+    return f(x.id, x.kind, x.least, x.most, x.app, x.label, x.avoid_nodes, x.needs, x.priority);
   }
 };
 

@@ -13,6 +13,7 @@
 #include <hydrogen/gang/messages.hpp>
 #include <hydrogen/gang/record.hpp>
 
+#include <algorithm>
 #include <compare>
 #include <map>
 #include <optional>
@@ -22,11 +23,29 @@
 
 namespace hydrogen::gang {
 
-/// Place in the queue. A stage that was recalled to nothing stands directly behind the gang that it gave way to.
+/// Place in the queue: higher priorities first, then by submission. A stage that was recalled to nothing stands
+/// directly behind the gang that it gave way to.
 struct queue_place {
+  std::int64_t below = 0;  // the priority, negated
   std::uint64_t place = 0;
   std::uint64_t behind = 0;
   auto operator<=>(const queue_place&) const = default;
+};
+
+/// What the queue (queue.hpp) keeps with a request; it alone changes it.
+struct queue_mark {
+  std::string kind;        // of gangs that are likely to run as long, and of one application
+  bool unserved = false;   // waits for what it needs
+  bool wishing = false;    // served, and would take more
+  bool holding = false;    // a stage with leases
+  bool running = false;    // a gang with a Go
+  time_point ends{};       // when it is likely to be over; `never`: not known
+  time_point began{};      // running
+  std::string shape;       // unserved: those that need the same
+  std::uint32_t held = 0;  // as counted for its application
+  time_point head_since = never;
+  time_point hold_from = never;  // as the head: from then on nothing passes that could delay it
+  std::uint32_t passed_by = 0;   // requests behind it that were served while it was the head
 };
 
 enum class attempt_phase : std::uint8_t { reserving, committing, joining, running, recovering, closing, ending };
@@ -96,20 +115,31 @@ struct request_state {
   std::uint64_t decision = 0;     // the highest number accepted
   bool decision_answered = true;  // false: its record is not durable yet
 
-  std::uint64_t want_number = 0;       // of the last `want` taken
-  std::uint32_t held = 0;              // slots of attempts that are not over
-  std::uint32_t keep = UINT32_MAX;     // while recalled: what it may hold
-  std::uint64_t recalls = 0;           // number of the last recall
-  time_point recall_until = never;     // the gate's deadline
-  time_point not_before{};             // after a refusal: placed again no earlier
-  std::set<boot_id> failed_executors;  // one after the other, without success between
-  std::set<std::string> avoid;         // nodes: what the job asked for, and where its attempts were lost
+  std::uint64_t want_number = 0;            // of the last `want` taken
+  std::uint32_t held = 0;                   // slots of attempts that are not over
+  std::uint32_t keep = UINT32_MAX;          // while recalled: what it may hold
+  std::uint64_t recalls = 0;                // number of the last recall
+  time_point recall_until = never;          // the gate's deadline
+  time_point not_before{};                  // after a refusal: placed again no earlier
+  std::set<boot_id> failed_executors;       // one after the other, without success between
+  std::map<std::string, time_point> avoid;  // nodes the job asked to avoid, or where its attempts were lost, until then
+  bool retried = false;                     // an attempt with a Go is over
+  queue_mark mark;
   std::string told_reason;
   bool told = false;  // the job had its first `admitted`
 
   bool is_gang() const { return what.kind == request_kind::gang; }
-  /// Holds what it needs to be served.
-  bool served() const { return held >= what.least; }
+  /// Of a gang: the attempt that holds its slots. Null: none does.
+  const attempt_state* live_attempt() const {
+    if (!is_gang() || attempts.empty() || attempts.begin()->second.over()) return nullptr;
+    return &attempts.begin()->second;
+  }
+  /// Slots that it lacks to be served.
+  std::uint32_t need() const {
+    if (is_gang()) return what.least;
+    const auto least = std::min(what.least, what.most);
+    return least > held ? least - held : 0;
+  }
 };
 
 }  // namespace hydrogen::gang

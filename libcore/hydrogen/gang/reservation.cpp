@@ -18,8 +18,7 @@ boot_id addressee(const to_agent& message) {
 
 }  // namespace
 
-reservation::reservation(reservation_options options, boot_id boot)
-    : options_(std::move(options)), boot_(boot), free_(options_.slots) {}
+reservation::reservation(reservation_options options, boot_id boot) : options_(std::move(options)), boot_(boot) {}
 
 reservation::effects reservation::on(const event& e, time_point now) {
   now_ = now;
@@ -33,7 +32,7 @@ std::vector<entry_report> reservation::entries() const {
   for (const auto& [ref, e] : entries_) {
     const auto x = executors_.find(ref.request.run);
     all.push_back({ref, e.kind, e.state, e.slots, e.joined, e.executor,
-                   x != executors_.end() && x->second.boot == e.executor ? x->second.endpoint : std::string()});
+                   x != executors_.end() && x->second.boot == e.executor ? x->second.endpoint : std::string(), e.each});
   }
   return all;
 }
@@ -86,6 +85,8 @@ void reservation::adopt(term_id term) {
 
 void reservation::send_list() {
   enlist list{boot_, options_.node, options_.slots, ++lists_, term_, entries(), {}};
+  list.has = options_.has;
+  list.labels = options_.labels;
   for (const auto& [run, x] : executors_) list.executors.push_back({run, x.was_ready ? x.boot : boot_id{}});
   for (const auto& [ref, u] : gone_) {
     if (std::get<entry_report_news>(u.message).news == entry_news::finished) list.finished.push_back(ref);
@@ -192,7 +193,9 @@ void reservation::order(const reserve& m) {
     return;
   }
   if (is_dead(m.ref)) return answer_absent(m.ref, entry_news::refused, refusal_kind::dead);
-  if (m.slots > free_ || m.slots == 0) return answer_absent(m.ref, entry_news::refused, refusal_kind::busy);
+  const node_size size{options_.slots, options_.has, {}};
+  if (m.slots > size.room({m.each, {}, {}}, taken_) || m.slots == 0)
+    return answer_absent(m.ref, entry_news::refused, refusal_kind::busy);
   entry e;
   e.ref = m.ref;
   e.kind = m.kind;
@@ -200,7 +203,9 @@ void reservation::order(const reserve& m) {
   e.app.run = m.ref.request.run;
   e.slots = m.slots;
   e.deadline = now_ + options_.expiry;
-  free_ -= m.slots;
+  e.each = m.each;
+  taken_.slots += m.slots;
+  add(taken_.all, m.each, m.slots);
   auto& kept = entries_.emplace(m.ref, std::move(e)).first->second;
   const auto x = executors_.find(kept.app.run);
   if (x != executors_.end() && x->second.state == executor_state::ready) {
@@ -324,7 +329,8 @@ void reservation::bury(attempt_ref ref) {
   invariant(at != entries_.end(), "the entry to bury is not there");
   const entry e = std::move(at->second);
   entries_.erase(at);
-  free_ += e.slots;
+  taken_.slots -= e.slots;
+  subtract(taken_.all, e.each, e.slots);
   auto& dead = tombstones_[ref.request];
   dead = std::max(dead, ref.attempt);
   if (expelled_) return;

@@ -45,6 +45,8 @@ struct reservation_options {
   duration contact_committed = 10s;  // without coordinator, what is committed is dropped after this
   duration contact_running = 15min;  // and what joins or runs, and every executor, after this
   duration report_after = 50ms;      // that ranks run is for people: not said of what is over sooner
+  resources has = {};                // beside the slots
+  std::vector<std::string> labels = {};
 };
 
 // ---- events --------------------------------------------------------------------------------------------------------
@@ -136,7 +138,7 @@ class reservation {
   /// The highest term seen.
   term_id term() const { return term_; }
   std::uint32_t slots() const { return options_.slots; }
-  std::uint32_t free() const { return free_; }
+  std::uint32_t free() const { return options_.slots - taken_.slots; }
   /// Everything held now, by (request, attempt).
   std::vector<entry_report> entries() const;
   bool is_enlisted() const { return enlisted_; }
@@ -148,6 +150,7 @@ class reservation {
     entry_state state = entry_state::reserved;
     application_ref app;
     std::uint32_t slots = 0;
+    resources each;
     bool joined = false;         // as its executor said
     bool everyone = false;       // joined, here and elsewhere
     bool returned = false;       // all ranks here, so that nothing is left of it at its executor
@@ -219,7 +222,7 @@ class reservation {
   reservation_options options_;
   boot_id boot_;
   term_id term_;
-  std::uint32_t free_ = 0;
+  share taken_;  // by entries
   std::uint64_t executors_started_ = 0;
   std::map<attempt_ref, entry> entries_;
   std::unordered_map<request_id, attempt_id> tombstones_;  // the highest dead attempt of each request

@@ -24,7 +24,7 @@ struct holder_status {
 struct node_status {
   std::string name;
   boot_id boot;
-  std::string state;  // "ready", "joining", "lost contact", "awaited since the restart"
+  std::string state;  // "ready", "draining", "drained", "joining", "lost contact", "awaited since the restart"
   std::uint32_t slots = 0;
   std::uint32_t free = 0;
   std::uint32_t executors = 0;

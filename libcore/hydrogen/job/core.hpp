@@ -55,6 +55,7 @@ class core {
   void heard(gang::ended&);
   void heard(gang::decided&);
   void heard(gang::executor_gone&);
+  void heard(gang::hand_back&);
 
   expected<void> check_graph() const;
   void tick();
@@ -106,6 +107,7 @@ class core {
   void settle_parallel(stage_record&);
   void steal(stage_record&, lease_record&);
   void empty_lease(lease_record&);
+  void close_lease(stage_record&, lease_record&, const char* why);
   void release(lease_record&);
   void end_lease(lease_record&, gang::end_cause);
   void requeue_all(lease_record&, bool lost, const std::string& why);

@@ -27,7 +27,9 @@ void core::ask_gang(stage_record& s) {
                    .most = ranks,
                    .app = set_.app,
                    .label = s.label,
-                   .avoid_nodes = nodes_to_avoid()}});
+                   .avoid_nodes = nodes_to_avoid(),
+                   .needs = s.what.barrier.needs,
+                   .priority = set_.opt.priority}});
 }
 
 void core::decide(stage_record& s, gang::decision_kind kind, attempt_id attempt, std::string cause) {

@@ -32,7 +32,8 @@ void core::ask(request_record& r) {
                    .most = r.most,
                    .app = set_.app,
                    .label = stages_[r.stage].label,
-                   .avoid_nodes = nodes_to_avoid()}});
+                   .avoid_nodes = nodes_to_avoid(),
+                   .priority = set_.opt.priority}});
 }
 
 void core::close_request(request_record& r) {
@@ -216,7 +217,7 @@ void core::heard(gang::recall& m) {
   std::uint64_t slots = 0;
   for (const auto l : s.leases) {
     if (&requests_[leases_[l].request] != r) continue;
-    if (r->keep == no_index) leases_[l].state = lease_state::open;  // the wait is over
+    if (r->keep == no_index && !leases_[l].leaving) leases_[l].state = lease_state::open;  // the wait is over
     if (leases_[l].state != lease_state::open) continue;
     held.push_back(l);
     slots += leases_[l].slots;
@@ -225,14 +226,25 @@ void core::heard(gang::recall& m) {
                    [&](auto a, auto b) { return leases_[a].tasks.size() < leases_[b].tasks.size(); });
   for (const auto l : held) {
     if (slots <= r->keep) break;
-    auto& lease = leases_[l];
-    lease.state = lease_state::closing;
-    slots -= lease.slots;
-    while (lease.tasks.size() > lease.slots) {
-      take_back(s, lease, lease.tasks.size() - 1, "its slots go to a gang that waits");
-    }
+    close_lease(s, leases_[l], "its slots go to a gang that waits");
+    slots -= leases_[l].slots;
   }
   touch(s);
+}
+
+/// What has not begun goes back to its stage; the lease is released when the rest is over.
+void core::close_lease(stage_record& s, lease_record& l, const char* why) {
+  l.state = lease_state::closing;
+  while (l.tasks.size() > l.slots) take_back(s, l, l.tasks.size() - 1, why);
+}
+
+void core::heard(gang::hand_back& m) {
+  auto* r = find_request(m.request);
+  auto* l = r != nullptr ? find_lease(*r, m.attempt) : nullptr;
+  if (l == nullptr || phase_ != phase::running) return;
+  l->leaving = true;
+  if (l->state == lease_state::open) close_lease(stages_[l->stage], *l, "its node is drained");
+  touch(stages_[l->stage]);
 }
 
 void core::tick_requests() {

@@ -49,6 +49,9 @@ struct options {
   std::uint32_t exclude_after = 3;
   duration exclude_for = std::chrono::seconds(60);
 
+  /// Of all its requests: higher goes first, and gangs of lower priority give way.
+  std::int32_t priority = 0;
+
   /// A request for slots that is not served within this fails the job with the coordinator's reason. Zero: wait.
   duration start_limit = duration::zero();
 

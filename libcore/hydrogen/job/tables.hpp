@@ -83,6 +83,7 @@ struct lease_record {
   std::uint32_t node = 0;
   std::uint32_t slots = 0;
   lease_state state = lease_state::open;
+  bool leaving = false;        // its node is drained: it closes whatever becomes of a recall
   time_point sent_at{};        // of `release_lease`
   time_point blocked_until{};  // no task is sent before
   time_point refused_since = never;

@@ -2,6 +2,7 @@
 // The graph of one job as plain data: stages in topological order, cut at shuffles and barriers. Made by the dataset
 // API, read by the job machine. No types of rows appear here.
 
+#include <hydrogen/base/resources.hpp>
 #include <hydrogen/exec/task.hpp>
 
 #include <cstdint>
@@ -30,6 +31,7 @@ struct barrier_options {
   std::uint32_t ranks = 1;
   std::uint32_t retries = 3;  // attempts that user code or a lost process may burn after the first
   duration call_timeout = std::chrono::seconds(60);  // of each collective call
+  demand needs = {};  // memory and devices of each rank, labels of its nodes, and how ranks lie on nodes
 };
 
 struct stage {
