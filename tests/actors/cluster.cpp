@@ -13,6 +13,7 @@ TEST_CASE("parallel stages, shuffles and gangs give their results, in one proces
       const auto notes = cluster->options().directory + "/notes";
       run(*cluster, {"parallel"});
       run(*cluster, {"shuffle"});
+      run(*cluster, {"elastic_gang"});
       run(*cluster, {"gang", "4", notes, "5", "-1", "-1"});
       CHECK(free_slots(*cluster) == nodes * 4);
       std::size_t steps = 0;

@@ -33,6 +33,14 @@ inline plan::stage barrier(std::string label, std::uint32_t ranks, std::uint32_t
   return s;
 }
 
+/// With any number of ranks from `least` to `ranks`.
+inline plan::stage elastic(std::string label, std::uint32_t least, std::uint32_t ranks,
+                           std::vector<plan::stage_input> inputs = {}) {
+  auto s = barrier(std::move(label), ranks, 8, std::move(inputs));
+  s.barrier.least_ranks = least;
+  return s;
+}
+
 struct sent_task {
   boot_id executor;
   exec::task what;

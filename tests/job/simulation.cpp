@@ -56,7 +56,6 @@ void simulation::run() {
     auto& job = jobs_[j];
     job.graph = random_graph(job);
     job.consumed.resize(job.graph.stages.back().partitions);
-    expect(j, job);
     if (random_.chance(0.08)) {
       job.fatal = true;
       job.fatal_stage = static_cast<std::uint32_t>(random_.below(job.graph.stages.size()));

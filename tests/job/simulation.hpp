@@ -34,6 +34,9 @@ using content_map = std::unordered_map<data::block_id, std::uint64_t>;
 struct tally {
   std::uint64_t finished = 0, failed = 0, tasks = 0, gang_attempts = 0, steps = 0, restored = 0, executors_killed = 0;
   std::uint64_t nodes_killed = 0, coordinators_killed = 0, recalls = 0, missing = 0, with_answer = 0;
+  std::uint64_t narrow = 0;       // gang attempts with fewer ranks than partitions,
+  std::uint64_t other_width = 0;  // with another number of ranks than the one before,
+  std::uint64_t gone_back = 0;    // that could not restore the last checkpoint
 };
 
 class simulation {
@@ -132,22 +135,30 @@ class simulation {
     std::unique_ptr<machine> m;
     plan::job_graph graph;
     std::vector<std::vector<std::vector<std::pair<std::uint32_t, std::uint64_t>>>>
-        expected;  // [stage][partition]: bucket, content
+        expected;  // [stage][partition]: bucket, content; empty until it is asked for
     std::vector<bool> consumed;
     time_point timer = never;
     bool ended = false, cancelled = false, enough = false;
     bool fatal = false;  // a task of it always fails
     std::uint32_t fatal_stage = 0, fatal_partition = 0;
     std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> failures;  // injected, per task
-    std::map<request_id, std::uint64_t> checkpointed;                           // last complete step
+    std::map<request_id, exec::restore_point> checkpointed, replicated;         // last complete ones
+    std::map<request_id, std::uint32_t> ranks;                                  // of the last attempt
+    std::map<std::uint32_t, std::uint32_t> width;                               // by stage: of the last attempt
     std::map<request_id, attempt_id> fence;
     std::map<std::pair<std::uint32_t, std::uint32_t>, attempt_id> gang_attempt;  // (stage, task attempt)
     std::uint64_t steps = 0;                                                     // to train
     std::uint64_t every = 0;                                                     // steps between checkpoints
-    bool replicated = false;
+    std::uint64_t kinds = 0;  // of checkpoints: 0 a piece per rank, 1 replicated, 2 both
+    bool is_replicated(std::uint64_t step) const { return kinds == 1 || (kinds == 2 && step % 3 == 0); }
   };
+  /// What an attempt with so many ranks has to restore.
+  static std::optional<exec::restore_point> to_restore(const job_state&, const request_id&, std::uint32_t ranks);
   plan::job_graph random_graph(job_state&);
-  void expect(std::uint32_t job, job_state&);
+  /// What its stages write, gangs with as many ranks as they last had.
+  const std::vector<std::vector<std::vector<std::pair<std::uint32_t, std::uint64_t>>>>& expected(std::uint32_t job);
+  void placed(job_state&, const exec::task& rank);
+  std::uint32_t some_ranks(std::uint32_t least, std::uint32_t most);
   void start_job(std::uint32_t);
   void to_job(std::uint32_t job, event);
   void apply(std::uint32_t job, std::vector<effect>&);
@@ -175,6 +186,7 @@ class simulation {
   std::map<std::uint64_t, executor> executors_;
   std::map<gang::attempt_ref, gang_run> gangs_;
   std::uint64_t next_boot_ = 1;
+  std::map<request_id, std::uint32_t> least_;  // of gangs with any number of ranks, as their jobs asked
 
   gang::application_ref app_;
   data::process_ref driver_;

@@ -41,6 +41,7 @@ plan::job_graph simulation::random_graph(job_state& job) {
       s.partitions = static_cast<std::uint32_t>(1 + random_.below(slots));
       s.barrier.ranks = s.partitions;
       s.barrier.retries = 1000;
+      s.barrier.least_ranks = random_.chance(0.5) ? some_ranks(1, s.partitions) : 0;
       s.keep_as = random_.chance(0.5) ? i + 1 : 0;
     }
     const auto inputs = i == 0 ? 0 : random_.below(3);
@@ -49,6 +50,8 @@ plan::job_graph simulation::random_graph(job_state& job) {
       input.producer = static_cast<std::uint32_t>(random_.below(i));
       auto& producer = g.stages[input.producer];
       input.kind = static_cast<plan::input_kind>(random_.below(3));
+      const auto elastic = s.kind == plan::stage_kind::barrier && s.least_ranks() < s.partitions;
+      if (elastic && input.kind == plan::input_kind::bucket) input.kind = plan::input_kind::range;
       if (producer.buckets > 1 && producer.buckets != s.partitions) input.kind = plan::input_kind::all;
       if (input.kind == plan::input_kind::bucket) producer.buckets = s.partitions;
       s.inputs.push_back(input);
@@ -57,34 +60,75 @@ plan::job_graph simulation::random_graph(job_state& job) {
   }
   job.steps = 5 + random_.below(40);
   job.every = 1 + random_.below(10);
-  job.replicated = random_.chance(0.5);
+  job.kinds = random_.below(3);
   return g;
 }
 
-void simulation::expect(std::uint32_t j, job_state& job) {
+const std::vector<std::vector<std::vector<std::pair<std::uint32_t, std::uint64_t>>>>& simulation::expected(
+    std::uint32_t j) {
+  auto& job = jobs_[j];
+  if (!job.expected.empty()) return job.expected;
   for (std::uint32_t i = 0; i < job.graph.stages.size(); ++i) {
     const auto& s = job.graph.stages[i];
+    const auto last = job.width.find(i);
+    const auto readers = last == job.width.end() ? s.partitions : last->second;
     auto& stage = job.expected.emplace_back();
-    for (std::uint32_t p = 0; p < s.partitions; ++p) {
+    stage.resize(s.partitions);
+    for (std::uint32_t p = 0; p < readers; ++p) {
       std::vector<std::vector<std::uint64_t>> inputs;
       for (const auto& input : s.inputs) {
         auto& values = inputs.emplace_back();
         const auto& producer = job.expected[input.producer];
         const auto width = static_cast<std::uint32_t>(producer.size());
         auto range = plan::partition_range{0, width};
-        if (input.kind == plan::input_kind::range) range = plan::range_of(p, s.partitions, width);
+        if (input.kind == plan::input_kind::range) range = plan::range_of(p, readers, width);
         for (auto q = range.first; q < range.last; ++q) {
           for (const auto& [bucket, value] : producer[q]) {
             if (input.kind != plan::input_kind::bucket || bucket == p) values.push_back(value);
           }
         }
       }
-      auto& blocks = stage.emplace_back();
+      if (s.kind == plan::stage_kind::barrier) inputs.push_back({readers});
+      auto& blocks = stage[p];
       const auto buckets = buckets_of(j, i, p, s.buckets);
       for (std::uint32_t b = 0; b < buckets.size(); ++b) blocks.push_back({buckets[b], content_of(j, i, p, b, inputs)});
       std::stable_sort(blocks.begin(), blocks.end(), [](const auto& x, const auto& y) { return x.first < y.first; });
     }
   }
+  return job.expected;
+}
+
+std::uint32_t simulation::some_ranks(std::uint32_t least, std::uint32_t most) {
+  return least + static_cast<std::uint32_t>(random_.below(most - least + 1));
+}
+
+std::optional<exec::restore_point> simulation::to_restore(const job_state& job, const request_id& gang,
+                                                          std::uint32_t ranks) {
+  const auto last = job.checkpointed.find(gang);
+  if (last == job.checkpointed.end()) return std::nullopt;
+  if (last->second.replicated || last->second.pieces.size() == ranks) return last->second;
+  const auto replicated = job.replicated.find(gang);
+  return replicated == job.replicated.end() ? std::nullopt : std::optional(replicated->second);
+}
+
+/// A rank is sent, perhaps again.
+void simulation::placed(job_state& job, const exec::task& rank) {
+  const auto& s = job.graph.stages[rank.id.stage];
+  const auto ranks = rank.rank->size;
+  if (ranks < s.least_ranks() || ranks > s.partitions) fail("a gang of " + std::to_string(ranks) + " ranks");
+  auto before = rank.request;
+  if (before.k > 0) {
+    --before.k;
+    if (job.ranks.at(before) != ranks) fail("an output is made again by another number of ranks");
+  }
+  auto& last = job.gang_attempt[{rank.id.stage, rank.id.attempt}];
+  if (last == rank.attempt) return;
+  last = rank.attempt;
+  if (ranks < s.partitions) ++tally_.narrow;
+  if (const auto at = job.ranks.find(rank.request); at != job.ranks.end() && at->second != ranks) ++tally_.other_width;
+  job.ranks[rank.request] = ranks;
+  job.width[rank.id.stage] = ranks;
+  job.expected.clear();
 }
 
 void simulation::start_job(std::uint32_t j) {
@@ -131,8 +175,14 @@ void simulation::from_driver(const gang::from_job& m) {
         },
         m);
   }
-  post([this, life = coordinator_life_, m] {
-    if (life == coordinator_life_) to_coordinator_machine(gang::admission_event::job_said{app_.run, m});
+  auto said = m;
+  if (auto* a = std::get_if<gang::admit>(&said); a != nullptr && a->request.kind == gang::request_kind::gang) {
+    // How many slots are free when a gang is placed is a matter of chance; here it is that alone.
+    auto& least = a->request.least;
+    if (least < a->request.most) least_[a->request.id] = std::exchange(least, some_ranks(least, a->request.most));
+  }
+  post([this, life = coordinator_life_, said] {
+    if (life == coordinator_life_) to_coordinator_machine(gang::admission_event::job_said{app_.run, said});
   });
 }
 
@@ -206,7 +256,7 @@ void simulation::apply(std::uint32_t j, std::vector<effect>& effects) {
       from_driver(c->what);
     } else if (const auto* x = std::get_if<to_executor>(&e)) {
       if (const auto* run = std::get_if<exec::run_task>(&x->what); run != nullptr && run->what.rank) {
-        job.gang_attempt[{run->what.id.stage, run->what.id.attempt}] = run->what.attempt;
+        placed(job, run->what);
       }
       const auto* target = find_executor(x->at.boot);
       const auto connection = target != nullptr ? target->connection : 0;
@@ -253,16 +303,17 @@ void simulation::apply(std::uint32_t j, std::vector<effect>& effects) {
         }
         if (!missing.empty()) return to_job(j, blocks_missing{std::move(missing), "not there"});
         std::vector<std::uint64_t> want;
-        for (const auto& [bucket, value] : to.expected.back()[r.partition]) want.push_back(value);
+        for (const auto& [bucket, value] : expected(j).back()[r.partition]) want.push_back(value);
         if (got != want) fail("a wrong result for partition " + std::to_string(r.partition));
         to.consumed[r.partition] = true;
         if (to.enough) to_job(j, enough{});
         to_job(j, result_consumed{r.partition});
       });
     } else if (const auto* p = std::get_if<checkpoint_complete>(&e)) {
-      auto& last = job.checkpointed[p->gang];
-      if (p->point.step <= last) fail("a checkpoint goes backwards");
-      last = p->point.step;
+      const auto last = to_restore(job, p->gang, job.ranks.at(p->gang));
+      if (last && p->point.step <= last->step) fail("a checkpoint goes backwards");
+      job.checkpointed[p->gang] = p->point;
+      if (p->point.replicated) job.replicated[p->gang] = p->point;
     } else if (const auto* done = std::get_if<finished>(&e)) {
       if (job.ended) fail("a job ends twice");
       job.ended = true;
@@ -276,7 +327,7 @@ void simulation::apply(std::uint32_t j, std::vector<effect>& effects) {
           fail("a task that always fails did not end its job");
       }
       for (const auto& kept : done->kept) {
-        const auto& want = job.expected.at(kept.keep_as - 1);
+        const auto& want = expected(j).at(kept.keep_as - 1);
         for (std::size_t q = 0; q < want.size(); ++q) {
           for (std::size_t b = 0; b < want[q].size(); ++b) {
             const auto* value = find_block(kept.partitions.at(q).at(b));

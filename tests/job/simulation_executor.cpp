@@ -176,13 +176,15 @@ exec::task_done simulation::result_of(executor& e, const exec::task& t,
                                       const std::vector<std::vector<std::uint64_t>>& inputs) {
   exec::task_done done{t.id, t.request, t.attempt, {e.boot, endpoint_of(e.boot)}, {}, 1ms};
   const auto buckets = buckets_of(t.id.job, t.id.stage, t.id.partition, t.buckets);
+  auto read = inputs;
+  if (t.rank) read.push_back({t.rank->size});
   for (std::uint32_t i = 0; i < buckets.size(); ++i) {
     data::block_info b;
     b.id = data::block_id::output(t.id.run, t.id.job, t.id.stage, t.id.partition, t.id.attempt, i);
     b.rows = 1;
     b.bytes = 1 + (t.id.partition * 7 + i) % 50;
     b.bucket = buckets[i];
-    const auto content = content_of(t.id.job, t.id.stage, t.id.partition, i, inputs);
+    const auto content = content_of(t.id.job, t.id.stage, t.id.partition, i, read);
     if (t.answer_with > 0 && t.id.partition % 3 != 0) {
       b.here = data::copy_to_block(std::as_bytes(std::span(&content, 1)), 1, 0, data::layout::flat);
       ++tally_.with_answer;
@@ -257,7 +259,12 @@ void simulation::advance(const gang::attempt_ref& ref) {
     const auto& first = rank_task(gang.members[0], gang.members[0].ranks[0]);
     gang.step = first.rank->restore ? first.rank->restore->step : 0;
     if (first.rank->restore) ++tally_.restored;
-    if (gang.step != job.checkpointed[ref.request]) fail("a gang does not restore the last complete checkpoint");
+    if (first.rank->restore != to_restore(job, ref.request, gang.world))
+      fail("a gang does not restore the last complete checkpoint that it can");
+    if (const auto last = job.checkpointed.find(ref.request);
+        last != job.checkpointed.end() && gang.step != last->second.step) {
+      ++tally_.gone_back;
+    }
     bool missed = false;
     for (const auto& member : gang.members) {
       for (const auto rank : member.ranks) {
@@ -292,14 +299,16 @@ void simulation::advance(const gang::attempt_ref& ref) {
   if (gang.step >= job.steps) return return_ranks(ref);
   ++gang.step;
   ++tally_.steps;
-  if (gang.step <= job.checkpointed[ref.request]) fail("a checkpointed step is trained again");
+  if (const auto last = to_restore(job, ref.request, gang.world); last && gang.step <= last->step)
+    fail("a checkpointed step is trained again");
   if (gang.step % job.every == 0) {
     for (const auto& m : gang.members) {
       for (const auto r : m.ranks) {
-        if (job.replicated && r != 0) continue;
+        const auto replicated = job.is_replicated(gang.step);
+        if (replicated && r != 0) continue;
         const auto& t = rank_task(m, r);
         answer(*find_executor(m.executor),
-               exec::checkpointed{t.id, t.request, t.attempt, gang.step, job.replicated, {gang.step, r}});
+               exec::checkpointed{t.id, t.request, t.attempt, gang.step, replicated, {gang.step, r}});
       }
     }
   }

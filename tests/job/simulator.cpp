@@ -47,7 +47,9 @@ TEST_CASE("every job ends with its right result, or with a cause beyond its limi
   MESSAGE("jobs done ", sum.finished, ", failed ", sum.failed, "; tasks ", sum.tasks, "; gang attempts ",
           sum.gang_attempts, " (restored ", sum.restored, "), steps ", sum.steps, "; killed: executors ",
           sum.executors_killed, ", nodes ", sum.nodes_killed, ", coordinators ", sum.coordinators_killed, "; recalls ",
-          sum.recalls, ", inputs missing ", sum.missing, ", outputs with the answer ", sum.with_answer);
+          sum.recalls, ", inputs missing ", sum.missing, ", outputs with the answer ", sum.with_answer,
+          "; gang attempts with fewer ranks ", sum.narrow, ", with others than before ", sum.other_width,
+          ", that went further back ", sum.gone_back);
   if (last - first < 100) return;
   CHECK(sum.finished > 0);
   CHECK(sum.failed > 0);
@@ -58,4 +60,7 @@ TEST_CASE("every job ends with its right result, or with a cause beyond its limi
   CHECK(sum.recalls > 0);
   CHECK(sum.missing > 0);
   CHECK(sum.with_answer > 0);
+  CHECK(sum.narrow > 0);
+  CHECK(sum.other_width > 0);
+  CHECK(sum.gone_back > 0);
 }

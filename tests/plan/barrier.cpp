@@ -110,7 +110,7 @@ TEST_CASE(
     const tests::folder f;
     local_session session;
     session.storage_dir = f.path;
-    session.known_checkpoint = 4;
+    session.known = {4, 0};
     context ctx(session, {});
     const auto run = [&] {
       return ctx.range(300, {.partitions = 3}).barrier({.ranks = 3}).map_partitions(fn<train>, 5, replicated).collect();

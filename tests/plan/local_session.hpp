@@ -48,9 +48,13 @@ class local_session final : public plan::session {
         continue;
       }
       if (!needed[s]) continue;
+      const auto gang = stage.kind == plan::stage_kind::barrier;
+      const auto width =
+          gang && slots != 0 ? std::clamp(slots, stage.least_ranks(), stage.partitions) : stage.partitions;
       std::vector<exec::task> tasks;
-      for (std::uint32_t i = 0; i < stage.partitions; ++i) tasks.push_back(task_of(graph, job, s, i, made));
-      made[s] = stage.kind == plan::stage_kind::barrier ? run_gang(tasks) : run_parallel(tasks);
+      for (std::uint32_t i = 0; i < width; ++i) tasks.push_back(task_of(graph, job, s, i, width, made));
+      made[s] = gang ? run_gang(tasks) : run_parallel(tasks);
+      made[s].resize(stage.partitions);
       if (stage.keep_as != 0)
         kept_[stage.keep_as] = made[s];
       else {
@@ -71,6 +75,7 @@ class local_session final : public plan::session {
   std::uint64_t result_limit = std::uint64_t{4} << 30;
   std::size_t block_bytes = data::default_block_bytes;
   unsigned threads = 1;
+  std::uint32_t slots = 0;  // free when a gang starts; 0: as many as it wants
   std::string storage_dir;
   std::optional<exec::restore_point> restore;
   plan::job_graph last_graph;
@@ -81,7 +86,7 @@ class local_session final : public plan::session {
   std::vector<std::uint64_t> forgotten;
   std::mutex mutex;
   std::vector<exec::checkpointed> checkpoints;
-  std::uint64_t known_checkpoint = 0;  // the step that ranks are told as complete
+  exec::known_steps known;  // what ranks are told
 
  private:
   using outputs = std::vector<std::vector<data::block_ref>>;  // by partition
@@ -97,7 +102,7 @@ class local_session final : public plan::session {
   }
 
   exec::task task_of(const plan::job_graph& graph, std::uint32_t job, std::uint32_t s, std::uint32_t i,
-                     const std::vector<outputs>& made) {
+                     std::uint32_t width, const std::vector<outputs>& made) {
     const auto& stage = graph.stages[s];
     exec::task t;
     t.id = {run_, job, s, i, 0};
@@ -111,8 +116,7 @@ class local_session final : public plan::session {
     for (const auto& in : stage.inputs) {
       auto& list = t.inputs.emplace_back();
       const auto p = static_cast<std::uint32_t>(made[in.producer].size());
-      const auto range =
-          in.kind == plan::input_kind::range ? plan::range_of(i, stage.partitions, p) : plan::partition_range{0, p};
+      const auto range = in.kind == plan::input_kind::range ? plan::range_of(i, width, p) : plan::partition_range{0, p};
       for (auto k = range.first; k < range.last; ++k) {
         for (const auto& b : made[in.producer][k]) {
           if (in.kind != plan::input_kind::bucket || b.info.bucket == i) list.push_back(b);
@@ -121,7 +125,7 @@ class local_session final : public plan::session {
     }
     if (stage.kind == plan::stage_kind::barrier) {
       t.attempt = {{1}, 1000 + job};
-      t.rank = exec::rank_part{stage.partitions, 0, restore, stage.barrier.call_timeout};
+      t.rank = exec::rank_part{width, 0, restore, stage.barrier.call_timeout};
     }
     return value_or_throw(decode<exec::task>(encode(t)));
   }
@@ -143,7 +147,7 @@ class local_session final : public plan::session {
               checkpoints.push_back(c);
               return {};
             },
-            [this] { return known_checkpoint; },
+            [this] { return known; },
             {},
             "here",
             block_bytes};

@@ -82,7 +82,7 @@ class executor_actor : public caf::event_based_actor {
         for (const auto& id : drop->blocks) env_->store->drop(id);
       } else if (const auto* known = std::get_if<exec::checkpoint_known>(&message)) {
         const auto place = places_.find({known->request, known->attempt});
-        if (place != places_.end() && place->second.gate) place->second.gate->known_checkpoint = known->step;
+        if (place != places_.end() && place->second.gate) place->second.gate->know(*known);
       }
     }
     perform();

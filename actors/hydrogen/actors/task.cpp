@@ -55,6 +55,16 @@ void gang_gate::add(std::function<void()> open, bool of_all) {
   open();
 }
 
+void gang_gate::know(const exec::checkpoint_known& what) {
+  std::lock_guard lock(mutex_);
+  known_ = {what.step, what.replicated};
+}
+
+exec::known_steps gang_gate::known() const {
+  std::lock_guard lock(mutex_);
+  return known_;
+}
+
 caf::behavior task_actor::make_behavior() {
   return {[this](const outcome_mail& mail) {
     mail.task->reply(std::move(mail.task->outcome_));
@@ -94,7 +104,7 @@ void executor_task::perform(comm::group* gang) {
         reply(piece);
         return {};
       },
-      .known_checkpoint = [this] { return gate_ ? gate_->known_checkpoint.load() : 0; },
+      .known_checkpoint = [this] { return gate_ ? gate_->known() : exec::known_steps{}; },
       .self = {env_->boot, env_->home.endpoint()},
       .host = env_->node,
   };

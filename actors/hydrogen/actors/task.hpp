@@ -5,8 +5,8 @@
 #include <hydrogen/actors/process.hpp>
 #include <hydrogen/actors/slot_pool.hpp>
 #include <hydrogen/comm/rendezvous.hpp>
+#include <hydrogen/exec/environment.hpp>
 
-#include <atomic>
 #include <memory>
 
 namespace hydrogen::actors {
@@ -36,14 +36,16 @@ class gang_gate final : public gang::hosted_gang {
   void enter();
   /// A rank will wait at a gate that this opens; at once, if that was called before. `of_all`: all ranks wait there.
   void add(std::function<void()> open, bool of_all);
-  /// The last step of which the job knows all pieces; 0: none. Any thread.
-  std::atomic<std::uint64_t> known_checkpoint = 0;
+  /// What the job has said about complete checkpoints. Any thread.
+  void know(const exec::checkpoint_known&);
+  exec::known_steps known() const;
 
  private:
   void open(bool all);
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   bool permitted_ = false, entered_ = false;
+  exec::known_steps known_;
   std::vector<std::function<void()>> of_all_, of_one_;
 };
 

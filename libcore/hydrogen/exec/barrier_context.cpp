@@ -119,11 +119,12 @@ void barrier_context::save(std::uint64_t step, byte_view state, checkpoint_optio
   }
   if (pieces_.empty() || pieces_.back().path != path) pieces_.push_back({step, path});
   // That all ranks have written is not enough: a job that has not heard of it restores what it has heard of.
-  const auto known = environment_.known_checkpoint ? environment_.known_checkpoint() : 0;
-  while (pieces_.size() > 1 && pieces_.front().step < known) {
-    remove_piece(pieces_.front().path);
-    pieces_.erase(pieces_.begin());
-  }
+  const auto known = environment_.known_checkpoint ? environment_.known_checkpoint() : known_steps{};
+  std::erase_if(pieces_, [&](const piece& p) {
+    if (p.step >= known.last || p.step == known.replicated) return false;
+    remove_piece(p.path);
+    return true;
+  });
 }
 
 std::optional<std::uint64_t> barrier_context::load(byte_buffer& bytes) {

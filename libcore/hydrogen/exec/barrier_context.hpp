@@ -14,7 +14,8 @@
 namespace hydrogen::exec {
 
 struct checkpoint_options {
-  /// All ranks hold the same state: after their hashes agree, rank 0 alone writes it.
+  /// All ranks hold the same state: after their hashes agree, rank 0 alone writes it, and an attempt of any world size
+  /// can restore it.
   bool replicated = false;
 };
 
@@ -75,7 +76,7 @@ class barrier_context {
   barrier_context(const barrier_context&) = delete;
 
   std::uint32_t rank() const;
-  /// World size.
+  /// World size. With `barrier_options::least_ranks` attempts may differ in it; in one attempt it does not change.
   std::uint32_t size() const;
   /// Earlier attempts of this gang: 0 in the first.
   std::uint32_t attempt() const;
@@ -127,13 +128,14 @@ class barrier_context {
   }
 
   /// Makes `state` after `step` steps durable; all ranks call it. Returns when this rank's piece is on disk and the job
-  /// knows. The last two steps are kept.
+  /// knows. The last two steps are kept. A state that is not replicated can be restored by as many ranks alone.
   template <class State>
   void checkpoint(std::uint64_t step, const State& state, checkpoint_options options = {}, site at = site::current()) {
     data::require_row<State>();
     save(step, data::encode_value(state), options, at);
   }
   /// The last complete checkpoint, as (step, state); (step, initial) when there is none. All ranks get the same step.
+  /// If another world size wrote it, and it is not replicated: the last complete one that is, or (step, initial).
   template <class Step, class State>
   std::pair<Step, State> restore_or(Step step, State initial) {
     data::require_row<State>();

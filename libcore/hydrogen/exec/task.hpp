@@ -113,7 +113,7 @@ struct restore_point {
 
 /// What a rank knows of its gang beyond the task.
 struct rank_part {
-  std::uint32_t size = 0;      // world size
+  std::uint32_t size = 0;      // world size, of this attempt
   std::uint32_t gang_try = 0;  // earlier Go's of this gang, from 0: barrier_context::attempt()
   std::optional<restore_point> restore;
   duration call_timeout = std::chrono::seconds(60);  // of each collective
@@ -178,15 +178,17 @@ struct drop_blocks {
   }
 };
 
-/// The job knows all pieces of this step, so no attempt goes back further: earlier pieces may be removed. Goes to the
-/// executors of an attempt. One that is lost does no harm: the next says more.
+/// The job knows all pieces of this step, so no attempt goes back further, except one of another world size to the last
+/// replicated step: other earlier pieces may be removed. Goes to the executors of an attempt. One that is lost does no
+/// harm: the next says more.
 struct checkpoint_known {
   request_id request;
   attempt_id attempt;
   std::uint64_t step = 0;
+  std::uint64_t replicated = 0;  // 0: none that has to stay
   template <class I>
   friend auto inspect(I& f, checkpoint_known& x) {
-    return f(x.request, x.attempt, x.step);
+    return f(x.request, x.attempt, x.step, x.replicated);
   }
 };
 

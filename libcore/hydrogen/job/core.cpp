@@ -39,6 +39,15 @@ expected<void> core::check_graph() const {
     const auto& s = stages[i];
     if (s.kind == plan::stage_kind::barrier && s.partitions == 0)
       return bad(i, "a barrier stage needs at least one rank");
+    const auto elastic = s.kind == plan::stage_kind::barrier && s.least_ranks() != s.partitions;
+    if (elastic && s.least_ranks() > s.partitions) {
+      return bad(i, "a barrier stage of at least " + std::to_string(s.least_ranks()) + " ranks and at most " +
+                        std::to_string(s.partitions));
+    }
+    // Of these each rank takes its own piece alone, so that fewer ranks would leave some unread.
+    if (elastic && !s.partition_arguments.empty()) {
+      return bad(i, "a barrier stage whose number of ranks may differ has partition arguments");
+    }
     if (!s.partition_arguments.empty() && s.partition_arguments.size() != s.partitions) {
       return bad(i, std::to_string(s.partition_arguments.size()) + " partition arguments for " +
                         std::to_string(s.partitions) + " partitions");
@@ -46,6 +55,8 @@ expected<void> core::check_graph() const {
     for (const auto& input : s.inputs) {
       if (input.producer >= i)
         return bad(i, "it reads stage " + std::to_string(input.producer) + ", which is not before it");
+      if (elastic && input.kind == plan::input_kind::bucket)
+        return bad(i, "a barrier stage whose number of ranks may differ reads the buckets of a shuffle");
     }
   }
   return {};
@@ -85,6 +96,7 @@ void core::handle(start&) {
         if (part.home != no_index) processes_[part.home].held.push_back({s.index, p});
       }
       s.absent = 0;
+      s.gang.width = kept.ranks;
     }
   }
   results_.assign(stages_.back().parts.size(), result_state::unseen);
@@ -336,7 +348,7 @@ std::vector<stage_progress> core::progress() const {
     p.label = s.label;
     p.partitions = static_cast<std::uint32_t>(s.parts.size());
     p.done = p.partitions - s.absent;
-    p.running = s.sent;
+    p.running = s.gang.ranks.empty() ? s.sent : readers(s);
     p.failures = s.failures;
     p.waiting_for = s.reason;
     all.push_back(std::move(p));

@@ -86,6 +86,10 @@ class core {
   void set_waiting(stage_record&, std::uint32_t partition);
   std::uint32_t home_of_inputs(const stage_record&, std::uint32_t partition);
   std::vector<std::vector<data::block_ref>> inputs_of(const stage_record&, std::uint32_t partition) const;
+  /// How many tasks share the input: of a gang that is placed its ranks, else one per partition.
+  static std::uint32_t readers(const stage_record& s) {
+    return static_cast<std::uint32_t>(s.gang.ranks.empty() ? s.parts.size() : s.gang.ranks.size());
+  }
   template <class F>
   void each_input(const stage_record&, std::uint32_t partition, F&&) const;
   std::uint32_t process_of(const data::process_ref&, std::uint32_t node);
@@ -141,6 +145,11 @@ class core {
   void settle_gang(stage_record&);
   bool executor_in_doubt() const;
   void ask_gang(stage_record&);
+  struct bounds {
+    std::uint32_t least = 0, most = 0;
+  };
+  bounds ranks_wanted(const stage_record&) const;
+  void choose_restore(stage_record&);
   void decide(stage_record&, gang::decision_kind, attempt_id, std::string cause);
   void fail_attempt(stage_record&, std::string cause, bool spared);
   void attempt_over(stage_record&, const gang::ended&);
@@ -154,6 +163,7 @@ class core {
   void send_ranks(stage_record&);
   bool live(const stage_record&, const exec::task_id&, const request_id&, attempt_id) const;
   void rank_done(stage_record&, exec::task_done&);
+  void rank_checkpointed(stage_record&, const exec::checkpointed&);
   void rank_refused(stage_record&, const exec::task_refused&);
   void rank_failed(stage_record&, exec::task_failed&);
   void rank_copied(stage_record&, blocks_copied&);
@@ -211,7 +221,7 @@ void core::each_input(const stage_record& s, std::uint32_t partition, F&& f) con
     const auto count = static_cast<std::uint32_t>(producer.parts.size());
     auto range = plan::partition_range{0, count};
     if (input.kind == plan::input_kind::range) {
-      range = plan::range_of(partition, static_cast<std::uint32_t>(s.parts.size()), count);
+      range = plan::range_of(partition, readers(s), count);
     }
     f(k, input, producer, range);
   }

@@ -17,6 +17,7 @@ namespace hydrogen::job {
 struct kept_output {
   std::uint64_t keep_as = 0;
   std::vector<std::vector<data::block_ref>> partitions;
+  std::uint32_t ranks = 0;  // of a barrier stage: how many ranks made them
 };
 
 /// Dropped by the actor while there is no connection; the machine repeats what matters.

@@ -34,7 +34,7 @@ std::vector<kept_output> core::kept_outputs() {
   std::vector<kept_output> all;
   for (const auto& s : stages_) {
     if (s.what.keep_as == 0 || s.absent != 0) continue;
-    kept_output kept{s.what.keep_as, {}};
+    kept_output kept{s.what.keep_as, {}, s.gang.width};
     kept.partitions.resize(s.parts.size());
     for (std::size_t p = 0; p < s.parts.size(); ++p) {
       for (const auto& b : s.parts[p].outputs) kept.partitions[p].push_back({b, processes_[s.parts[p].home].ref});

@@ -18,13 +18,20 @@ bool core::executor_in_doubt() const {
                      [this](const auto& p) { return !p.gone && now_ < p.suspect_until; });
 }
 
+/// What was made once is made again by as many ranks: others may have read some of the output that was lost, and what
+/// they read would not fit that of another world size.
+core::bounds core::ranks_wanted(const stage_record& s) const {
+  if (s.gang.width != 0) return {s.gang.width, s.gang.width};
+  return {s.what.least_ranks(), static_cast<std::uint32_t>(s.parts.size())};
+}
+
 void core::ask_gang(stage_record& s) {
-  const auto ranks = static_cast<std::uint32_t>(s.parts.size());
+  const auto ranks = ranks_wanted(s);
   s.gang.sent_at = now_;
   say(gang::admit{{.id = s.gang.id,
                    .kind = gang::request_kind::gang,
-                   .least = ranks,
-                   .most = ranks,
+                   .least = ranks.least,
+                   .most = ranks.most,
                    .app = set_.app,
                    .label = s.label,
                    .avoid_nodes = nodes_to_avoid(),
@@ -89,7 +96,6 @@ void core::heard(gang::fence& m) {
     if (g.placed) reset_attempt(s);  // over, though its `ended` did not come
     g.floor = std::max(g.floor, g.attempt);
     g.attempt = m.attempt;
-    g.fixed = g.restore;
     g.checkpoints.clear();
     const auto said = g.decision ? g.decision->kind : gang::decision_kind::park;
     if (said == gang::decision_kind::again || said == gang::decision_kind::fail) g.decision.reset();
@@ -103,8 +109,15 @@ void core::heard(gang::placed& m) {
   auto& s = stages_[m.request.stage];
   auto& g = s.gang;
   if (!s.is_gang() || !g.open || m.request != g.id || m.attempt != g.attempt || !g.attempt || g.placed) return;
-  const auto size = static_cast<std::uint32_t>(s.parts.size());
   if (!g.wanted) return fail_attempt(s, "an input was lost", true);
+  const auto wanted = ranks_wanted(s);
+  std::size_t size = 0;
+  for (const auto& member : m.members) size += member.ranks.size();
+  if (size < wanted.least || size > wanted.most) {
+    const auto most = wanted.least < wanted.most ? " to " + std::to_string(wanted.most) : "";
+    return fail_attempt(
+        s, "the member table has " + std::to_string(size) + " ranks for " + std::to_string(wanted.least) + most, false);
+  }
   g.ranks.assign(size, {});
   g.members.assign(size, {});
   std::uint32_t found = 0;
@@ -128,13 +141,32 @@ void core::heard(gang::placed& m) {
   s.reason.clear();
   g.copied_bytes = 0;
   ++g.tries;
-  for (std::uint32_t rank = 0; rank < size; ++rank) {
+  for (std::uint32_t rank = 0; rank < s.parts.size(); ++rank) {
     auto& part = s.parts[rank];
     if (part.status == task_status::waiting) --s.waiting, ++s.sent;
     part.status = task_status::sent;
-    part.attempt = g.tries - 1;
+    part.attempt = rank < size ? g.tries - 1 : no_index;
   }
+  choose_restore(s);
   send_ranks(s);
+}
+
+/// What each rank wrote for itself serves as many ranks as wrote it.
+void core::choose_restore(stage_record& s) {
+  auto& g = s.gang;
+  const auto width = g.ranks.size();
+  if (s.what.least_ranks() < s.parts.size()) {
+    log(log_level::info, s.label + ": attempt " + to_string(g.attempt) + " has " + std::to_string(width) + " of " +
+                             std::to_string(s.parts.size()) + " ranks");
+  }
+  g.fixed = g.restore;
+  if (!g.restore || g.restore->replicated || g.restore->pieces.size() == width) return;
+  g.fixed = g.replicated;
+  log(log_level::warning,
+      s.label + ": step " + std::to_string(g.restore->step) + " was checkpointed by each of " +
+          std::to_string(g.restore->pieces.size()) + " ranks, which " + std::to_string(width) +
+          " cannot restore: they begin " +
+          (g.fixed ? "with the replicated checkpoint of step " + std::to_string(g.fixed->step) : "from the start"));
 }
 
 void core::heard(gang::granted& m) {
@@ -251,9 +283,11 @@ void core::attempt_over(stage_record& s, const gang::ended& m) {
                       failure);
     }
   }
+  const auto wanted = ranks_wanted(s);
+  const auto sure = g.restore && (g.restore->replicated || wanted.least == wanted.most);
   log(burnt ? log_level::warning : log_level::info,
       s.label + ": attempt " + to_string(m.attempt) + " is over and is retried" +
-          (g.restore ? " from step " + std::to_string(g.restore->step) : "") + ": " + failure->cause.message());
+          (sure ? " from step " + std::to_string(g.restore->step) : "") + ": " + failure->cause.message());
   replan();
   touch(s);
 }
@@ -282,6 +316,7 @@ void core::lose_gang(stage_record& s, const std::string& why) {
   s.absent = static_cast<std::uint32_t>(s.parts.size());
   s.all_required = false;
   s.gang.restore.reset();
+  s.gang.replicated.reset();
   s.gang.checkpoints.clear();
   if (s.index + 1 == stages_.size()) {
     for (auto& state : results_) {

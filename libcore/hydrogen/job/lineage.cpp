@@ -157,7 +157,7 @@ bool core::lose_block(const data::block_ref& ref, const std::string& why) {
   const auto& id = ref.info.id;
   if (id.is_content()) return false;
   const auto holds = [&](const partition_record& part) {
-    return part.status == task_status::done && processes_[part.home].ref.boot == ref.at.boot &&
+    return part.status == task_status::done && part.home != no_index && processes_[part.home].ref.boot == ref.at.boot &&
            std::any_of(part.outputs.begin(), part.outputs.end(), [&](const auto& b) { return b.id == id; });
   };
   if (id.run == set_.run && id.job == set_.job) {

@@ -44,8 +44,9 @@ void core::rank_done(stage_record& s, exec::task_done& m) {
   const auto rank = m.id.partition;
   const auto at = process_of(m.at, no_index);
   if (phase_ != phase::running || !live(s, m.id, m.request, m.attempt) || g.failing || g.ended) {
-    const auto repeated = s.parts[rank].attempt == m.id.attempt &&
-                          (s.parts[rank].status == task_status::done || (g.ended && g.ranks[rank].done));
+    const auto repeated =
+        s.parts[rank].attempt == m.id.attempt &&
+        (s.parts[rank].status == task_status::done || (g.ended && rank < g.ranks.size() && g.ranks[rank].done));
     if (!repeated) drop(at, m.outputs);
     return;
   }
@@ -113,13 +114,14 @@ void core::handle(blocks_copied& m) {
 
 void core::rank_copied(stage_record& s, blocks_copied& m) {
   auto& g = s.gang;
+  const auto of_rank = g.placed && m.partition < g.ranks.size();
   const auto expected_here =
-      phase_ == phase::running && g.open && g.placed && m.attempt == g.tries - 1 && g.ranks[m.partition].copying;
+      phase_ == phase::running && g.open && of_rank && m.attempt == g.tries - 1 && g.ranks[m.partition].copying;
   if (!expected_here) {
     // Repeated, or of an attempt that is over: then the copies are nobody's.
     const auto& part = s.parts[m.partition];
     const auto used =
-        part.attempt == m.attempt && (part.status == task_status::done || (g.placed && g.ranks[m.partition].durable));
+        part.attempt == m.attempt && (part.status == task_status::done || (of_rank && g.ranks[m.partition].durable));
     if (m.copies && !used) {
       for (const auto& ref : *m.copies) out_->push_back(drop_copies{{ref.info.id}});
     }
@@ -135,6 +137,38 @@ void core::rank_copied(stage_record& s, blocks_copied& m) {
   }
   r.durable = true;
   gang_complete(s);
+}
+
+/// Of the attempt that is live.
+void core::rank_checkpointed(stage_record& s, const exec::checkpointed& m) {
+  auto& g = s.gang;
+  const auto* reached = g.restore && g.restore->written_by == g.attempt ? &*g.restore : g.fixed ? &*g.fixed : nullptr;
+  if (reached != nullptr && m.step <= reached->step) return;
+  if (m.replicated && m.id.partition != 0) return;  // rank 0 writes for all
+  auto& open = g.checkpoints[m.step];
+  open.replicated = m.replicated;
+  open.pieces.resize(g.ranks.size());
+  auto& piece = open.pieces[m.id.partition];
+  if (piece) return;  // repeated
+  piece = m.piece;
+  if (++open.reported < (m.replicated ? 1 : g.ranks.size())) return;
+
+  exec::restore_point point{m.step, g.attempt, m.replicated, {}};
+  for (const auto& p : open.pieces) {
+    if (p) point.pieces.push_back(*p);
+  }
+  g.restore = point;
+  if (m.replicated) g.replicated = point;
+  g.checkpoints.erase(g.checkpoints.begin(), g.checkpoints.upper_bound(m.step));
+  log(log_level::info, s.label + ": step " + std::to_string(m.step) + " is checkpointed");
+  out_->push_back(checkpoint_complete{s.index, g.id, std::move(point)});
+  const auto wanted = ranks_wanted(s);
+  const auto any_width = wanted.least < wanted.most && g.replicated ? g.replicated->step : 0;
+  auto told = no_index;  // ranks of one executor follow each other
+  for (const auto& r : g.ranks) {
+    if (std::exchange(told, r.process) == r.process) continue;
+    out_->push_back(to_executor{processes_[r.process].ref, exec::checkpoint_known{g.id, g.attempt, m.step, any_width}});
+  }
 }
 
 void core::copy_failed(stage_record& s, std::uint32_t rank, const std::string& why) {
@@ -153,6 +187,8 @@ void core::copy_failed(stage_record& s, std::uint32_t rank, const std::string& w
 void core::gang_complete(stage_record& s) {
   auto& g = s.gang;
   if (!std::all_of(g.ranks.begin(), g.ranks.end(), [](const auto& r) { return r.durable; })) return;
+  g.width = readers(s);
+  g.ranks.resize(s.parts.size());  // partitions beyond the ranks are done as well: without rows
   for (std::uint32_t rank = 0; rank < s.parts.size(); ++rank) {
     auto& part = s.parts[rank];
     auto& r = g.ranks[rank];

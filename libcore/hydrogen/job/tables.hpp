@@ -95,7 +95,7 @@ enum class task_status : std::uint8_t {
   idle,     // not needed (yet)
   waiting,  // needed; an input is not there
   ready,    // in the queue of its stage
-  sent,     // at an executor; a rank: its gang was placed
+  sent,     // at an executor; of a barrier stage: its gang was placed
   done      // `outputs` lie in `home`
 };
 
@@ -153,15 +153,17 @@ struct gang_record {
   std::uint32_t tries = 0;  // Go's so far
   std::uint32_t burnt = 0;
   std::uint64_t copied_bytes = 0;  // of this attempt, asked to be copied
-  std::vector<rank_record> ranks;
+  std::vector<rank_record> ranks;  // of the attempt that was placed: their number is its world size
+  std::uint32_t width = 0;         // of the attempt that made the output; made again, it has as many. 0: never made
   std::vector<comm::gang_member> members;  // by rank, as placed
   std::optional<task_failure> failure;     // the one that explains the attempt best
   std::uint64_t number = 0;                // of decisions
   std::optional<gang::decision> decision;  // unanswered
   time_point sent_at{};
   time_point waiting_since{};
-  std::optional<exec::restore_point> restore;  // last complete checkpoint
-  std::optional<exec::restore_point> fixed;    // what the live attempt restores, fixed with the fence
+  std::optional<exec::restore_point> restore;     // last complete checkpoint
+  std::optional<exec::restore_point> replicated;  // last complete one that any world size can restore
+  std::optional<exec::restore_point> fixed;       // what the live attempt restores, fixed when it was placed
   std::map<std::uint64_t, open_checkpoint> checkpoints;
 };
 

@@ -90,8 +90,7 @@ exec::task core::make_task(const stage_record& s, std::uint32_t partition, std::
   if (s.is_gang()) {
     t.request = s.gang.id;
     t.attempt = s.gang.attempt;
-    t.rank =
-        exec::rank_part{static_cast<std::uint32_t>(s.parts.size()), attempt, s.gang.fixed, s.what.barrier.call_timeout};
+    t.rank = exec::rank_part{readers(s), attempt, s.gang.fixed, s.what.barrier.call_timeout};
     t.storage_dir = set_.storage_dir;
   } else {
     const auto& l = leases_[s.parts[partition].lease];
@@ -275,32 +274,7 @@ void core::got(boot_id executor, exec::task_failed& m) {
 void core::got(boot_id, exec::checkpointed& m) {
   if (m.id.run != set_.run || m.id.job != set_.job || m.id.stage >= stages_.size()) return;
   auto& s = stages_[m.id.stage];
-  if (!s.is_gang() || phase_ != phase::running || !live(s, m.id, m.request, m.attempt)) return;
-  auto& g = s.gang;
-  const auto ranks = static_cast<std::uint32_t>(s.parts.size());
-  if (g.restore && m.step <= g.restore->step) return;
-  if (m.replicated && m.id.partition != 0) return;  // rank 0 writes for all
-  auto& open = g.checkpoints[m.step];
-  open.replicated = m.replicated;
-  open.pieces.resize(ranks);
-  auto& piece = open.pieces[m.id.partition];
-  if (piece) return;  // repeated
-  piece = m.piece;
-  if (++open.reported < (m.replicated ? 1 : ranks)) return;
-
-  exec::restore_point point{m.step, g.attempt, m.replicated, {}};
-  for (const auto& p : open.pieces) {
-    if (p) point.pieces.push_back(*p);
-  }
-  g.restore = point;
-  g.checkpoints.erase(g.checkpoints.begin(), g.checkpoints.upper_bound(m.step));
-  log(log_level::info, s.label + ": step " + std::to_string(m.step) + " is checkpointed");
-  out_->push_back(checkpoint_complete{s.index, g.id, std::move(point)});
-  auto told = no_index;  // ranks of one executor follow each other
-  for (const auto& r : g.ranks) {
-    if (std::exchange(told, r.process) == r.process) continue;
-    out_->push_back(to_executor{processes_[r.process].ref, exec::checkpoint_known{g.id, g.attempt, m.step}});
-  }
+  if (s.is_gang() && phase_ == phase::running && live(s, m.id, m.request, m.attempt)) rank_checkpointed(s, m);
 }
 
 }  // namespace hydrogen::job

@@ -122,7 +122,8 @@ class pipeline {
     return shuffle_by_key<F, exec::stored<A>...>(static_cast<row_type*>(nullptr), target, exec::stored<A>(args)...);
   }
 
-  /// The next map_partitions runs as a gang: `options.ranks` tasks that start together and see each other.
+  /// The next map_partitions runs as a gang: `options.ranks` tasks that start together and see each other; fewer, where
+  /// `options.least_ranks` allows it.
   barrier_pipeline<row_type> barrier(barrier_options options, call_site at = call_site::current()) const;
 
   /// Closes the chain; the engine keeps its rows after the first job that makes them, as long as a handle lives.

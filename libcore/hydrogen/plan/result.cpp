@@ -69,6 +69,12 @@ void require_rows(bool none, const char* action, const std::source_location& at)
 
 void check_ranks(const barrier_options& options) {
   if (options.ranks == 0) throw failure({errc::bad_input, "a gang of 0 ranks", "barrier", "set .ranks to 1 or more"});
+  if (options.least_ranks > options.ranks) {
+    throw failure({errc::bad_input,
+                   "a gang of at least " + std::to_string(options.least_ranks) + " ranks and at most " +
+                       std::to_string(options.ranks),
+                   "barrier", "set .least_ranks to .ranks or less, or leave it out for exactly .ranks"});
+  }
 }
 
 std::uint32_t check_partitions(std::uint32_t count) {

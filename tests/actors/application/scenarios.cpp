@@ -141,6 +141,24 @@ void two_gangs(hydrogen::context& ctx) {
   }
 }
 
+/// Of 2 to 4 ranks, as many as there are slots for.
+void elastic_gang(hydrogen::context& ctx) {
+  const auto ranks = ctx.range(0, 1000, {.partitions = 5})
+                         .barrier({.ranks = 4, .least_ranks = 2})
+                         .map_partitions([](barrier_context& gang, const rows<std::int64_t>& mine) {
+                           std::int64_t sum = 0;
+                           for (const auto x : mine) sum += x;
+                           return std::pair(std::int64_t{gang.size()}, gang.all_reduce(std::int64_t{sum}));
+                         });
+  const auto all = ranks.collect();
+  const auto size = static_cast<std::int64_t>(all.size());
+  expect(2 <= size && size <= 4, std::to_string(size) + " ranks");
+  for (const auto& rank : all) expect(rank == std::pair(size, std::int64_t{499'500}), "every row once");
+  expect(ranks.count() == all.size() && ranks.first() == all[0], "the output is kept");
+  const auto sums = ranks.reduce_by_key([](std::int64_t a, std::int64_t b) { return a + b; }).collect();
+  expect(sums == std::vector{std::pair(size, size * 499'500)}, "a shuffle behind it");
+}
+
 void entry(hydrogen::context& ctx) {
   const auto& name = ctx.args().at(0);
   if (name == "parallel") return parallel(ctx);
@@ -149,6 +167,7 @@ void entry(hydrogen::context& ctx) {
   if (name == "bad_rank") return bad_rank(ctx);
   if (name == "bad_task") return bad_task(ctx);
   if (name == "two_gangs") return two_gangs(ctx);
+  if (name == "elastic_gang") return elastic_gang(ctx);
   if (name == "warm_gang") return warm_gang(ctx);
   if (name == "busy") return busy(ctx);
   if (name == "large_result") return large_result(ctx);
