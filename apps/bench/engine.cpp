@@ -9,6 +9,17 @@
 
 namespace hydrogen::bench {
 
+gang::application_ref bench_application() {
+  const auto library = value_or_throw(exec::load_application(program_folder() + "/../lib/hydrogen/libbench_jobs.so"));
+  gang::application_ref app;
+  app.run = make_run_id();
+  app.name = library.name;
+  app.library = library.path;
+  app.hash = library.hash;
+  app.size = std::filesystem::file_size(library.path);
+  return app;
+}
+
 engine::engine(actors::cluster_options options, job::options of_jobs) : of_jobs_(of_jobs) {
   options.program = program_folder() + "/hydrogen";
   options.log_level = "error";  // benchmarks kill and end processes on purpose
@@ -21,17 +32,10 @@ engine::~engine() {
 
 context& engine::ctx() {
   if (!context_) {
-    const auto library = value_or_throw(exec::load_application(program_folder() + "/../lib/hydrogen/libbench_jobs.so"));
-    gang::application_ref app;
-    app.run = make_run_id();
-    app.name = library.name;
-    app.library = library.path;
-    app.hash = library.hash;
-    app.size = std::filesystem::file_size(library.path);
     actors::session_options settings;
     settings.storage_dir = cluster_->options().directory + "/storage";
     settings.job = of_jobs_;
-    driver_ = value_or_throw(cluster_->open(app, settings));
+    driver_ = value_or_throw(cluster_->open(bench_application(), settings));
     context_.emplace(*driver_, std::vector<std::string>{});
   }
   return *context_;

@@ -10,6 +10,9 @@
 
 namespace hydrogen::bench {
 
+/// The library of bench jobs, as a run of its own.
+gang::application_ref bench_application();
+
 class engine {
  public:
   /// Throws `failure` when the cluster does not start.

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <barrier>
 #include <thread>
@@ -25,11 +24,11 @@ void check(bool fine, const char* what) {
 
 }  // namespace
 
-double sync_and_wake_ms(const std::string& folder, int threads, int rounds) {
+double sync_and_wake_ms(const std::string& folder, int threads, int rounds, std::size_t bytes) {
   const auto path = folder + "/synced";
   const unique_fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   check(static_cast<bool>(file), "open");
-  const std::array<char, 400> record{};
+  const std::vector<char> record(bytes);
   // Space is there already, as in a journal; where the file system cannot do that, the file grows.
   (void)::posix_fallocate(file.get(), 0, static_cast<off_t>(record.size()) * (rounds + 1));
   std::atomic<std::uint32_t> turn{0};

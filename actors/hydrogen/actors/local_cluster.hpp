@@ -43,6 +43,9 @@ class local_cluster {
   expected<std::shared_ptr<driver>> open(gang::application_ref app, session_options = {});
   expected<gang::cluster_status> status(duration timeout = 5s);
 
+  /// For who speaks the driver's side of the protocol itself: in_process the coordinator, else null (dial `address`).
+  caf::actor coordinator() const { return node_ ? node_->coordinator() : caf::actor(); }
+
   const cluster_options& options() const { return options_; }
   /// Processes: the coordinator's address; node processes by number, the first hosts the coordinator.
   const std::string& address() const { return address_; }

@@ -75,6 +75,13 @@ std::vector<double> barrier_times(context& ctx, std::uint32_t ranks, std::uint32
       .first();
 }
 
+void idle_gang(context& ctx, std::uint32_t ranks) {
+  (void)ctx.range(0, ranks, {.partitions = ranks})
+      .barrier({.ranks = ranks, .retries = 0})
+      .map_partitions([](barrier_context&, hydrogen::rows<std::int64_t>) { return std::vector<std::int64_t>(); })
+      .collect();
+}
+
 dataset<std::int64_t> gang_input(context& ctx, std::uint32_t ranks) {
   auto rows = ctx.range(0, ranks, {.partitions = ranks}).cache();
   (void)rows.count();

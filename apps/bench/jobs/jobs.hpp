@@ -31,6 +31,9 @@ HYDROGEN_BENCH_EXPORT void empty_tasks(context& ctx, std::uint32_t n);
 /// Microseconds that each of `rounds` barriers took on rank 0 of a gang.
 HYDROGEN_BENCH_EXPORT std::vector<double> barrier_times(context& ctx, std::uint32_t ranks, std::uint32_t rounds);
 
+/// A gang whose ranks do nothing.
+HYDROGEN_BENCH_EXPORT void idle_gang(context& ctx, std::uint32_t ranks);
+
 /// When (steady clock, nanoseconds; the same clock for all processes of a host) each rank of a gang was entered. Its
 /// input is one row per rank.
 HYDROGEN_BENCH_EXPORT std::vector<std::int64_t> gang_entries(const dataset<std::int64_t>& input, std::uint32_t ranks);
