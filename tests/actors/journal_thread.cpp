@@ -1,5 +1,6 @@
 #include <hydrogen/actors/journal_thread.hpp>
 
+#include "stage.hpp"
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -49,4 +50,25 @@ TEST_CASE("a sync says what is durable and whether there is room; while there is
   news = again.get();
   CHECK(news.n == 1);
   CHECK(news.shortage.code == errc::none);
+}
+
+TEST_CASE("a sync that was lent and finds the journal closed has nothing left to do") {
+  test::stage s;
+  s.let_worker_sleep();
+  const std::atomic<bool> full{false};
+  std::atomic<int> calls{0};
+  auto journal = std::make_unique<actors::journal_thread>(std::make_unique<journal_on_full_disk>(full),
+                                                          [&](const auto&) { ++calls; });
+  std::promise<void> closed;
+  {
+    const actors::scheduler::helper here(s.system(), true);
+    s.tell(0, [&] {
+      journal->append({{1}, gang::term_record{}});
+      journal->sync();  // lent to this thread
+      journal.reset();  // makes durable what was appended
+      closed.set_value();
+    });
+  }
+  REQUIRE(closed.get_future().wait_for(std::chrono::seconds(60)) == std::future_status::ready);
+  CHECK(calls == 1);
 }

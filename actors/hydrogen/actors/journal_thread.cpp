@@ -54,6 +54,7 @@ void journal_thread::sync() {
 /// Makes durable what waits, on this thread. Nothing: it has been done already.
 std::optional<gang::admission_event::synced> journal_thread::write_waiting(state& s) {
   std::lock_guard writer(s.writer);
+  if (!s.journal) return std::nullopt;  // what was lent comes after the end
   std::vector<gang::record> batch;
   {
     std::lock_guard lock(s.mutex);
