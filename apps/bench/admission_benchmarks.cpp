@@ -118,14 +118,14 @@ void admission(session& s) {
   // Quick: few processes.
   const auto few = [&](std::uint32_t n) { return s.quick() ? std::min(n, 3u) : n; };
   const std::vector<admission_case> cases{
-      {"embedded", in_process, 1, 1, in_flight, 60'000, 20'000, ""},
-      {"embedded, in turns", in_process, few(10), few(10), 1, 10'000, 4'000, turns},
-      {"embedded, in turns", in_process, few(40), few(40), 1, 3'000, 1'000, turns},
-      {"embedded, side by side", in_process, few(10), in_flight * few(10), 1, 10'000, 4'000, side},
-      {"embedded, side by side", in_process, few(40), in_flight * few(40), 1, 3'000, 1'000, side},
-      {"processes", processes, 1, 1, in_flight, 30'000, 10'000, ""},
-      {"processes, in turns", processes, few(10), few(10), 1, 5'000, 2'000, turns},
-      {"processes, in turns", processes, few(40), few(40), 1, 1'000, 500, turns},
+      {"embedded", in_process, 1, 1, in_flight, 20'000, 20'000, ""},
+      {"embedded, in turns", in_process, few(10), few(10), 1, 4'000, 4'000, turns},
+      {"embedded, in turns", in_process, few(40), few(40), 1, 1'000, 1'000, turns},
+      {"embedded, side by side", in_process, few(10), in_flight * few(10), 1, 4'000, 4'000, side},
+      {"embedded, side by side", in_process, few(40), in_flight * few(40), 1, 1'000, 1'000, side},
+      {"processes", processes, 1, 1, in_flight, 20'000, 10'000, ""},
+      {"processes, in turns", processes, few(10), few(10), 1, 2'000, 2'000, turns},
+      {"processes, in turns", processes, few(40), few(40), 1, 500, 500, turns},
   };
   std::vector<double> limits;
   const scratch_folder folder;

@@ -78,7 +78,7 @@ std::vector<double> barrier_times(context& ctx, std::uint32_t ranks, std::uint32
 void idle_gang(context& ctx, std::uint32_t ranks) {
   (void)ctx.range(0, ranks, {.partitions = ranks})
       .barrier({.ranks = ranks, .retries = 0})
-      .map_partitions([](barrier_context&, hydrogen::rows<std::int64_t>) { return std::vector<std::int64_t>(); })
+      .map_partitions([](barrier_context&, hydrogen::rows<std::int64_t>, emitter<std::int64_t>&) {})
       .collect();
 }
 
