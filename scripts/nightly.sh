@@ -12,4 +12,5 @@ scripts/mutants.sh
 build/release/bin/hydrogen-sim --seeds 1..100000 --cells
 HYDROGEN_SEEDS=1..50000 ctest --preset release --no-tests=error -R '^job$' --timeout 3000
 scripts/chaos.sh --rounds 100
+HYDROGEN_ZOMBIES=1000 build/release/bin/test_actors --test-case='*zombie*'
 if command -v spin >/dev/null; then docs/model/check.sh; fi

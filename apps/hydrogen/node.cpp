@@ -9,6 +9,7 @@
 #include "cli.hpp"
 #include <spdlog/fmt/fmt.h>
 
+#include <array>
 #include <charconv>
 #include <iostream>
 
@@ -59,17 +60,21 @@ int secret(arguments args) {
 }
 
 int executor(arguments args) {
-  int fd = -1;
-  if (args.size() == 1) {
-    const auto& text = args.front();
-    const auto [rest, code] = std::from_chars(text.data(), text.data() + text.size(), fd);
-    if (code != std::errc{} || rest != text.data() + text.size()) fd = -1;
+  std::array<std::int64_t, 3> numbers{-1, -1, -1};  // descriptor; heartbeat interval and timeout in us
+  bool good = args.size() == numbers.size();
+  for (std::size_t i = 0; good && i < numbers.size(); ++i) {
+    const auto* end = args[i].data() + args[i].size();
+    const auto [rest, code] = std::from_chars(args[i].data(), end, numbers[i]);
+    good = code == std::errc{} && rest == end && numbers[i] >= (i == 0 ? 0 : 1);
   }
-  if (fd < 0) {
-    std::cerr << "hydrogen executor: is started by a node, with the descriptor of its control socket\n";
+  if (!good) {
+    std::cerr << "hydrogen executor: is started by a node, with the descriptor of its control socket and heartbeats\n";
     return exit_bad_input;
   }
-  return actors::run_executor(fd);
+  comm::connection_options connections;
+  connections.heartbeat_interval = std::chrono::microseconds(numbers[1]);
+  connections.heartbeat_timeout = std::chrono::microseconds(numbers[2]);
+  return actors::run_executor(static_cast<int>(numbers[0]), connections);
 }
 
 }  // namespace hydrogen::program

@@ -356,6 +356,24 @@ TEST_CASE("a coordinator that speaks about a job that is over gets an answer") {
   CHECK(answer_for_ended_job(gang::decided{{1}, script::request(0), 1}).empty());
 }
 
+TEST_CASE("a gang ends as soon as a connection to one of its executors is closed, unless that one owes nothing") {
+  for (const bool stood : {true, false}) {
+    CAPTURE(stood);
+    script s({barrier("train", 4, 1)});
+    s.begin();
+    const auto ranks = s.place(0, 1, 4);
+    REQUIRE(ranks.size() == 4);
+    for (int r : {0, 1, 2}) s.done(ranks[r]);
+    s.feed(executor_unreachable{ranks[1].executor, "connection reset"});
+    CHECK(s.told<gang::decision>().empty());
+    s.feed(executor_unreachable{ranks[3].executor, "connection reset", stood});
+    CHECK(s.told<gang::decision>().size() == (stood ? 1 : 0));
+    if (!stood) s.wait(options{}.unreachable_grace + 100ms);  // it may be reached with the next repeat
+    REQUIRE(s.told<gang::decision>().size() == 1);
+    CHECK(s.told<gang::decision>()[0].kind == gang::decision_kind::fail);
+  }
+}
+
 TEST_CASE("a gang is not tried again before it is known whether an executor that cannot be reached is dead") {
   for (const bool dead : {true, false}) {
     CAPTURE(dead);

@@ -77,7 +77,7 @@ void simulation::task_told(boot_id boot, const exec::to_task_host& message) {
   auto* e = find_executor(boot);
   if (e == nullptr) {
     later(1ms, [this, boot] {
-      for (std::uint32_t j = 0; j < jobs_.size(); ++j) to_job(j, executor_unreachable{boot, "no such process"});
+      for (std::uint32_t j = 0; j < jobs_.size(); ++j) to_job(j, executor_unreachable{boot, "no such process", false});
     });
     return;
   }

@@ -31,6 +31,7 @@ struct child {
   bool ready = false;
   std::optional<executor_cannot_start> cannot_start;  // it said so itself
   bool ending = false;
+  std::string given_up;  // why it is of no use though it lives: it hangs, or does not keep to the protocol
   unique_fd last_words;  // the reading end of a pipe
 };
 using child_ptr = std::shared_ptr<child>;
@@ -88,8 +89,6 @@ class child_process_host final : public executor_host {
     order.storage_dir = options_.storage_dir;
     order.log_level = options_.log_level;
     order.join_timeout = options_.join_timeout;
-    const auto& timing = home_.options().connections;
-    order.timing = {timing.heartbeat_interval, timing.heartbeat_timeout};
     chosen->control->send(make_frame(frame_kind::executor_order, executor_order(order)));
     prepare_spare();
   }
@@ -167,7 +166,10 @@ class child_process_host final : public executor_host {
     constexpr int child_fd = 3;
     std::string fd_text = std::to_string(child_fd);
     std::string name = "hydrogen-executor";
-    char* argv[] = {name.data(), command.data(), fd_text.data(), nullptr};
+    const auto& timing = home_.options().connections;
+    std::string interval = std::to_string(timing.heartbeat_interval / 1us);
+    std::string timeout = std::to_string(timing.heartbeat_timeout / 1us);
+    char* argv[] = {name.data(), command.data(), fd_text.data(), interval.data(), timeout.data(), nullptr};
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     const unique_fd control_copy(fcntl(theirs.get(), F_DUPFD_CLOEXEC, child_fd + 2));
@@ -201,6 +203,7 @@ class child_process_host final : public executor_host {
       --controls_;
       gone_.notify_all();
       if (!c->ending && !stopping_) spdlog::debug("executor process {}: {}", c->pid, why.message());
+      if (why.code != errc::disconnected) c->given_up = why.message();
       if (c->pid != 0) kill(c->pid, SIGKILL);
     };
     comm::hello peer{comm::link_purpose::control, {}, {}, fmt::format("executor process {}", c->pid), {}, {}};
@@ -253,7 +256,9 @@ class child_process_host final : public executor_host {
     }
     if (c->assigned) {
       children_.erase(c->boot);
-      auto cause = c->ending ? std::string("ended by its agent") : "the executor process " + end_of_process(status);
+      auto cause = c->ending              ? std::string("ended by its agent")
+                   : !c->given_up.empty() ? "ended by its agent: " + c->given_up
+                                          : "the executor process " + end_of_process(status);
       if (const auto words = read_last_words(c->last_words.get()); !c->ending && !words.empty())
         cause = words + "; " + cause;
       if (!c->ending && !c->cannot_start)

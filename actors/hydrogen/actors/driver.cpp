@@ -46,8 +46,8 @@ std::shared_ptr<driver> driver::open(process& home, session_options options) {
       [weak](boot_id from, exec::from_task_host&& m) {
         if (auto d = weak.lock()) d->answer(from, std::move(m));
       },
-      [weak](boot_id which, const error& why) {
-        if (auto d = weak.lock()) d->unreachable(which, why);
+      [weak](boot_id which, const error& why, bool stood) {
+        if (auto d = weak.lock()) d->unreachable(which, why, stood);
       });
   self->fetch_thread_ = std::thread([d = self.get()] { d->fetch_work(); });
   const auto& app = self->options_.app;
@@ -167,8 +167,8 @@ void driver::answer(boot_id from, exec::from_task_host&& message) {
   tell_job(job, job::from_executor{from, std::move(message)});
 }
 
-void driver::unreachable(boot_id which, const error& why) {
-  for (auto& job : all_jobs()) tell_job(job, job::executor_unreachable{which, why.message()});
+void driver::unreachable(boot_id which, const error& why, bool stood) {
+  for (auto& job : all_jobs()) tell_job(job, job::executor_unreachable{which, why.message(), stood});
 }
 
 void driver::cancel() {

@@ -35,7 +35,7 @@ struct host_options {
   std::string log_level = "info";
   duration join_timeout = 30s;  // of the ranks of a gang, until all have their links
   duration hang_limit = 5s;     // embedded: user code that does not return after its executor was told to end
-  std::string program;          // what to run as `PROGRAM executor FD`; empty: this program
+  std::string program;          // what to run as `PROGRAM executor FD ...`; empty: this program
 };
 
 /// Executors as actors of this process.

@@ -24,7 +24,7 @@ void executor_links::send(const data::process_ref& to, std::vector<exec::to_task
     return;
   }
   if (to.endpoint.empty()) {
-    unreachable_(to.boot, {errc::disconnected, "the executor is gone", {}, {}});
+    unreachable_(to.boot, {errc::disconnected, "the executor is gone", {}, {}}, false);
     return;
   }
   std::vector<byte_buffer> frames;
@@ -62,7 +62,7 @@ void executor_links::dial(const data::process_ref& to) {
     for (auto& message : *messages) links->answer_(boot, std::move(message));
   };
   handlers.on_closed = [self, boot = to.boot](const comm::connection_ptr&, const error& why) {
-    if (auto links = self.lock()) links->lost(boot, why);
+    if (auto links = self.lock()) links->lost(boot, why, true);
   };
   home_.connect(to.endpoint, to.boot, process::dial_timeout, std::move(handlers),
                 [self, boot = to.boot](expected<comm::connection_ptr> made) {
@@ -71,7 +71,7 @@ void executor_links::dial(const data::process_ref& to) {
                     if (made) (*made)->close({errc::cancelled, "the driver ends", {}, {}});
                     return;
                   }
-                  if (!made) return links->lost(boot, made.error());
+                  if (!made) return links->lost(boot, made.error(), false);
                   std::lock_guard lock(links->mutex_);
                   const auto at = links->remotes_.find(boot);
                   if (links->closed_ || at == links->remotes_.end() || !(*made)->is_open()) {
@@ -85,14 +85,14 @@ void executor_links::dial(const data::process_ref& to) {
                 });
 }
 
-void executor_links::lost(boot_id boot, const error& why) {
+void executor_links::lost(boot_id boot, const error& why, bool stood) {
   {
     std::lock_guard lock(mutex_);
     remotes_.erase(boot);
     if (closed_) return;
   }
   home_.forget(boot);
-  unreachable_(boot, why);
+  unreachable_(boot, why, stood);
 }
 
 void executor_links::close() {

@@ -17,7 +17,8 @@ namespace hydrogen::actors {
 class executor_links : public std::enable_shared_from_this<executor_links> {
  public:
   using answer_handler = std::function<void(boot_id from, exec::from_task_host&&)>;
-  using unreachable_handler = std::function<void(boot_id, const error&)>;
+  /// `stood`: there was a connection, and it was closed.
+  using unreachable_handler = std::function<void(boot_id, const error&, bool stood)>;
 
   executor_links(process& home, answer_handler, unreachable_handler);
 
@@ -32,7 +33,7 @@ class executor_links : public std::enable_shared_from_this<executor_links> {
     std::deque<byte_buffer> waiting;
   };
   void dial(const data::process_ref&);
-  void lost(boot_id, const error&);
+  void lost(boot_id, const error&, bool stood);
 
   process& home_;
   /// Of an executor in this process, where its tasks answer; the last one that was asked for.

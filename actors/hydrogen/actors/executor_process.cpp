@@ -29,7 +29,7 @@ struct executor_process {
 
 }  // namespace
 
-int run_executor(int control_fd) {
+int run_executor(int control_fd, const comm::connection_options& connections) {
   // Not for the children of user code: an open copy would hide this process's death from the agent.
   for (const int fd : {control_fd, control_fd + 1}) fcntl(fd, F_SETFD, FD_CLOEXEC);
   signal(SIGINT, SIG_IGN);  // the terminal's Ctrl-C is for the driver
@@ -60,7 +60,7 @@ int run_executor(int control_fd) {
   handlers.on_closed = [](const comm::connection_ptr&, const error&) { _exit(0); };
   auto control =
       reactor->adopt(unique_fd(control_fd), comm::hello{comm::link_purpose::control, {}, {}, "the agent", {}, {}},
-                     std::move(handlers));
+                     std::move(handlers), connections);
 
   assign_executor order;
   {
@@ -95,8 +95,7 @@ int run_executor(int control_fd) {
   options.who = "executor of " + order.app.name + " on " + order.node;
   options.boot = order.boot;
   options.secret = secret;
-  options.connections.heartbeat_interval = order.timing.interval;
-  options.connections.heartbeat_timeout = order.timing.timeout;
+  options.connections = connections;
   auto home = process::start(std::move(options), std::move(reactor));
   if (!home) return cannot(gang::refusal_kind::executor, home.error());
 

@@ -1,5 +1,6 @@
 #include <hydrogen/actors/coordinator_link.hpp>
 #include <hydrogen/actors/local_cluster.hpp>
+#include <hydrogen/base/units.hpp>
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -124,6 +125,7 @@ expected<void> local_cluster::start_processes() {
   process_options mine;
   mine.who = "driver";
   mine.secret = secret;
+  mine.connections = options_.driver_connections;
   auto home = process::start(std::move(mine));
   if (!home) return unexpected(std::move(home.error()));
   home_ = std::move(*home);
@@ -135,9 +137,13 @@ expected<void> local_cluster::start_processes() {
         "[node]\nname = \"{0}\"\nroles = [{1}\"agent\"]\ndata_dir = \"{0}\"\n"
         "[coordinator]\nlisten = \"{2}\"\naddress = \"{2}\"\nexpected_nodes = {3}\n"
         "[agent]\nslots = {4}\nblock_budget = \"{5} B\"\n"
-        "[cluster]\nsecret_file = \"cluster.secret\"\n[storage]\ndir = \"storage\"\n[log]\nlevel = \"{6}\"\n",
+        "[cluster]\nsecret_file = \"cluster.secret\"\n"
+        "heartbeat_interval = \"{7}\"\nheartbeat_timeout = \"{8}\"\n"
+        "[storage]\ndir = \"storage\"\n[log]\nlevel = \"{6}\"\n",
         name, n == 0 ? "\"coordinator\", " : "", address_, options_.nodes, options_.slots, options_.block_budget,
-        options_.log_level == "warning" ? "warn" : options_.log_level);
+        options_.log_level == "warning" ? "warn" : options_.log_level,
+        format_duration(options_.connections.heartbeat_interval),
+        format_duration(options_.connections.heartbeat_timeout));
     config.close();
     if (auto spawned = spawn_node(n); !spawned) return spawned;
   }

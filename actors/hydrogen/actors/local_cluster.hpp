@@ -26,6 +26,8 @@ struct cluster_options {
   std::uint64_t block_budget = std::uint64_t{4} << 30;
   duration hang_limit = 5s;  // in_process: as in host_options
   std::string log_level = "warning";
+  comm::connection_options connections;         // processes: heartbeats of the nodes
+  comm::connection_options driver_connections;  // processes: those of the driver
   std::string program;  // the `hydrogen` program that node processes run; empty: this program, or the one beside it
 };
 

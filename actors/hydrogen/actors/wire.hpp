@@ -40,16 +40,6 @@ struct drain_request {
   }
 };
 
-/// Heartbeats of control connections, the same for all processes of a cluster.
-struct connection_timing {
-  duration interval = std::chrono::milliseconds(500);
-  duration timeout = std::chrono::seconds(3);
-  template <class I>
-  friend auto inspect(I& f, connection_timing& x) {
-    return f(x.interval, x.timeout);
-  }
-};
-
 /// What an agent tells an executor process besides gang::to_executor.
 struct assign_executor {
   gang::application_ref app;
@@ -62,11 +52,10 @@ struct assign_executor {
   std::string storage_dir;
   std::string log_level;
   duration join_timeout{};
-  connection_timing timing;
   template <class I>
   friend auto inspect(I& f, assign_executor& x) {
     return f(x.app, x.boot, x.node, x.secret, x.slots, x.block_budget, x.cache_dir, x.storage_dir, x.log_level,
-             x.join_timeout, x.timing);
+             x.join_timeout);
   }
 };
 using executor_order = std::variant<assign_executor>;

@@ -65,14 +65,8 @@ void heartbeats::work() {
     all = watched_;
     lock.unlock();
     auto next = never;
-    auto spacing = duration::max();
-    for (const auto& c : all) {
-      next = std::min(next, check(*c, t, late));
-      spacing = std::min(spacing, c->options().heartbeat_interval / 4);
-    }
+    for (const auto& c : all) next = std::min(next, check(*c, t, late));
     all.clear();
-    // Connections that were opened at different times are looked at together.
-    if (next != never) next = std::max(next, t + spacing);
     lock.lock();
     next_ = std::min(next_, next);
   }
@@ -103,7 +97,8 @@ time_point heartbeats::check(connection& c, time_point t, duration late) {
     c.send_small(connection::frame_kind::ping);
     ping_at = t + o.heartbeat_interval;
   }
-  return std::min(heard + o.heartbeat_timeout, ping_at);
+  // Connections that were opened at different times are pinged together; silence is judged when it is due.
+  return std::min(heard + o.heartbeat_timeout, std::max(ping_at, t + o.heartbeat_interval / 4));
 }
 
 }  // namespace hydrogen::comm

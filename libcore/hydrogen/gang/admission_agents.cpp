@@ -256,6 +256,11 @@ void admission::declare_dead(boot_id boot, const std::string& why) {
   ledger_.set(*node, false, false);
   const auto orphans = node->orphans;
   for (const auto& [ref, kind] : orphans) orphan_gone(*node, ref);
+  // First, so that a job knows the cause when it hears that its attempt has ended.
+  for (const auto& [executor, run] : node->executors) {
+    notify(run, {noted_kind::executor_gone, {run, 0, 0, 0}, {}, executor},
+           executor_gone{term_, run, executor, name, "node " + name + " is gone: " + why});
+  }
   std::vector<attempt_ref> held;
   for (const auto& [ref, h] : node->held) held.push_back(ref);
   std::sort(held.begin(), held.end());
@@ -274,10 +279,6 @@ void admission::declare_dead(boot_id boot, const std::string& why) {
       member_gone(*r, a->second, x, gone);
       break;
     }
-  }
-  for (const auto& [executor, run] : node->executors) {
-    notify(run, {noted_kind::executor_gone, {run, 0, 0, 0}, {}, executor},
-           executor_gone{term_, run, executor, name, "node " + name + " is gone: " + why});
   }
   ledger_.erase(boot);
   std::vector<run_id> hosted;

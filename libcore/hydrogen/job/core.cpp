@@ -175,6 +175,26 @@ void core::handle(executor_unreachable& m) {
   process.unreachable_since = now_;
   process.suspect_until = std::max(process.suspect_until, now_ + set_.opt.unreachable_grace);
   wake_at(process.suspect_until);
+  // A gang cannot get the rest of its results: its other ranks hear so now, and work for nothing no longer.
+  if (m.stood && connected_ && phase_ == phase::running) fail_gangs_of(at->second);
+}
+
+/// Gangs that wait for a result of this process, whose connection was closed.
+bool core::fail_gangs_of(std::uint32_t process) {
+  bool any = false;
+  for (auto& s : stages_) {
+    auto& g = s.gang;
+    if (!s.is_gang() || !g.placed || g.failing || g.ended) continue;
+    const auto waits =
+        std::find_if(g.ranks.begin(), g.ranks.end(), [&](const auto& r) { return r.process == process && !r.done; });
+    if (waits == g.ranks.end()) continue;
+    any = true;
+    if (connected_) {
+      fail_attempt(s, "the connection to the executor of rank " + std::to_string(waits - g.ranks.begin()) + " was lost",
+                   false);
+    }
+  }
+  return any;
 }
 
 void core::handle(blocks_missing& m) {
@@ -325,19 +345,7 @@ void core::tick_processes() {
       while (!l.tasks.empty())
         take_back(stages_[l.stage], l, l.tasks.size() - 1, "the connection to its executor was lost");
     }
-    for (auto& s : stages_) {
-      auto& g = s.gang;
-      if (!s.is_gang() || !g.placed || g.failing || g.ended) continue;
-      for (std::uint32_t r = 0; r < g.ranks.size(); ++r) {
-        if (g.ranks[r].process != p || g.ranks[r].done) continue;
-        if (!connected_) {
-          process.unreachable_since = now_;  // nobody to tell
-        } else {
-          fail_attempt(s, "the connection to the executor of rank " + std::to_string(r) + " was lost", false);
-        }
-        break;
-      }
-    }
+    if (fail_gangs_of(p) && !connected_) process.unreachable_since = now_;  // nobody to tell
   }
 }
 

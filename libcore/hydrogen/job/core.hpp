@@ -60,6 +60,7 @@ class core {
   expected<void> check_graph() const;
   void tick();
   void tick_processes();
+  bool fail_gangs_of(std::uint32_t process);
   void settle();
   void wake_at(time_point t) { wakeup_ = std::min(wakeup_, t); }
   void say(gang::from_job m) {

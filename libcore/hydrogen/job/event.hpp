@@ -44,6 +44,7 @@ struct from_executor {
 struct executor_unreachable {
   boot_id executor;
   std::string why;
+  bool stood = true;  // it was closed: what was in it may be lost, and no answer comes from there any more
 };
 
 /// Answer to `copy_blocks`: where the copies are now, in the same order, or why it was not possible.

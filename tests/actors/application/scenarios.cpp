@@ -169,6 +169,8 @@ void entry(hydrogen::context& ctx) {
   if (name == "two_gangs") return two_gangs(ctx);
   if (name == "elastic_gang") return elastic_gang(ctx);
   if (name == "warm_gang") return warm_gang(ctx);
+  if (name == "watched_gang") return watched_gang(ctx);
+  if (name == "zombies") return zombies(ctx);
   if (name == "busy") return busy(ctx);
   if (name == "large_result") return large_result(ctx);
   if (name == "large_argument") return large_argument(ctx);

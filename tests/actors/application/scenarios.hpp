@@ -26,6 +26,19 @@ void warm_gang(context&);
 /// busy TASKS NOTES. A parallel stage: "task I PID", then the gate NOTES.I.
 void busy(context&);
 
+/// watched_gang EVERYWHERE RANKS RETRIES NOTES meets|computes. A gang of EVERYWHERE ranks that starts executors; then
+/// one of RANKS whose first attempt ends only by what is done to it: "enter RANK ATTEMPT MICROSECONDS PID", and "told
+/// RANK MICROSECONDS" when a rank knows that its attempt is over (watched.cpp).
+void watched_gang(context&);
+
+/// zombies RANKS ROUNDS NOTES. A gang for each round, behind the gate NOTES.ROUND.start, whose notes are NOTES.ROUND
+/// (and which ends early at NOTES.over). Its first attempt waits to be stopped ("enter RANK PID", "stop now"; in odd
+/// rounds it writes checkpoints meanwhile: "step N"). Ranks that go on when .go is there do what they can ("zombie
+/// RANK", "accepted
+/// ...", "ends RANK"); the next attempt ("again RANK PID ATTEMPT") waits at .finish. "right" when the result is
+/// (zombies.cpp).
+void zombies(context&);
+
 // ---- sizes (gated.cpp) ----
 
 /// large_result MIB. Collects so many MiB of flat rows and looks at all of them.
