@@ -117,7 +117,7 @@ class driver_actor : public caf::event_based_actor {
     const auto self = caf::actor_cast<caf::actor>(this);
     links_ = std::make_shared<actors::executor_links>(
         home_, [self](boot_id, exec::from_task_host&& m) { caf::anon_send(self, answer_mail{std::move(m)}); },
-        [self](boot_id, const error& why) { caf::anon_send(self, trouble_mail{why}); });
+        [self](boot_id, const error& why, bool) { caf::anon_send(self, trouble_mail{why}); });
     return {[this](attached_mail& m) {
               to_coordinator_ = std::move(m.to_coordinator);
               to_coordinator_(gang::begin_run{app_});

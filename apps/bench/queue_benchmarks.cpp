@@ -97,10 +97,14 @@ class desk {
   /// The gang that runs longest is over; another is submitted. Microseconds of the events in which one was started.
   std::vector<double> turn() {
     decisions_.clear();
+    if (placed_.empty()) throw failure({errc::internal, "no gang runs", "queue", {}});
     const auto p = placed_.front();
     placed_.pop_front();
+    for (const auto& m : p.members) news(m.agent, {p.request, p.attempt}, gang::entry_news::finished);
     job(p.request.run.low, gang::decision{p.request, p.attempt, 1, gang::decision_kind::release, {}});
     submit();
+    now_ += 1ms;
+    if (machine_->next_wakeup() <= now_) on(gang::admission_event::timer{});
     return std::move(decisions_);
   }
 
@@ -176,7 +180,7 @@ class desk {
         if (const auto* f = std::get_if<gang::fence>(&j->message)) {
           job(f->request.run.low, gang::fenced{f->request, f->attempt});
         } else if (const auto* p = std::get_if<gang::placed>(&j->message)) {
-          placed_.push_back({p->request, p->attempt});
+          placed_.push_back(*p);
           for (const auto& m : p->members) news(m.agent, {p->request, p->attempt}, gang::entry_news::joined);
         }
       }
@@ -187,7 +191,7 @@ class desk {
   gang::journal* journal_;
   std::unique_ptr<gang::admission> machine_;
   std::deque<gang::admission::event> events_;
-  std::deque<gang::attempt_ref> placed_;
+  std::deque<gang::placed> placed_;
   std::vector<double> decisions_;
   time_point now_{1h};
   std::uint64_t appended_ = 0;
@@ -198,7 +202,7 @@ class desk {
 std::vector<double> decisions(session& s, std::uint32_t nodes, std::uint32_t queued) {
   desk d(nodes, 8, nodes + queued);
   std::vector<double> all;
-  for (int i = 0; i < s.rounds(2000); ++i) {
+  while (all.size() < static_cast<std::size_t>(s.rounds(2000))) {
     for (const auto us : d.turn()) all.push_back(us);
   }
   return all;

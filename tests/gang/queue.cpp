@@ -190,7 +190,7 @@ TEST_CASE("a gang that is over before the head can start passes it; one that is 
   CHECK(s.said() == "start 3 on n1:4");
 }
 
-TEST_CASE("the run time that counts is the longer one of the last two") {
+TEST_CASE("who would pass is expected to run as long as the longer one of the last two") {
   shop s(4);
   s.teach("long", 60s);
   s.teach("c", 50s);
@@ -223,7 +223,7 @@ TEST_CASE("slots that the head leaves when it starts are for others, however lon
   CHECK(head.mark.passed_by == 1);
 }
 
-TEST_CASE("what runs longer than expected may take as long again") {
+TEST_CASE("once the start that was first expected has gone by, nothing passes that could delay the head") {
   shop s(4);
   s.teach("a", 10s);
   s.teach("short", 8s);
@@ -231,7 +231,6 @@ TEST_CASE("what runs longer than expected may take as long again") {
   s.options.ageing = 1h;
   s.gang(4, "b");
   s.now += 11s;
-  // Nothing passes any more: the start that was expected first has gone by.
   s.gang(1, "short");
   CHECK(s.said() == "start 2 on n1:3");
   CHECK(s.line.holds(s.at(3), s.now));

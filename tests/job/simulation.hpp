@@ -158,7 +158,6 @@ class simulation {
   /// What its stages write, gangs with as many ranks as they last had.
   const std::vector<std::vector<std::vector<std::pair<std::uint32_t, std::uint64_t>>>>& expected(std::uint32_t job);
   void placed(job_state&, const exec::task& rank);
-  std::uint32_t some_ranks(std::uint32_t least, std::uint32_t most);
   void start_job(std::uint32_t);
   void to_job(std::uint32_t job, event);
   void apply(std::uint32_t job, std::vector<effect>&);
@@ -186,7 +185,6 @@ class simulation {
   std::map<std::uint64_t, executor> executors_;
   std::map<gang::attempt_ref, gang_run> gangs_;
   std::uint64_t next_boot_ = 1;
-  std::map<request_id, std::uint32_t> least_;  // of gangs with any number of ranks, as their jobs asked
 
   gang::application_ref app_;
   data::process_ref driver_;

@@ -5,12 +5,6 @@ namespace hydrogen::job::test {
 
 void simulation::start_coordinator() {
   const auto life = ++coordinator_life_;
-  for (auto& r : durable_) {  // the next attempt of a gang finds another number of slots
-    auto* gang = std::get_if<gang::submitted_record>(&r.body);
-    if (gang == nullptr) continue;
-    const auto least = least_.find(gang->request.id);
-    if (least != least_.end()) gang->request.least = some_ranks(least->second, gang->request.most);
-  }
   written_.clear();
   synced_ = 0;
   gang::admission_options options;

@@ -41,7 +41,7 @@ plan::job_graph simulation::random_graph(job_state& job) {
       s.partitions = static_cast<std::uint32_t>(1 + random_.below(slots));
       s.barrier.ranks = s.partitions;
       s.barrier.retries = 1000;
-      s.barrier.least_ranks = random_.chance(0.5) ? some_ranks(1, s.partitions) : 0;
+      s.barrier.least_ranks = random_.chance(0.5) ? static_cast<std::uint32_t>(1 + random_.below(s.partitions)) : 0;
       s.keep_as = random_.chance(0.5) ? i + 1 : 0;
     }
     const auto inputs = i == 0 ? 0 : random_.below(3);
@@ -96,10 +96,6 @@ const std::vector<std::vector<std::vector<std::pair<std::uint32_t, std::uint64_t
     }
   }
   return job.expected;
-}
-
-std::uint32_t simulation::some_ranks(std::uint32_t least, std::uint32_t most) {
-  return least + static_cast<std::uint32_t>(random_.below(most - least + 1));
 }
 
 std::optional<exec::restore_point> simulation::to_restore(const job_state& job, const request_id& gang,
@@ -175,14 +171,8 @@ void simulation::from_driver(const gang::from_job& m) {
         },
         m);
   }
-  auto said = m;
-  if (auto* a = std::get_if<gang::admit>(&said); a != nullptr && a->request.kind == gang::request_kind::gang) {
-    // How many slots are free when a gang is placed is a matter of chance; here it is that alone.
-    auto& least = a->request.least;
-    if (least < a->request.most) least_[a->request.id] = std::exchange(least, some_ranks(least, a->request.most));
-  }
-  post([this, life = coordinator_life_, said] {
-    if (life == coordinator_life_) to_coordinator_machine(gang::admission_event::job_said{app_.run, said});
+  post([this, life = coordinator_life_, m] {
+    if (life == coordinator_life_) to_coordinator_machine(gang::admission_event::job_said{app_.run, m});
   });
 }
 

@@ -75,7 +75,7 @@ void queue::put_in(request_state& r, bool open) {
     m.running = true;
     m.kind = kind_of(r);
     m.began = live->begun;
-    const auto expected = times_.expect(m.kind);
+    const auto expected = times_.shorter(m.kind);
     m.ends = expected == duration::max() ? never : m.began + expected;
     running_.emplace(std::pair{m.ends, r.at}, &r);
     ++priorities_[r.what.priority];
@@ -126,12 +126,12 @@ void queue::forget(request_state& r) {
   if (recalled_for_ == &r) recalled_for_ = nullptr;
 }
 
-/// Longer than expected: it may take as long again as it has so far.
+/// Longer than expected: an eighth more, each time.
 void queue::overdue() {
   while (!running_.empty() && running_.begin()->first.first <= now_) {
     auto* r = running_.begin()->second;
     running_.erase(running_.begin());
-    r->mark.ends = now_ + std::max(now_ - r->mark.began, least_guess);
+    r->mark.ends = now_ + std::max((now_ - r->mark.began) / 8, least_guess);
     running_.emplace(std::pair{r->mark.ends, r->at}, r);
   }
 }
@@ -280,7 +280,7 @@ queue::step queue::pass(request_state& r, const request_state& head) const {
   if (!holds(head, now_)) {
     if (!r.is_gang()) {
       if (!room_comes_) return serve(r);
-    } else if (const auto expected = times_.expect(kind_of(r));
+    } else if (const auto expected = times_.longer(kind_of(r));
                expected != duration::max() && start_ != never &&
                expected <= std::min(start_, head.mark.hold_from) - now_) {
       auto served = serve(r, need);

@@ -8,7 +8,8 @@
 //
 // Others pass the head only while that cannot delay it, as far as can be known:
 //   - a gang that is expected to be over before the head was first expected to start (EASY backfill: Lifka, "The
-//     ANL/IBM SP scheduling system", JSSPP 1995; with expectations instead of user estimates, see run_times.hpp),
+//     ANL/IBM SP scheduling system", JSSPP 1995; with expectations instead of user estimates, see run_times.hpp:
+//     the longer one for who would pass, the shorter one for those the head waits for),
 //   - what takes only slots that the head leaves, or cannot use,
 //   - a parallel stage, which hands its slots back at task ends, as long as recalling would not serve the head.
 // Expectations may be wrong. So once the head has waited for `ageing`, or past the start that was first expected for

@@ -39,7 +39,7 @@ struct queue_mark {
   bool wishing = false;    // served, and would take more
   bool holding = false;    // a stage with leases
   bool running = false;    // a gang with a Go
-  time_point ends{};       // when it is likely to be over; `never`: not known
+  time_point ends{};       // running: when it may be over, at the earliest that is likely; `never`: not known
   time_point began{};      // running
   std::string shape;       // unserved: those that need the same
   std::uint32_t held = 0;  // as counted for its application

@@ -1,8 +1,7 @@
 #pragma once
-// How long gangs are likely to run: the longer of the last two of the same kind (application and label). Two are
-// enough: Tsafrir, Etsion, Feitelson, "Backfilling using system-generated predictions rather than user runtime
-// estimates", IEEE TPDS 18(6), 2007; the longer one, because who is predicted too short delays the one that he passed.
-// One thread.
+// How long gangs are likely to run: as the last two of the same kind (application and label) did. Two are enough: Tsafrir,
+// Etsion, Feitelson, "Backfilling using system-generated predictions rather than user runtime estimates", IEEE TPDS
+// 18(6), 2007. One thread.
 
 #include <hydrogen/base/clock.hpp>
 
@@ -22,8 +21,12 @@ class run_times {
     const auto [at, fresh] = last_.try_emplace(kind, std::array{ran, ran});
     if (!fresh) at->second = {at->second[1], ran};
   }
-  /// `duration::max()`: not known.
-  duration expect(const std::string& kind) const {
+  /// The shorter one, and the longer one; `duration::max()`: not known.
+  duration shorter(const std::string& kind) const {
+    const auto at = last_.find(kind);
+    return at == last_.end() ? duration::max() : std::min(at->second[0], at->second[1]);
+  }
+  duration longer(const std::string& kind) const {
     const auto at = last_.find(kind);
     return at == last_.end() ? duration::max() : std::max(at->second[0], at->second[1]);
   }
