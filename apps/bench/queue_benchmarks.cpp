@@ -214,11 +214,35 @@ double resident_mb() {
   return static_cast<double>(pages) * static_cast<double>(::sysconf(_SC_PAGESIZE)) / 1e6;
 }
 
+void restarts(session& s, std::uint32_t nodes, std::uint32_t queued, const std::string& size) {
+  const auto folder = actors::scratch_folder::make();
+  if (!folder) throw failure(folder.error());
+  const auto before = resident_mb();
+  auto journal = gang::open_file_journal(folder->path() + "/journal");
+  if (!journal) throw failure(journal.error());
+  auto d = std::make_unique<desk>(nodes, 8, nodes + queued, journal->get());
+  s.report({"coordinator, memory", size, "MB", {resident_mb() - before}, {}, goal{goal::kind::at_most, 200}, {}});
+  auto answers = sample_ms(
+      s.rounds(50), [&] { keep(actors::make_frame(actors::frame_kind::status_reply, d->machine().status()).size()); });
+  s.report({"an answer to `status`", size, "ms", std::move(answers), {}, goal{goal::kind::at_most, 50}, {}});
+  if (const auto synced = (*journal)->sync(); !synced) throw failure(synced.error());
+  d.reset();
+  auto times = sample_ms(s.rounds(7), [&] {
+    journal->reset();
+    journal = gang::open_file_journal(folder->path() + "/journal");
+    if (!journal) throw failure(journal.error());
+    gang::admission again({}, (*journal)->known(), time_point{2h});
+    keep(again.start(time_point{2h}).size());
+  });
+  s.report({"restart from its journal", size, "ms", std::move(times), {}, goal{goal::kind::at_most, 1000}, {}});
+}
+
 void scale(session& s) {
   const auto nodes = static_cast<std::uint32_t>(s.scaled(1000));
   const auto many = static_cast<std::uint32_t>(s.scaled(10'000));
   const auto few = static_cast<std::uint32_t>(s.scaled(100));
   const auto size = [&](std::uint32_t queued) { return fmt::format("{} nodes, {} queued", nodes, queued); };
+  restarts(s, nodes, many, size(many));
   auto of_few = decisions(s, nodes, few);
   const auto beside = median(of_few);
   s.report({"one decision", size(few), "us", std::move(of_few), {}, goal{goal::kind::at_most, 100}, {}});
@@ -230,33 +254,11 @@ void scale(session& s) {
                         s.quick()       ? ""
                         : slower <= 0.2 ? " met"
                                         : " MISSED")});
-
-  const auto folder = actors::scratch_folder::make();
-  if (!folder) throw failure(folder.error());
-  const auto before = resident_mb();
-  auto journal = gang::open_file_journal(folder->path() + "/journal");
-  if (!journal) throw failure(journal.error());
-  auto d = std::make_unique<desk>(nodes, 8, nodes + many, journal->get());
-  s.report({"coordinator, memory", size(many), "MB", {resident_mb() - before}, {}, goal{goal::kind::at_most, 200}, {}});
-  auto answers = sample_ms(
-      s.rounds(50), [&] { keep(actors::make_frame(actors::frame_kind::status_reply, d->machine().status()).size()); });
-  s.report({"an answer to `status`", size(many), "ms", std::move(answers), {}, goal{goal::kind::at_most, 50}, {}});
-  if (const auto synced = (*journal)->sync(); !synced) throw failure(synced.error());
-  d.reset();
-  auto restarts = sample_ms(s.rounds(7), [&] {
-    journal->reset();
-    journal = gang::open_file_journal(folder->path() + "/journal");
-    if (!journal) throw failure(journal.error());
-    gang::admission again({}, (*journal)->known(), time_point{2h});
-    keep(again.start(time_point{2h}).size());
-  });
-  s.report(
-      {"restart from its journal", size(many), "ms", std::move(restarts), {}, goal{goal::kind::at_most, 1000}, {}});
 }
 
 void queue(session& s) {
+  scale(s);  // first, since it looks at the memory of this process
   policies(s);
-  scale(s);
 }
 
 const registration registered{"queue", "who goes next: the policy under load, and what a decision costs", queue};

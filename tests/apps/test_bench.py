@@ -6,7 +6,7 @@ import unittest
 from support import BIN, Case, run
 
 BENCH = os.path.join(BIN, "hydrogen-bench")
-NAMES = ["admission", "barrier", "fused", "gang", "launch", "reduce", "start", "tasks", "words"]
+NAMES = ["admission", "barrier", "fused", "gang", "launch", "queue", "reduce", "start", "tasks", "words"]
 
 
 class Bench(Case):

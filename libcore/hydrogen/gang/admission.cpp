@@ -53,7 +53,7 @@ admission::effects admission::on(const event& e, time_point now) {
   }
   if (queue_changed_) schedule();
   for (const auto& id : std::exchange(to_answer_, {})) {
-    if (auto* r = find(id)) tell_reason(*r, true);
+    if (auto* r = find(id)) tell_reason(*r, true, why_few());
   }
   return take_effects();
 }

@@ -287,12 +287,13 @@ class admission {
   void judge_all();
 
   // admission_status.cpp: words for people
-  std::string reason(const request_state&) const;
+  /// `few`: why_few(), once for many requests.
+  std::string reason(const request_state&, const std::string& few) const;
   std::string state_name(const request_state&) const;
   std::string why_few() const;
   static std::string words(const demand&);
   void tell_reasons();
-  void tell_reason(request_state&, bool always);
+  void tell_reason(request_state&, bool always, const std::string& few);
 
   admission_options options_;
   term_id term_;

@@ -109,10 +109,7 @@ std::uint64_t admission::possible(const demand& needs) const {
 
 bool admission::may_judge() const {
   if (now_ >= term_began_ + options_.membership_grace) return true;
-  if (options_.expected_nodes == 0) return false;
-  std::uint32_t in = 0;
-  for (const auto& [boot, node] : ledger_.nodes()) in += node.listed;
-  return in >= options_.expected_nodes;
+  return options_.expected_nodes > 0 && ledger_.listed() >= options_.expected_nodes;
 }
 
 bool admission::deny_if_never_fits(request_state& r) {

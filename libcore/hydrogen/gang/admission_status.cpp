@@ -63,7 +63,7 @@ std::string admission::words(const demand& needs) {
   return each;
 }
 
-std::string admission::reason(const request_state& r) const {
+std::string admission::reason(const request_state& r, const std::string& few) const {
   if (!r.confirmed) return "waits for its driver to come back";
   if (r.final) {
     return r.attempts.empty() ? "its end is being recorded" : "waits until its nodes confirm that it is over";
@@ -124,7 +124,7 @@ std::string admission::reason(const request_state& r) const {
   } else if (head != nullptr) {
     text += "; behind " + name_of(head->what);
   }
-  return text + why_few();
+  return text + few;
 }
 
 std::string admission::state_name(const request_state& r) const {
@@ -152,8 +152,8 @@ std::string admission::state_name(const request_state& r) const {
   return r.attempts.begin()->second.end_verb == entry_verb::abort ? "aborting" : "revoking";
 }
 
-void admission::tell_reason(request_state& r, bool always) {
-  auto text = reason(r);
+void admission::tell_reason(request_state& r, bool always, const std::string& few) {
+  auto text = reason(r, few);
   if (!always && text == r.told_reason) return;
   r.told_reason = text;
   tell_job(r.what.id.run, admitted{term_, r.what.id, std::move(text)});
@@ -161,7 +161,8 @@ void admission::tell_reason(request_state& r, bool always) {
 
 /// Twice a second while somebody waits, so that no event pays for it; those far behind hear it when they come nearer.
 void admission::tell_reasons() {
-  for (auto* r : queue_.waiting(100)) tell_reason(*r, false);
+  const auto few = why_few();
+  for (auto* r : queue_.waiting(100)) tell_reason(*r, false, few);
   if (queue_.waits() > 0) wakes_.set({wake_kind::reasons, {}, {}, {}}, now_ + options_.retry);
 }
 
@@ -197,6 +198,7 @@ cluster_status admission::status() const {
                         static_cast<std::uint32_t>(run.requests.size())});
   }
   std::sort(all.runs.begin(), all.runs.end(), [](const auto& a, const auto& b) { return a.run < b.run; });
+  const auto few = why_few();
   std::vector<const request_state*> order;
   for (const auto& [id, r] : requests_) order.push_back(&r);
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->at < b->at; });
@@ -214,7 +216,7 @@ cluster_status admission::status() const {
     }
     s.place = r->submitted;
     if (r->last_attempt) s.attempt = to_string(r->last_attempt);
-    s.reason = reason(*r);
+    s.reason = reason(*r, few);
     all.requests.push_back(std::move(s));
   }
   return all;

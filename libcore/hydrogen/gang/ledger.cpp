@@ -32,10 +32,12 @@ void ledger::change(ledger_node& node, Change&& apply) {
   total_free_ -= node.free();
   total_slots_ -= node.size.slots;
   total_returning_ -= node.returning;
+  listed_ -= node.listed ? 1 : 0;
   apply(node);
   total_free_ += node.free();
   total_slots_ += node.size.slots;
   total_returning_ += node.returning;
+  listed_ += node.listed ? 1 : 0;
   if (node.free() > 0) open_.insert(&node);
 }
 

@@ -81,6 +81,8 @@ class ledger {
   std::uint32_t total_returning() const { return total_returning_; }
   /// Slots of all nodes, whatever their state: what feasibility is judged on.
   std::uint32_t total_slots() const { return total_slots_; }
+  /// Nodes whose list under this term was counted.
+  std::uint32_t listed() const { return listed_; }
   const std::map<boot_id, ledger_node>& nodes() const { return nodes_; }
 
   /// Whether so many slots of this kind are free.
@@ -125,6 +127,7 @@ class ledger {
   std::uint32_t total_free_ = 0;
   std::uint32_t total_slots_ = 0;
   std::uint32_t total_returning_ = 0;
+  std::uint32_t listed_ = 0;
 };
 
 template <class Banned>

@@ -7,7 +7,7 @@
 namespace hydrogen::gang {
 namespace {
 
-constexpr duration least_guess = 100ms;  // of what runs longer than expected
+constexpr duration any_moment = 100ms;
 
 std::string kind_of(const request_state& r) {
   return r.what.app.name + '\n' + r.what.label;
@@ -126,12 +126,15 @@ void queue::forget(request_state& r) {
   if (recalled_for_ == &r) recalled_for_ = nullptr;
 }
 
-/// Longer than expected: an eighth more, each time.
+/// Longer than expected: it may be over any moment; from a quarter more on it is likely to take an eighth more, each
+/// time.
 void queue::overdue() {
   while (!running_.empty() && running_.begin()->first.first <= now_) {
     auto* r = running_.begin()->second;
     running_.erase(running_.begin());
-    r->mark.ends = now_ + std::max((now_ - r->mark.began) / 8, least_guess);
+    const auto ran = now_ - r->mark.began;
+    const auto late = ran / 5 * 4 > times_.shorter(r->mark.kind);
+    r->mark.ends = now_ + std::max(late ? ran / 8 : any_moment, any_moment);
     running_.emplace(std::pair{r->mark.ends, r->at}, r);
   }
 }
@@ -281,7 +284,7 @@ queue::step queue::pass(request_state& r, const request_state& head) const {
     if (!r.is_gang()) {
       if (!room_comes_) return serve(r);
     } else if (const auto expected = times_.longer(kind_of(r));
-               expected != duration::max() && start_ != never &&
+               expected < duration::max() / 2 && start_ != never &&
                expected <= std::min(start_, head.mark.hold_from) - now_) {
       auto served = serve(r, need);
       if (served.index() != 0) return served;

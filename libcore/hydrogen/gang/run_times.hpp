@@ -1,7 +1,7 @@
 #pragma once
-// How long gangs are likely to run: as the last two of the same kind (application and label) did. Two are enough: Tsafrir,
-// Etsion, Feitelson, "Backfilling using system-generated predictions rather than user runtime estimates", IEEE TPDS
-// 18(6), 2007. One thread.
+// How long gangs are likely to run: as the last two of the same kind (application and label) did. Two are enough:
+// Tsafrir, Etsion, Feitelson, "Backfilling using system-generated predictions rather than user runtime estimates", IEEE
+// TPDS 18(6), 2007. One thread.
 
 #include <hydrogen/base/clock.hpp>
 
