@@ -443,6 +443,23 @@ TEST_CASE("one application holds no more than it may, and who is at this limit k
   CHECK(s.line.waits_of("app") == 0);
 }
 
+TEST_CASE("a request is counted for the application that it came with, whatever it is called later") {
+  queue_options limited;
+  limited.application_slots = 3;
+  shop s(8, limited);
+  auto& a = s.gang(2, "a");
+  auto& b = s.gang(2, "b");
+  b.what.app.name = "other";
+  s.touch(b);
+  CHECK(s.line.waits_of("app") == 1);
+  CHECK(s.line.waits_of("other") == 0);
+  a.what.app.name = "other";
+  s.end(a);
+  s.end(b);
+  CHECK(s.line.held_by("app") == 0);
+  CHECK(s.line.held_by("other") == 0);
+}
+
 TEST_CASE("a node that a request avoids is used again when the time is over") {
   shop s({with_gpus(2, 0), with_gpus(4, 0)});
   auto& a = s.add(request_kind::gang, 2, 2);

@@ -240,7 +240,7 @@ class admission {
   void acknowledge(boot_id);
   void orphan_gone(ledger_node&, const attempt_ref&);
   void declare_dead(boot_id, const std::string& why);
-  void empty(const ledger_node&);
+  void vacate(const ledger_node&);
   void wake_node(ledger_node&);
   run_state& host_of(run_id, boot_id);
   bool is_dead_boot(boot_id boot) const { return dead_boots_.contains(boot); }

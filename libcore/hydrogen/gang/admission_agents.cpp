@@ -217,12 +217,12 @@ void admission::handle(const admission_event::drain& e) {
   for (const auto boot : boots) {
     auto& node = *ledger_.find(boot);
     ledger_.drain(node, e.on);
-    if (e.on) empty(node);
+    if (e.on) vacate(node);
   }
   queue_changed_ = true;
 }
 
-void admission::empty(const ledger_node& node) {
+void admission::vacate(const ledger_node& node) {
   std::vector<attempt_ref> held;
   for (const auto& [ref, h] : node.held) held.push_back(ref);
   std::sort(held.begin(), held.end());

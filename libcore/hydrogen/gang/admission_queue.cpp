@@ -43,7 +43,7 @@ void admission::schedule() {
 void admission::carry_out(const queue::start& s) {
   auto& r = *s.who;
   start_attempt(r, s.where);
-  if (!r.told_reason.empty() && r.need() == (r.is_gang() ? r.what.least : 0)) {
+  if (!r.told_reason.empty() && (r.is_gang() || r.need() == 0)) {
     r.told_reason.clear();
     tell_job(r.what.id.run, admitted{term_, r.what.id, {}});
   }

@@ -108,7 +108,7 @@ std::string admission::reason(const request_state& r, const std::string& few) co
   }
   if (queue_.at_limit(r)) {
     return fmt::format("needs {} slot{}, and {} holds {} of the {} that one application may", wanted,
-                       wanted == 1 ? "" : "s", r.what.app.name, queue_.held_by(r.what.app.name),
+                       wanted == 1 ? "" : "s", r.mark.application, queue_.held_by(r.mark.application),
                        options_.queue.application_slots);
   }
   const auto& needs = r.what.needs;

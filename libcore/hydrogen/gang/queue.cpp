@@ -39,7 +39,7 @@ void queue::take_out(request_state& r) {
       if (!shape->second.empty()) fronts_.insert(*shape->second.begin());
     }
     if (shape->second.empty()) shapes_.erase(shape);
-    --applications_[r.what.app.name].waits;
+    --applications_[m.application].waits;
   }
   if (m.wishing) wishing_.erase(r.at);
   if (m.holding) holding_.erase(r.at);
@@ -60,7 +60,7 @@ void queue::put_in(request_state& r, bool open) {
     if (!shape.empty()) fronts_.erase(shape.begin()->first);
     shape.emplace(r.at, &r);
     fronts_.insert(*shape.begin());
-    ++applications_[r.what.app.name].waits;
+    ++applications_[m.application].waits;
   } else {
     m.head_since = m.hold_from = never;
     if (head_ == &r) head_ = nullptr;
@@ -85,6 +85,7 @@ void queue::put_in(request_state& r, bool open) {
 void queue::update(request_state& r, bool open, time_point now) {
   now_ = now;
   auto& m = r.mark;
+  if (m.application.empty()) m.application = r.what.app.name;
   const bool ran = m.running;
   const auto ends = m.ends;
   take_out(r);
@@ -95,7 +96,7 @@ void queue::update(request_state& r, bool open, time_point now) {
     to_lift_.emplace(r.what.id, &r);
     r.keep = UINT32_MAX;
   }
-  auto& use = applications_[r.what.app.name];
+  auto& use = applications_[m.application];
   use.held += r.held - m.held;
   m.held = r.held;
   const bool was_unserved = std::exchange(m.unserved, false);
@@ -109,12 +110,12 @@ void queue::update(request_state& r, bool open, time_point now) {
   } else if (ran && !r.attempts.empty() && r.attempts.begin()->second.phase == attempt_phase::closing) {
     times_.add(m.kind, now - m.began);
   }
-  if (use.held == 0 && use.waits == 0) applications_.erase(r.what.app.name);
+  if (use.held == 0 && use.waits == 0) applications_.erase(m.application);
 }
 
 void queue::forget(request_state& r) {
   take_out(r);
-  const auto use = applications_.find(r.what.app.name);
+  const auto use = applications_.find(r.mark.application);
   if (use != applications_.end()) {
     use->second.held -= r.mark.held;
     if (use->second.held == 0 && use->second.waits == 0) applications_.erase(use);
@@ -157,7 +158,7 @@ std::uint32_t queue::held_by(const std::string& application) const {
 
 std::uint32_t queue::allowed(const request_state& r) const {
   if (options_.application_slots == 0) return UINT32_MAX;
-  const auto held = held_by(r.what.app.name);
+  const auto held = held_by(r.mark.application);
   return held < options_.application_slots ? options_.application_slots - held : 0;
 }
 

@@ -34,15 +34,16 @@ struct queue_place {
 
 /// What the queue (queue.hpp) keeps with a request; it alone changes it.
 struct queue_mark {
-  std::string kind;        // of gangs that are likely to run as long, and of one application
-  bool unserved = false;   // waits for what it needs
-  bool wishing = false;    // served, and would take more
-  bool holding = false;    // a stage with leases
-  bool running = false;    // a gang with a Go
-  time_point ends{};       // running: when it may be over, at the earliest that is likely; `never`: not known
-  time_point began{};      // running
-  std::string shape;       // unserved: those that need the same
-  std::uint32_t held = 0;  // as counted for its application
+  std::string kind;         // of gangs that are likely to run as long, and of one application
+  bool unserved = false;    // waits for what it needs
+  bool wishing = false;     // served, and would take more
+  bool holding = false;     // a stage with leases
+  bool running = false;     // a gang with a Go
+  time_point ends{};        // running: when it may be over, at the earliest that is likely; `never`: not known
+  time_point began{};       // running
+  std::string application;  // that it is counted for
+  std::string shape;        // unserved: those that need the same
+  std::uint32_t held = 0;   // as counted for its application
   time_point head_since = never;
   time_point hold_from = never;  // as the head: from then on nothing passes that could delay it
   std::uint32_t passed_by = 0;   // requests behind it that were served while it was the head

@@ -136,7 +136,7 @@ void reservation::expulsion_may_be_over() {
   ending_runs_.clear();
   expelled_ = false;
   enlisted_ = false;
-  out_.push_back(reservation_effect::new_boot{boot_});
+  emit(reservation_effect::new_boot{boot_});
 }
 
 // ---- entries -------------------------------------------------------------------------------------------------------
@@ -232,14 +232,14 @@ void reservation::order(const entry_order& m) {
       return go(*e);
     case entry_verb::permit:
       if (e->kind == request_kind::gang && e->told_executor && e->state != entry_state::draining) {
-        out_.push_back(reservation_effect::tell_executor{e->executor, permit_ranks{e->ref}});
+        emit(reservation_effect::tell_executor{e->executor, permit_ranks{e->ref}});
       }
       return;
     case entry_verb::enter:
       if (e->kind == request_kind::gang && (e->state == entry_state::committed || e->state == entry_state::joining)) {
         e->state = entry_state::running;
         // Those that another member reported wait at one gate with its ranks, and it is told.
-        if (e->joined) out_.push_back(reservation_effect::tell_executor{e->executor, enter_ranks{e->ref}});
+        if (e->joined) emit(reservation_effect::tell_executor{e->executor, enter_ranks{e->ref}});
         return report_later(*e);
       }
       if (e->state == entry_state::running) report(*e);
@@ -265,7 +265,7 @@ void reservation::go(entry& e) {
   }
   if (e.state == entry_state::committed) {
     e.told_executor = true;
-    out_.push_back(reservation_effect::tell_executor{e.executor, accept_lease{e.ref, e.slots}});
+    emit(reservation_effect::tell_executor{e.executor, accept_lease{e.ref, e.slots}});
     e.state = entry_state::running;
     e.deadline = never;
   }
@@ -321,7 +321,7 @@ void reservation::end(entry& e, bool by_itself, end_cause cause, refusal_kind re
            options_.node,
            {}};
   }
-  out_.push_back(reservation_effect::tell_executor{e.executor, stop_attempt{e.ref, std::move(why)}});
+  emit(reservation_effect::tell_executor{e.executor, stop_attempt{e.ref, std::move(why)}});
 }
 
 void reservation::bury(attempt_ref ref) {

@@ -11,14 +11,14 @@ void reservation::start(const application_ref& app) {
   x.app = app;
   x.boot = {hash_mix(boot_.value, ++executors_started_) | 1};
   x.deadline = now_ + options_.start_timeout;
-  out_.push_back(reservation_effect::start_executor{app, x.boot});
+  emit(reservation_effect::start_executor{app, x.boot});
   executors_[app.run] = std::move(x);
 }
 
 void reservation::end_executor(executor& x) {
   x.state = executor_state::ending;
   x.deadline = never;
-  out_.push_back(reservation_effect::end_executor{x.boot});
+  emit(reservation_effect::end_executor{x.boot});
 }
 
 void reservation::handle(const reservation_event::executor_ready& m) {
@@ -138,7 +138,7 @@ void reservation::run_may_be_over(run_id run) {
       std::any_of(entries_.begin(), entries_.end(), [&](const auto& e) { return e.first.request.run == run; });
   if (left) return;
   ending_runs_.erase(run);
-  out_.push_back(reservation_effect::run_over{run});
+  emit(reservation_effect::run_over{run});
   send(executors_ended{term_, boot_, run});
 }
 
