@@ -135,7 +135,8 @@ void admission(session& s) {
   for (std::size_t i = 0; i < cases.size(); ++i) measure(s, cases[i], limits[i]);
 }
 
-const registration registered{"admission", "gangs admitted, started and closed a second; submit to granted", admission};
+const registration admission_registered{"admission", "gangs admitted, started and closed a second; submit to granted",
+                                        admission};
 
 }  // namespace
 }  // namespace hydrogen::bench

@@ -261,7 +261,7 @@ void queue(session& s) {
   policies(s);
 }
 
-const registration registered{"queue", "who goes next: the policy under load, and what a decision costs", queue};
+const registration queue_registered{"queue", "who goes next: the policy under load, and what a decision costs", queue};
 
 }  // namespace
 }  // namespace hydrogen::bench
