@@ -13,7 +13,7 @@ std::string stamp() {
   return std::to_string(steady_clock::now().time_since_epoch() / std::chrono::microseconds(1));
 }
 
-std::int64_t warm_rank(barrier_context& gang, rows<std::int64_t>, const std::string& notes) {
+std::int64_t warm_watched_rank(barrier_context& gang, rows<std::int64_t>, const std::string& notes) {
   note(notes, "warm " + std::to_string(gang.rank()) + " " + std::to_string(getpid()));
   return gang.all_reduce(std::int64_t{1});
 }
@@ -44,7 +44,7 @@ void watched_gang(context& ctx) {
   const auto& notes = ctx.args().at(4);
   const auto warm = ctx.range(0, everywhere, {.partitions = everywhere})
                         .barrier({.ranks = everywhere})
-                        .map_partitions(fn<warm_rank>, notes)
+                        .map_partitions(fn<warm_watched_rank>, notes)
                         .collect();
   expect(warm == std::vector<std::int64_t>(everywhere, everywhere), "a gang that starts executors");
   const auto sums = ctx.range(0, ranks, {.partitions = ranks})
