@@ -1,5 +1,7 @@
 #include "cli.hpp"
 
+#include <hydrogen/base/node_config.hpp>
+
 #include <spdlog/fmt/fmt.h>
 
 #include <cstdlib>
@@ -37,6 +39,20 @@ std::string default_secret_file() {
   auto folder = get("XDG_CONFIG_HOME");
   if (folder.empty()) folder = get("HOME") + "/.config";
   return folder + "/hydrogen/cluster.secret";
+}
+
+void question::describe(command_line& line) {
+  line.text("--cluster", cluster, "HOST:PORT", "Address of the coordinator", {.required = true});
+  line.text("--secret", secret_file, "FILE",
+            fmt::format("Secret of the cluster, also $HYDROGEN_SECRET [{}]", secret_file));
+  line.number("--timeout", seconds, 0.01, 3600, "SECONDS", "How long the coordinator may take [5]");
+  line.footer("Exit codes: 0 done, 1 the cluster did not answer, 2 bad input.");
+}
+
+std::optional<int> question::check(const command_line& line) const {
+  if (const auto address = parse_host_port(cluster); !address)
+    return refuse(line, "--cluster: " + address.error().message());
+  return std::nullopt;
 }
 
 }  // namespace hydrogen::program

@@ -1,6 +1,7 @@
 #pragma once
 // What the commands share on top of <cli/command_line.hpp>: messages on standard error, exit codes. Main thread only.
 
+#include <hydrogen/base/clock.hpp>
 #include <hydrogen/base/error.hpp>
 
 #include "commands.hpp"
@@ -26,5 +27,16 @@ int report(const std::string& command, const error& e);
 /// Where the secret of a cluster is looked for without --secret: $HYDROGEN_SECRET, else cluster.secret in
 /// $XDG_CONFIG_HOME/hydrogen (~/.config/hydrogen).
 std::string default_secret_file();
+
+/// The options of commands that ask the coordinator one question.
+struct question {
+  std::string cluster;
+  std::string secret_file = default_secret_file();
+  double seconds = 5;
+  void describe(command_line& line);
+  /// After the line was read; the exit code if the address is none, and the message is out.
+  std::optional<int> check(const command_line& line) const;
+  duration limit() const { return std::chrono::duration_cast<duration>(std::chrono::duration<double>(seconds)); }
+};
 
 }  // namespace hydrogen::program

@@ -1,7 +1,6 @@
 // hydrogen status: who is a member, who holds which slot, and why each waiting request waits.
 
 #include <hydrogen/actors/runtime.hpp>
-#include <hydrogen/base/node_config.hpp>
 
 #include "cli.hpp"
 #include <nlohmann/json.hpp>
@@ -124,26 +123,18 @@ ordered_json json_of(const gang::cluster_status& s) {
 int status(arguments args) {
   command_line line("hydrogen status", "Show the nodes, runs and requests of a cluster, and why each request waits",
                     "hydrogen status --cluster HOST:PORT [OPTIONS]");
-  std::string cluster, secret_file = default_secret_file();
   bool json = false;
-  double timeout = 5;
-  line.text("--cluster", cluster, "HOST:PORT", "Address of the coordinator", {.required = true});
-  line.text("--secret", secret_file, "FILE",
-            fmt::format("Secret of the cluster, also $HYDROGEN_SECRET [{}]", secret_file));
+  question ask;
   line.toggle("--json", json, "Print JSON instead of tables");
-  line.number("--timeout", timeout, 0.01, 3600, "SECONDS", "How long the coordinator may take [5]");
-  line.footer("Exit codes: 0 done, 1 the cluster did not answer, 2 bad input.");
+  ask.describe(line);
   if (const auto code = read(line, std::move(args))) return *code;
-  if (const auto address = parse_host_port(cluster); !address)
-    return refuse(line, "--cluster: " + address.error().message());
-
-  const auto limit = std::chrono::duration_cast<duration>(std::chrono::duration<double>(timeout));
-  const auto snapshot = actors::fetch_status(cluster, secret_file, limit);
+  if (const auto code = ask.check(line)) return *code;
+  const auto snapshot = actors::fetch_status(ask.cluster, ask.secret_file, ask.limit());
   if (!snapshot) return report(line.name(), snapshot.error());
   if (json) {
     std::cout << json_of(*snapshot).dump(2) << "\n";
   } else {
-    print(cluster, *snapshot);
+    print(ask.cluster, *snapshot);
   }
   return exit_done;
 }

@@ -55,6 +55,16 @@ TEST_CASE("a gang that has run once evicts nobody, also after a restart of the c
   d.decide(0, d.all<placed>()[0].attempt, 2, decision_kind::again);
   CHECK(d.status(0).state == "queued");
   CHECK(d.status(1).state == "running");
+  const auto go = d.last<placed>();
+  d.restart();
+  d.begin();
+  d.job(admit{wants(0, 2, 2, 1)});
+  d.job(admit{wants(1, 2, 2, 0)});
+  entry_report held{{go.request, go.attempt}, request_kind::gang, entry_state::running, 2, true, {1100}, {}};
+  d.agent(enlist{{100}, "n100", 2, 1, d.machine->term(), {held}, {}});
+  d.wait(1s);
+  CHECK(d.status(1).state == "running");
+  CHECK(d.status(0).state == "queued");
 }
 
 TEST_CASE("an elastic gang runs with what is free, and its Go names so many ranks") {

@@ -48,6 +48,23 @@ TEST_CASE("a gang's part goes from reserve to its ranks' return, which frees its
   CHECK(n.last() == entry_news::refused);  // it cannot live again
 }
 
+TEST_CASE("an agent gives out no more memory and devices than it has, whatever it is asked for") {
+  node n({.node = "n0", .slots = 4, .report_after = 0ms, .has = {8, {{"gpu", 2}}}});
+  const auto ask = [&](std::uint32_t k, std::uint32_t slots, resources each) {
+    n.order(reserve{n.term, n.machine.boot(), node::ref(1, k), request_kind::gang, app, slots, std::move(each)});
+    return n.last();
+  };
+  CHECK(ask(0, 1, {5, {{"gpu", 1}}}) == entry_news::reserved);
+  CHECK(ask(1, 1, {4, {}}) == entry_news::refused);
+  CHECK(n.news.back().refusal == refusal_kind::busy);
+  CHECK(ask(2, 2, {0, {{"gpu", 1}}}) == entry_news::refused);
+  CHECK(ask(3, 1, {0, {{"tpu", 1}}}) == entry_news::refused);
+  CHECK(n.machine.free() == 3);
+  CHECK(ask(4, 1, {3, {{"gpu", 1}}}) == entry_news::reserved);
+  n.verb(node::ref(1, 0), entry_verb::abort);
+  CHECK(ask(5, 1, {5, {{"gpu", 1}}}) == entry_news::reserved);
+}
+
 TEST_CASE("ranks may have joined, may be let in, and may have returned, before the go and the enter come") {
   for (const bool go_first : {true, false}) {
     CAPTURE(go_first);
