@@ -17,7 +17,7 @@ struct host {
   execution machine{{.run = run, .most_early = 3, .most_over = 2}};
   time_point now{};
   execution::effects all;
-  std::vector<task_id> pushed, refused, withdrawn;
+  std::vector<task_id> came, pushed, refused, withdrawn;
   std::vector<attempt_ref> opened, closed, entered;
   std::vector<from_executor> reports;
   bool ended = false;
@@ -27,6 +27,7 @@ struct host {
     machine.on(std::move(e), now, out);
     for (auto& x : out) {
       if (const auto* o = std::get_if<effect::open_lane>(&x)) opened.push_back(o->ref);
+      if (const auto* c = std::get_if<effect::come>(&x)) came.push_back(c->task->id);
       if (const auto* p = std::get_if<effect::push>(&x)) pushed.push_back(p->task->id);
       if (const auto* r = std::get_if<effect::refuse>(&x)) refused.push_back(r->task->id);
       if (const auto* w = std::get_if<effect::withdraw>(&x)) withdrawn.push_back(w->task);
@@ -179,28 +180,95 @@ TEST_CASE("ranks with peers elsewhere are pushed when their gang and their task 
   }
 }
 
-TEST_CASE(
-    "ranks that all live here have joined when their tasks are there, and their threads come to the gate meanwhile") {
+TEST_CASE("ranks that all live here have joined when their tasks are there, and get threads when they may enter") {
   for (const bool table_first : {true, false}) {
     host h;
     if (table_first) h.gang(h.ref(1), true);
     h.task(h.ref(1), h.id(1));
     CHECK(h.reported<ranks_joined>() == 0);
-    CHECK(h.pushed.size() == (table_first ? 1 : 0));
+    CHECK(h.came.size() == (table_first ? 1 : 0));
     h.task(h.ref(1), h.id(0));
     if (!table_first) {
       CHECK(h.reported<ranks_joined>() == 0);
       h.gang(h.ref(1), true);
     }
     CHECK(h.reported<ranks_joined>() == 1);
-    CHECK(h.pushed.size() == 2);
+    CHECK(h.came == ids{h.id(1), h.id(0)});
+    CHECK(h.pushed.empty());
     CHECK(h.entered.empty());
+    h.agent(enter_ranks{h.ref(1)});
+    CHECK(h.entered.size() == 1);
+    CHECK(h.pushed == h.came);
+    CHECK(std::holds_alternative<effect::push>(h.all.back()));  // behind the gate's opening
+    h.agent(enter_ranks{h.ref(1)});
+    h.agent(permit_ranks{h.ref(1)});
+    CHECK(h.entered.size() == 1);
+    CHECK(h.pushed.size() == 2);
+    CHECK(h.machine.next_wakeup() == never);
+  }
+}
+
+TEST_CASE("permitted ranks that all live here enter when the last one is there, in whatever order that comes") {
+  for (const int permission : {0, 1, 2, 3}) {
+    host h;
+    const auto step = [&](int n) {
+      if (n == permission) h.agent(permit_ranks{h.ref(1)});
+      CHECK(h.pushed.empty());
+    };
+    step(0);
+    h.gang(h.ref(1), true);
+    step(1);
+    h.task(h.ref(1), h.id(0));
+    step(2);
+    h.task(h.ref(1), h.id(1));
+    if (permission == 3) h.agent(permit_ranks{h.ref(1)});
+    CHECK(h.entered.size() == 1);
+    CHECK(h.pushed == ids{h.id(0), h.id(1)});
+    CHECK(h.reported<ranks_joined>() == 1);
+  }
+}
+
+TEST_CASE("ranks that all live here get threads to wait with when they may not enter soon") {
+  for (const bool permitted : {false, true}) {
+    host h;
+    h.gang(h.ref(1), true);
+    h.task(h.ref(1), h.id(0));
+    if (permitted) h.agent(permit_ranks{h.ref(1)});
+    CHECK(h.machine.next_wakeup() == h.now + 50ms);
+    h.wait(49ms);
+    CHECK(h.pushed.empty());
+    h.wait(1ms);
+    CHECK(h.pushed == ids{h.id(0)});
+    CHECK(h.machine.next_wakeup() == never);
+    h.task(h.ref(1), h.id(1));  // a thread of its own at once
+    CHECK(h.came == ids{h.id(0)});
+    CHECK(h.pushed == ids{h.id(0), h.id(1)});
+    CHECK(h.reported<ranks_joined>() == 1);
     h.on(event::rank_joined{h.ref(1), true});  // what the threads say adds nothing
     CHECK(h.reported<ranks_joined>() == 1);
+    const auto permits = std::count_if(h.all.begin(), h.all.end(),
+                                       [](const auto& e) { return std::holds_alternative<effect::permit>(e); });
+    CHECK(permits == (permitted ? 1 : 0));
     h.agent(enter_ranks{h.ref(1)});
     CHECK(h.entered.size() == 1);
     CHECK(h.pushed.size() == 2);
   }
+}
+
+TEST_CASE("ranks that have met without threads are dropped by a stop and by a cancel") {
+  host h;
+  h.gang(h.ref(1), true);
+  h.task(h.ref(1), h.id(0));
+  h.on(event::cancel{h.id(0), "not needed"});
+  CHECK(h.withdrawn.empty());
+  h.task(h.ref(1), h.id(1));
+  CHECK(h.reported<ranks_joined>() == 0);
+  h.agent(stop_attempt{h.ref(1), {}});
+  CHECK(h.machine.next_wakeup() == never);
+  h.agent(enter_ranks{h.ref(1)});
+  h.wait(50ms);
+  CHECK(h.pushed.empty());
+  CHECK(h.closed.size() == 1);
 }
 
 TEST_CASE("the rank that completes a gang of several executors speaks for everyone") {

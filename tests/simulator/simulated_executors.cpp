@@ -175,6 +175,13 @@ void simulation::perform(model_executor& x, execution_effect::open_lane& e, exec
   if (e.gang) l.members = static_cast<const model_gang_part&>(*e.gang).members;
 }
 
+void simulation::perform(model_executor& x, execution_effect::come& e, execution::effects&) {
+  auto& l = x.lanes.at(e.task->ref);
+  if (l.members.size() != 1) return broken("a rank with peers elsewhere comes without a thread");
+  if (l.closed) return broken("a rank comes that has no lane");
+  l.came.insert(e.task->id.partition);
+}
+
 void simulation::perform(model_executor& x, execution_effect::push& e, execution::effects&) {
   const auto& [id, ref] = std::pair(e.task->id, e.task->ref);
   x.undecided.erase({ref, id});

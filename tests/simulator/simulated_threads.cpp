@@ -119,7 +119,8 @@ void simulation::open_gate(model_executor& x, const attempt_ref& ref) {
   const bool alone = go->second.members.size() == 1;  // its ranks have joined when their tasks are there
   for (const auto& m : go->second.members) {
     for (const auto rank : m.ranks) {
-      const bool there = alone ? x.lanes.at(ref).pushed.contains(rank_of(ref, rank)) : met.contains(rank);
+      const auto& l = x.lanes.at(ref);
+      const bool there = alone ? l.came.contains(rank) || l.pushed.contains(rank_of(ref, rank)) : met.contains(rank);
       if (!there) return broken("a rank was entered before every rank had joined");
     }
   }

@@ -41,7 +41,8 @@ struct model_lane {
   bool told_to_enter = false;
   bool gate_open = false;
   bool closed = false;
-  std::set<task_id> pushed;  // ever, but for those withdrawn
+  std::set<std::uint32_t> came;  // ranks that have met without threads
+  std::set<task_id> pushed;      // ever, but for those withdrawn
   std::deque<task_id> waiting;
   std::map<task_id, thread_state> running;
 };
@@ -177,6 +178,7 @@ class simulation {
   void executor_timer(model_executor&);
   void task_comes(boot_id, const attempt_ref&, const task_id&);
   void perform(model_executor&, execution_effect::open_lane&, execution::effects&);
+  void perform(model_executor&, execution_effect::come&, execution::effects&);
   void perform(model_executor&, execution_effect::push&, execution::effects&);
   void perform(model_executor&, execution_effect::permit&, execution::effects&);
   void perform(model_executor&, execution_effect::enter&, execution::effects&);

@@ -106,6 +106,12 @@ class executor_actor : public caf::event_based_actor {
     place.gate = std::static_pointer_cast<gang_gate>(std::move(e.gang));
   }
 
+  void perform(effect::come& e) {
+    auto& task = static_cast<executor_task&>(*e.task);
+    task.become_actor(places_.at(task.ref).gate);
+    task.come();
+  }
+
   void perform(effect::push& e) {
     auto task = std::static_pointer_cast<executor_task>(std::move(e.task));
     if (pushed_.empty() || pushed_to_ != task->ref) {

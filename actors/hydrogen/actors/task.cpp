@@ -83,12 +83,19 @@ executor_task::executor_task(exec::task what, std::shared_ptr<task_surroundings>
     : slot_task(std::move(what)), env_(std::move(env)), reply_(std::move(reply)) {}
 
 void executor_task::become_actor(std::shared_ptr<gang_gate> gate) {
+  if (actor_) return;
   gate_ = std::move(gate);
   actor_ = env_->home.system().spawn<task_actor, caf::lazy_init>();
 }
 
 void executor_task::run() {
   gate_ ? run_rank() : perform(nullptr);
+}
+
+void executor_task::come() {
+  met_ = env_->home.gang_links().meet({ref.request, ref.attempt}, id.partition, gate_->members, abort,
+                                      now() + env_->join_timeout);
+  if (*met_) gate_->add((*met_)->with->opener(), (*met_)->how != comm::arrival::alone);
 }
 
 void executor_task::perform(comm::group* gang) {
@@ -124,11 +131,11 @@ void executor_task::run_rank() {
                   env_->node,     scope.last_lines()};
     outcome_ = std::move(failed);
   };
-  auto met =
-      env_->home.gang_links().meet({ref.request, ref.attempt}, rank, gate_->members, abort, now() + env_->join_timeout);
-  if (!met) return give_up(std::move(met.error()));
-  gate_->add(met->with->opener(), met->how != comm::arrival::alone);
-  const auto joined = [this, how = met->how] {
+  if (!met_) come();
+  if (!*met_) return give_up(std::move(met_->error()));
+  const auto met = std::exchange(met_, std::nullopt);
+  const auto& [group, how] = **met;
+  const auto joined = [this, how = how] {
     if (const auto executor = caf::actor_cast<caf::actor>(env_->executor)) {
       const scheduler::helper actors(env_->home.system());
       caf::anon_send(executor, rank_joined_mail{ref, how == comm::arrival::completing});
@@ -136,13 +143,13 @@ void executor_task::run_rank() {
   };
   comm::start_limits limits{env_->join_timeout, env_->enter_timeout};
   // The last one tells for all. If it does not come soon, people want to know who is here.
-  if (met->how == comm::arrival::early) {
+  if (how == comm::arrival::early) {
     limits.slow = joined;
-  } else {
+  } else if (!gate_->alone) {
     joined();
   }
-  if (auto ok = met->with->await_start(limits, abort); !ok) return give_up(std::move(ok.error()));
-  perform(met->with.get());
+  if (auto ok = group->await_start(limits, abort); !ok) return give_up(std::move(ok.error()));
+  perform(group.get());
 }
 
 void executor_task::finish(std::shared_ptr<slot_task> self) {

@@ -8,6 +8,7 @@
 #include <hydrogen/exec/environment.hpp>
 
 #include <memory>
+#include <optional>
 
 namespace hydrogen::actors {
 
@@ -54,8 +55,10 @@ class executor_task final : public slot_task {
  public:
   executor_task(exec::task, std::shared_ptr<task_surroundings>, std::shared_ptr<const task_reply>);
 
-  /// `gate`: of a rank, else null.
+  /// `gate`: of a rank, else null. Again: does nothing.
   void become_actor(std::shared_ptr<gang_gate> gate);
+  /// The rank meets the others at the gate. Blocks only for links to other processes.
+  void come();
   /// An answer to the job before, or instead of, becoming an actor.
   void reply(exec::from_task_host&& answer) const { (*reply_)(std::move(answer)); }
 
@@ -72,6 +75,7 @@ class executor_task final : public slot_task {
   const std::shared_ptr<task_surroundings> env_;
   const std::shared_ptr<const task_reply> reply_;
   std::shared_ptr<gang_gate> gate_;
+  std::optional<expected<comm::met_rank>> met_;
   caf::actor actor_;
   exec::from_task_host outcome_;
   bool returned_ = false;  // a rank whose function has returned

@@ -29,6 +29,7 @@ void execution::on(event e, time_point now, effects& out) {
 time_point execution::next_wakeup() const {
   auto next = never;
   for (const auto& [ref, early] : early_) next = std::min(next, early.until);
+  for (const auto& [ref, a] : attempts_) next = std::min(next, a.threads_at);
   return next;
 }
 
@@ -58,7 +59,7 @@ void execution::open(const attempt_ref& ref, std::uint32_t slots, hosted_gang_pt
   a.is_gang = gang != nullptr;
   a.alone = a.is_gang && gang->alone;
   add(effect::open_lane{a.ref, slots, std::move(gang)});
-  if (permitted_early_.erase(ref) != 0) add(effect::permit{ref});
+  if (permitted_early_.erase(ref) != 0) permit(a);
   if (auto early = early_.extract(a.ref)) {
     for (auto& task : early.mapped().tasks) take(a, std::move(task));
   }
@@ -66,7 +67,7 @@ void execution::open(const attempt_ref& ref, std::uint32_t slots, hosted_gang_pt
 
 void execution::said(permit_ranks& m) {
   if (const auto at = attempts_.find(m.ref); at != attempts_.end()) {
-    if (at->second.is_gang && !at->second.stopping) add(effect::permit{m.ref});
+    if (at->second.is_gang && !at->second.stopping) permit(at->second);
   } else if (!is_over(m.ref) && permitted_early_.size() < options_.most_over) {
     permitted_early_.insert(m.ref);
   }
@@ -74,8 +75,25 @@ void execution::said(permit_ranks& m) {
 
 void execution::said(enter_ranks& m) {
   auto* a = running(m.ref);
-  if (a == nullptr || !a->is_gang || std::exchange(a->entered, true)) return;
-  add(effect::enter{m.ref});
+  if (a != nullptr && a->is_gang) enter(*a);
+}
+
+void execution::permit(attempt& a) {
+  if (!a.alone || a.has_threads) return add(effect::permit{a.ref});
+  a.permitted = true;
+  if (a.joined != 0) enter(a);
+}
+
+void execution::enter(attempt& a) {
+  if (std::exchange(a.entered, true)) return;
+  add(effect::enter{a.ref});
+  push_met(a);
+}
+
+void execution::push_met(attempt& a) {
+  a.has_threads = true;
+  a.threads_at = never;
+  for (auto& task : std::exchange(a.met, {})) add(effect::push{std::move(task)});
 }
 
 void execution::said(stop_attempt& m) {
@@ -90,6 +108,8 @@ void execution::said(stop_attempt& m) {
 
 void execution::stop(attempt& a, error why) {
   if (std::exchange(a.stopping, true)) return;  // the answer comes when the lane is idle
+  a.met.clear();
+  a.threads_at = never;
   add(effect::close_lane{a.ref, std::move(why)});
 }
 
@@ -128,9 +148,16 @@ void execution::handle(execution_event::task_came& e) {
 void execution::take(attempt& a, hosted_task_ptr task) {
   if (!a.seen.insert(key_of(task->id)).second) return;                  // repeated
   if (a.is_gang && !a.ranks.insert(task->id.partition).second) return;  // a rank runs once in an attempt
-  add(effect::push{std::move(task)});
+  if (!a.alone || a.has_threads) {
+    add(effect::push{std::move(task)});
+  } else {
+    if (a.met.empty()) a.threads_at = now_ + options_.enter_patience;
+    a.met.push_back(task);
+    add(effect::come{std::move(task)});
+  }
   if (!a.alone || a.joined != 0 || a.ranks.size() != a.slots) return;
   a.joined = a.slots;
+  if (a.permitted) enter(a);
   add(effect::report{ranks_joined{a.ref, true}});
 }
 
@@ -143,7 +170,12 @@ void execution::handle(execution_event::cancel& e) {
   }
   for (auto& [ref, a] : attempts_) {
     if (!belongs(e.task, ref.request) || a.stopping || !a.seen.contains(key_of(e.task))) continue;
-    add(effect::withdraw{ref, e.task, e.why});
+    if (std::erase_if(a.met, [&](const auto& task) { return task->id == e.task; }) != 0) {
+      a.seen.erase(key_of(e.task));
+      a.ranks.erase(e.task.partition);
+    } else {
+      add(effect::withdraw{ref, e.task, e.why});
+    }
   }
 }
 
@@ -170,6 +202,11 @@ void execution::handle(execution_event::timer&) {
     if (early.until <= now_) late.push_back(ref);
   }
   for (const auto& ref : late) refuse_early(ref);
+  for (auto& [ref, a] : attempts_) {
+    if (a.threads_at > now_) continue;
+    if (a.permitted) add(effect::permit{ref});
+    push_met(a);
+  }
 }
 
 // ---- ranks ---------------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@
 // Leases are announced by the agent, gangs by their job, with their ranks: the agent has granted the slots before the
 // job can know of the attempt, and ends every attempt that the job may have sent here through this machine.
 // A rank that is pushed has a thread make its links and reports `rank_joined`, for itself or, when it completes a gang
-// that meets in one place, for everyone. When all ranks of a gang live here, links cannot fail to come: the ranks have
-// joined when all tasks are there.
+// that meets in one place, for everyone. When all ranks of a gang live here, links cannot fail to come: they meet
+// without threads, have joined when all tasks are there, and are pushed when they may enter, so that each thread is
+// woken once. If that takes long their threads wait for it, as they can tell what is missing.
 //
 // Pure: no clock, thread, socket. Feed `timer` at `next_wakeup()` (early or late timers do no harm). One thread: the
 // executor's actor. A task is the caller's own object; the machine keeps it while nothing else does.
@@ -56,6 +57,7 @@ using hosted_gang_ptr = std::shared_ptr<hosted_gang>;
 struct execution_options {
   run_id run;                       // tasks of other runs are refused
   duration early_patience = 500ms;  // for the attempt of a task that came before it
+  duration enter_patience = 50ms;   // then ranks that have met without threads get them
   std::size_t most_early = 256;     // tasks that wait so, per attempt; more are refused, and their job repeats them
   std::size_t most_over = 256;      // attempts remembered as over, so that their late tasks are refused at once
 };
@@ -111,6 +113,10 @@ struct open_lane {
   std::uint32_t slots = 0;
   hosted_gang_ptr gang;  // null: a lease
 };
+/// A rank of a gang that lives here meets the others. Does not wait; `push` follows.
+struct come {
+  hosted_task_ptr task;
+};
 /// Into the lane of its attempt, behind what was pushed before.
 struct push {
   hosted_task_ptr task;
@@ -144,7 +150,7 @@ struct report {
 };
 /// After `end`: nothing is left.
 struct ended {};
-using any = std::variant<open_lane, push, permit, enter, withdraw, close_lane, refuse, report, ended>;
+using any = std::variant<open_lane, come, push, permit, enter, withdraw, close_lane, refuse, report, ended>;
 }  // namespace execution_effect
 
 class execution {
@@ -167,6 +173,10 @@ class execution {
     bool alone = false;                      // all ranks of the gang are here
     std::unordered_set<std::uint64_t> seen;  // (partition, attempt) of tasks: a repeated one is not run twice
     std::set<std::uint32_t> ranks;           // that have come
+    std::vector<hosted_task_ptr> met;        // of a gang that is alone: have come, and have no threads yet
+    time_point threads_at = never;           // they get them at the latest
+    bool has_threads = false;
+    bool permitted = false;  // said while there were none
     bool entered = false;
     bool stopping = false;
     bool told_to_stop = false;  // not only done by itself
@@ -196,6 +206,9 @@ class execution {
 
   void open(const attempt_ref&, std::uint32_t slots, hosted_gang_ptr);
   void take(attempt&, hosted_task_ptr);
+  void permit(attempt&);
+  void enter(attempt&);
+  void push_met(attempt&);
   void stop(attempt&, error why);
   void refuse(hosted_task_ptr);
   void refuse_early(const attempt_ref&);

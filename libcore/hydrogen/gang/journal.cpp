@@ -22,6 +22,10 @@ namespace format = journal_format;
 // holds some hundred records at least. What is ahead is zero, and is given back when the journal is closed.
 constexpr std::uint64_t ahead = 512 << 10;
 
+// Of that, so much at a time is written before it is needed: the first write to a block that is only taken changes what
+// the file system knows of the file, and its sync costs another half as much (ext4, where a gang fills about a block).
+constexpr std::uint64_t zeroed_at_once = 128 << 10;
+
 /// A good record that starts at `at`, or nothing.
 struct found_record {
   format::header header;
@@ -133,6 +137,7 @@ class file_journal final : public journal {
     take_space(size_ + pending_.size());
     if (!pending_.empty()) {
       if (auto ok = write_all(file_.get(), size_, pending_, path_); !ok) return tl::make_unexpected(ok.error());
+      zero_space(size_ + pending_.size());
       if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
     }
     size_ += pending_.size();
@@ -180,6 +185,15 @@ class file_journal final : public journal {
     }
   }
 
+  /// What is ahead has been written once when records come to it.
+  void zero_space(std::uint64_t end) {
+    if (end <= zeroed_ || allocated_ <= end) return;
+    const byte_buffer zeros(std::min(zeroed_at_once, allocated_ - end));
+    zeroed_ = end + zeros.size();
+    // Only time is lost where it fails.
+    (void)write_all(file_.get(), end, zeros, path_);
+  }
+
   /// Takes the place of the file with one of what its records come to. Where that cannot be written, all stays as it is
   /// until the file has grown again. Errors: it is not known which of the two a restart would find.
   expected<void> compact() {
@@ -198,7 +212,7 @@ class file_journal final : public journal {
     if (auto ok = sync_directory(); !ok) return ok;
     file_ = std::move(file);
     size_ = compacted_ = magic.size() + records.size();
-    allocated_ = 0;
+    allocated_ = zeroed_ = 0;
     take_space(size_);
     return {};
   }
@@ -266,6 +280,7 @@ class file_journal final : public journal {
   byte_buffer pending_;
   std::uint64_t size_ = 0;       // durable bytes
   std::uint64_t allocated_ = 0;  // of the file; 0: no more than its size
+  std::uint64_t zeroed_ = 0;     // bytes that have been written, if only with zeros
   std::uint64_t compacted_ = 0;  // size when it was last written anew, or would have been
   bool takes_space_ = true;      // false: this file system cannot
   error shortage_{errc::none, {}, {}, {}};
