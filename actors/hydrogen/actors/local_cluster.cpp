@@ -183,6 +183,7 @@ expected<void> local_cluster::spawn_node(std::uint32_t n) {
 
 expected<void> local_cluster::wait_for_nodes(duration limit) {
   const auto deadline = now() + limit;
+  auto pause = std::chrono::microseconds(50);  // those in this process are there at once
   std::size_t seen = 0;
   while (now() < deadline) {
     for (std::size_t n = 0; n < children_.size(); ++n) {
@@ -198,7 +199,8 @@ expected<void> local_cluster::wait_for_nodes(duration limit) {
       for (const auto& one : state->nodes) seen += one.state == "ready" ? 1 : 0;
       if (seen >= options_.nodes) return {};
     }
-    std::this_thread::sleep_for(2ms);
+    std::this_thread::sleep_for(pause);
+    pause = std::min<std::chrono::microseconds>(2 * pause, 2ms);
   }
   return fail(errc::timed_out,
               fmt::format("{} of {} nodes have registered within {} s", seen, options_.nodes, limit / 1s));

@@ -3,6 +3,7 @@
 #include <hydrogen/base/log.hpp>
 #include <hydrogen/exec/perform_task.hpp>
 
+#include <spdlog/fmt/compile.h>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
@@ -122,9 +123,9 @@ void executor_task::perform(comm::group* gang) {
 
 void executor_task::run_rank() {
   const auto rank = id.partition;
-  log_scope scope(
-      fmt::format("{} gang={} attempt={} rank={}", to_string(id), to_string(ref.request), to_string(ref.attempt), rank),
-      kept_log_lines);
+  log_scope scope(fmt::format(FMT_COMPILE("{} gang={} attempt={} rank={}"), to_string(id), to_string(ref.request),
+                              to_string(ref.attempt), rank),
+                  kept_log_lines);
   const auto give_up = [&](error why) {
     exec::task_failed failed{id, ref.request, ref.attempt, env_->boot, {}, {}};
     failed.why = {std::move(why), what.label,        rank, static_cast<std::int32_t>(rank), what.rank->gang_try,

@@ -164,10 +164,10 @@ expected<std::shared_ptr<rendezvous::meeting>> rendezvous::enter(const gang_toke
                                                                  std::size_t size, std::size_t local) {
   std::lock_guard lock(mutex_);
   auto& known = history(token.gang);
-  const auto where = "gang " + to_string(token);
-  if (token.attempt <= known.forgotten) return fail(errc::refused, "this attempt of the gang is over", where);
+  const auto where = [&] { return "gang " + to_string(token); };
+  if (token.attempt <= known.forgotten) return fail(errc::refused, "this attempt of the gang is over", where());
   if (token.attempt < known.newest) {
-    return fail(errc::refused, "a newer attempt of the gang is known: " + to_string(known.newest), where);
+    return fail(errc::refused, "a newer attempt of the gang is known: " + to_string(known.newest), where());
   }
   if (known.newest < token.attempt) {
     known.newest = token.attempt;
@@ -180,14 +180,14 @@ expected<std::shared_ptr<rendezvous::meeting>> rendezvous::enter(const gang_toke
   if (!place) place = std::make_shared<meeting>();
   auto m = place;
   if (!m->joined.insert(rank).second) {
-    return fail(errc::refused, "rank " + std::to_string(rank) + " has already joined", where);
+    return fail(errc::refused, "rank " + std::to_string(rank) + " has already joined", where());
   }
   m->local = local;
   if (local == size) {
     if (!m->in_process) m->in_process = std::make_shared<area>(static_cast<std::uint32_t>(size));
     if (m->in_process->size() != size) {
       auto why = other_size(m->in_process->size(), size);
-      why.where = where;
+      why.where = where();
       return unexpected(std::move(why));
     }
   }
@@ -220,26 +220,25 @@ expected<std::unique_ptr<group>> rendezvous::join(const gang_token& token, std::
 
 expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank, std::span<const gang_member> members,
                                     abort_word& abort, time_point deadline) {
-  const auto where = "gang " + to_string(token);
-  if (!token.attempt) return fail(errc::bad_input, "a gang without an attempt", where);
+  const auto wrong = [&](std::string what, std::string hint = {}) {
+    return fail(errc::bad_input, std::move(what), "gang " + to_string(token), std::move(hint));
+  };
+  if (!token.attempt) return wrong("a gang without an attempt");
   if (members.empty() || members.size() > max_ranks) {
-    return fail(errc::bad_input, "a gang of " + std::to_string(members.size()) + " ranks", where,
-                "1 to 4096 are possible");
+    return wrong("a gang of " + std::to_string(members.size()) + " ranks", "1 to 4096 are possible");
   }
   if (rank >= members.size()) {
-    return fail(errc::bad_input, "rank " + std::to_string(rank) + " of " + std::to_string(members.size()), where);
+    return wrong("rank " + std::to_string(rank) + " of " + std::to_string(members.size()));
   }
   std::vector<bool> local(members.size());
   std::size_t local_count = 0;
   for (std::uint32_t r = 0; r < members.size(); ++r) {
-    if (members[r].rank != r) return fail(errc::bad_input, "the member table is not in the order of ranks", where);
+    if (members[r].rank != r) return wrong("the member table is not in the order of ranks");
     local[r] = same_process(members[r], members[rank]);
     local_count += local[r] ? 1 : 0;
     if (!local[r] && (!key_ || members[r].endpoint.empty())) {
-      return fail(errc::bad_input,
-                  name_of(members[r]) + " is in another process, and " +
-                      (key_ ? "has no endpoint" : "this process has no cluster secret to reach it"),
-                  where);
+      return wrong(name_of(members[r]) + " is in another process, and " +
+                   (key_ ? "has no endpoint" : "this process has no cluster secret to reach it"));
     }
   }
   auto m = enter(token, rank, members.size(), local_count);

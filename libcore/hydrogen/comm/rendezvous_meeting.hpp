@@ -22,7 +22,10 @@ inline std::string name_of(const gang_member& m) {
 }
 
 inline call_plan plan_of(std::span<const gang_member> members) {
-  return join_plan(hash_bytes(encode(std::vector<gang_member>(members.begin(), members.end()))));
+  byte_buffer table;
+  encoder out(table);
+  for (const auto& m : members) out.put(m);
+  return join_plan(hash_bytes(table));
 }
 
 /// An error that knows no place yet, unless it is the reason of an abort.

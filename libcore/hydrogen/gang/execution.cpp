@@ -231,14 +231,16 @@ execution::attempt* execution::running(const attempt_ref& ref) {
 }
 
 bool execution::is_over(const attempt_ref& ref) const {
-  return std::find(over_.begin(), over_.end(), ref) != over_.end();
+  return over_.contains(ref);
 }
 
 void execution::remember(const attempt_ref& ref) {
   permitted_early_.erase(ref);
-  if (is_over(ref)) return;
-  over_.push_back(ref);
-  if (over_.size() > options_.most_over) over_.pop_front();
+  if (!over_.insert(ref).second) return;
+  over_in_order_.push_back(ref);
+  if (over_.size() <= options_.most_over) return;
+  over_.erase(over_in_order_.front());
+  over_in_order_.pop_front();
 }
 
 }  // namespace hydrogen::gang

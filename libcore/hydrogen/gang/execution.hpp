@@ -224,7 +224,8 @@ class execution {
   std::map<attempt_ref, attempt> attempts_;
   std::map<attempt_ref, early_tasks> early_;
   std::set<attempt_ref> permitted_early_;  // before their gang came
-  std::deque<attempt_ref> over_;
+  std::unordered_set<attempt_ref> over_;
+  std::deque<attempt_ref> over_in_order_;
   bool ending_ = false;
   time_point now_{};
   effects* out_ = nullptr;

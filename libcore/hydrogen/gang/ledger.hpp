@@ -18,12 +18,6 @@
 
 namespace hydrogen::gang {
 
-struct attempt_ref_hash {
-  std::size_t operator()(const attempt_ref& x) const {
-    return hash_mix(std::hash<request_id>{}(x.request), std::hash<attempt_id>{}(x.attempt));
-  }
-};
-
 /// Slots of one attempt on one node, and what each of them needs.
 struct holding {
   std::uint32_t slots = 0;
@@ -42,9 +36,9 @@ struct ledger_node {
   bool connected = false;       // contact now
   bool draining = false;        // nothing new begins there
   time_point lost_at = never;   // since when not
-  std::unordered_map<attempt_ref, holding, attempt_ref_hash> held;
-  std::unordered_map<attempt_ref, request_kind, attempt_ref_hash> orphans;  // listed, not kept, not confirmed gone
-  std::map<boot_id, run_id> executors;                                      // as far as the coordinator heard
+  std::unordered_map<attempt_ref, holding> held;
+  std::unordered_map<attempt_ref, request_kind> orphans;  // listed, not kept, not confirmed gone
+  std::map<boot_id, run_id> executors;                    // as far as the coordinator heard
 
   bool usable() const { return listed && connected && !draining; }
   std::uint32_t free() const { return usable() && size.slots > taken.slots ? size.slots - taken.slots : 0; }

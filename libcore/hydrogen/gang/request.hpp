@@ -87,3 +87,11 @@ struct attempt_ref {
 };
 
 }  // namespace hydrogen::gang
+
+template <>
+struct std::hash<hydrogen::gang::attempt_ref> {
+  std::size_t operator()(const hydrogen::gang::attempt_ref& x) const {
+    return hydrogen::hash_mix(std::hash<hydrogen::request_id>{}(x.request),
+                              std::hash<hydrogen::attempt_id>{}(x.attempt));
+  }
+};
