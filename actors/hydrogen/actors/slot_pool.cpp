@@ -1,6 +1,7 @@
 #include <hydrogen/actors/slot_pool.hpp>
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -16,6 +17,14 @@ class slot_pool::lane {
   std::vector<slot_task_ptr> running;
   std::function<void()> idle;
 };
+
+slot_pool::slot_pool(std::uint32_t slots) : slots_(slots) {
+  cpu_set_t mine;
+  if (::sched_getaffinity(0, sizeof mine, &mine) != 0) return;  // there are more than 1024
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &mine)) cpus_.push_back(cpu);
+  }
+}
 
 std::shared_ptr<slot_pool> slot_pool::make(std::uint32_t slots) {
   return std::shared_ptr<slot_pool>(new slot_pool(slots));
@@ -76,10 +85,38 @@ void slot_pool::push(const lane_ptr& to, std::span<slot_task_ptr> tasks) {
       }
     }
   }
+  if (cpus_.size() > 1 && wake.size() >= cpus_.size()) spread(wake);
   for (auto* w : wake) {
     w->signal.store(1, std::memory_order_release);
     futex_wake_all(w->signal);
   }
+}
+
+/// Few have to be moved: they stay where they are from then on.
+void slot_pool::spread(std::vector<worker*>& woken) const {
+  const auto share = (woken.size() + cpus_.size() - 1) / cpus_.size();
+  std::vector<std::size_t> there(cpus_.size());
+  std::vector<worker*> too_many;
+  for (auto* w : woken) {
+    const auto at = static_cast<std::size_t>(std::lower_bound(cpus_.begin(), cpus_.end(), w->cpu) - cpus_.begin());
+    const bool stays = at < there.size() && there[at] < share;
+    stays ? void(++there[at]) : too_many.push_back(w);
+  }
+  for (auto* w : too_many) {
+    const auto to = std::min_element(there.begin(), there.end());
+    ++*to;
+    const auto cpu = cpus_[static_cast<std::size_t>(to - there.begin())];
+    cpu_set_t all, one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    // User code may have said where the thread is to run.
+    if (::sched_getaffinity(w->id, sizeof all, &all) != 0 || !CPU_ISSET(cpu, &all)) continue;
+    if (::sched_setaffinity(w->id, sizeof one, &one) != 0) continue;
+    w->before_move = all;
+    w->cpu = cpu;
+  }
+  std::stable_partition(woken.begin(), woken.end(),
+                        [here = ::sched_getcpu()](const auto* w) { return w->cpu != here; });
 }
 
 bool slot_pool::withdraw(const lane_ptr& from, const exec::task_id& id) {
@@ -131,6 +168,7 @@ std::vector<std::string> slot_pool::running(const lane_ptr& in) {
 
 void slot_pool::work(worker& self) {
   pthread_setname_np(pthread_self(), "slot");
+  self.id = ::gettid();
   std::unique_lock lock(mutex_, std::defer_lock);
   for (;;) {
     while (self.task) {
@@ -160,9 +198,11 @@ void slot_pool::work(worker& self) {
     if (!self.task) {
       if (stopping_) return;
       self.signal.store(0, std::memory_order_relaxed);
+      self.cpu = ::sched_getcpu();
       sleeping_.push_back(&self);
       lock.unlock();
       while (self.signal.load(std::memory_order_acquire) == 0) futex_wait(self.signal, 0, never);
+      if (const auto all = std::exchange(self.before_move, std::nullopt)) ::sched_setaffinity(0, sizeof *all, &*all);
       if (!self.task) return;
     } else {
       lock.unlock();

@@ -5,11 +5,16 @@
 // the order in which they came. The agent never grants more slots than the node has, and takes them back only when a
 // lane is idle, so a lane never waits for a thread of another one. All functions: any thread.
 //
-// Each thread sleeps on a word of its own and is woken with its task in hand, the one that slept last first.
+// Each thread sleeps on a word of its own and is woken with its task in hand, the one that slept last first. Where as
+// many are woken at once as there are CPUs, each CPU gets its share of them, and those of other CPUs are woken first:
+// Linux wakes a thread where it ran last and looks only after half a millisecond (sched_migration_cost) whether others
+// wait there while a CPU is idle, and a thread that is woken on this CPU may take it at once.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/exec/task.hpp>
 #include <hydrogen/gang/execution.hpp>
+
+#include <sched.h>
 
 #include <atomic>
 #include <cstdint>
@@ -17,6 +22,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -65,17 +71,22 @@ class slot_pool : public std::enable_shared_from_this<slot_pool> {
   std::vector<std::string> running(const lane_ptr&);
 
  private:
-  explicit slot_pool(std::uint32_t slots) : slots_(slots) {}
+  explicit slot_pool(std::uint32_t slots);
   struct worker {
     std::atomic<std::uint32_t> signal{0};  // futex: 1 when `task` is there, or the end
     lane_ptr from;
     slot_task_ptr task;
+    pid_t id = 0;
+    int cpu = 0;                           // where it ran last
+    std::optional<cpu_set_t> before_move;  // it was put on one CPU, and may then use these again
     std::thread thread;
   };
   void work(worker&);
   static bool take(worker&, lane_ptr);
+  void spread(std::vector<worker*>& woken) const;
 
   const std::uint32_t slots_;
+  std::vector<int> cpus_;  // that this process may use
   std::mutex mutex_;
   std::deque<lane_ptr> ready_;  // a lane stands here once for each of its slots that may take a task
   std::vector<worker*> sleeping_;
