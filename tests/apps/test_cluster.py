@@ -16,6 +16,8 @@ LONG = ["--", "--steps", "200", "--rows-repeat", "40", "--checkpoint-every", "20
 class Cluster(Case):
     """A coordinator and workers, each started from the file that is shipped, with another port."""
 
+    env = {}  # of all of them
+
     def start(self, workers=2, slots=4, expected=None):
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
@@ -42,7 +44,7 @@ class Cluster(Case):
         file = "coordinator" if name == "coordinator" else "worker"
         if name in self.nodes:
             self.nodes[name].close()
-        self.nodes[name] = Program("node", "--config", self.path(file + ".toml"), "--name", name)
+        self.nodes[name] = Program("node", "--config", self.path(file + ".toml"), "--name", name, env=self.env)
 
     def stop(self):
         for node in self.nodes.values():
@@ -190,7 +192,7 @@ class Kills(Cluster):
         """The model without a failure, and a driver whose gang trains, has a checkpoint, and is not at its end."""
         self.start(workers=2, slots=4)
         model = self.good(run("run", "digits", *LONG)).value("model")
-        driver = Program(*self.submit_args("digits", *LONG))
+        driver = Program(*self.submit_args("digits", *LONG), env=self.env)
         self.addCleanup(driver.close)
         self.addCleanup(driver.process.wait)
         self.addCleanup(driver.kill)
@@ -217,6 +219,29 @@ class Kills(Cluster):
         # No step that was checkpointed is run twice: the second attempt begins at the last checkpoint of the first.
         self.assertGreaterEqual(starts[1][0], 60)
         self.assertEqual(len(checkpointed), len(set(checkpointed)), checkpointed)
+        wait_until("all slots are free", self.all_slots_free, 15)
+        wait_until("checkpoints go with their run", self.no_checkpoints_left, 15)
+
+    def test_a_clock_that_jumps_changes_nothing(self):
+        """An hour ahead, and then two back, on all machines, while a gang trains."""
+        clock = self.write("clock", "0")
+        self.env = {"LD_PRELOAD": os.path.join(LIBRARIES, "libtest_wall_clock.so"), "HYDROGEN_TEST_CLOCK": clock,
+                    "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
+
+        def jump(seconds):
+            self.write("clock.new", str(seconds))
+            os.rename(self.path("clock.new"), clock)
+
+        model, driver, trainer = self.long_run()
+        jump(3600)
+        self.wait_for_log(r"digits: step 100 is checkpointed")
+        jump(-3600)
+        self.assertEqual(self.good(driver.wait()).value("model"), model)
+        self.assertEqual(len(self.trained_steps()[0]), 1)
+        text = "\n".join(node.log() for node in self.nodes.values())
+        hours = {line[:13] for line in self.nodes[trainer].log().splitlines() if re.match(r"\d{4}-\d\d-\d\dT", line)}
+        self.assertGreaterEqual(len(hours), 3, "the clock did not jump")
+        self.assertNotRegex(text, "lost contact|is lost|silent|timed out")
         wait_until("all slots are free", self.all_slots_free, 15)
         wait_until("checkpoints go with their run", self.no_checkpoints_left, 15)
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <thread>
 
@@ -25,6 +26,7 @@ struct settings {
   std::string trace;
   bool shrink = false;
   bool cells = false;
+  bool cancel = false;
 };
 
 std::optional<range> parse_range(const std::string& text) {
@@ -82,11 +84,25 @@ void print(const breakage& f) {
 }
 
 /// False: the file cannot be written.
-bool write_trace(const std::string& path, const simulation_options& options) {
+bool write_trace(const std::string& path, const std::function<void(std::FILE*)>& run) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "w"), std::fclose);
-  if (!file) return false;
-  run_one(options, file.get());
-  return std::ferror(file.get()) == 0;
+  const bool written = file && (run(file.get()), std::ferror(file.get()) == 0);
+  if (!written) fmt::print(stderr, "hydrogen-sim: cannot write {}\n", path);
+  return written;
+}
+
+int run_cancelled(const settings& s) {
+  const auto found = cancel_everywhere(s.cluster, s.seeds);
+  for (const auto& [state, times] : found.states) fmt::print("{:>8}  {}\n", times, state);
+  fmt::print("{} were not free a second after all was cancelled\n", found.failures.size());
+  for (const auto& [steps, f] : found.failures) {
+    fmt::print("after {} steps, ", steps);
+    print(f);
+  }
+  if (found.failures.empty()) return 0;
+  const auto& [steps, first] = found.failures.front();
+  const auto again = [&](auto* to) { simulation(first.options, to).cancel_after(steps); };
+  return s.trace.empty() || write_trace(s.trace, again) ? 1 : 2;
 }
 
 int run(const settings& s) {
@@ -116,10 +132,7 @@ int run(const settings& s) {
     fmt::print("replay: {}\n", replay_of(shown));
     told = shown.options;
   }
-  if (!s.trace.empty() && !write_trace(s.trace, told)) {
-    fmt::print(stderr, "hydrogen-sim: cannot write {}\n", s.trace);
-    return 2;
-  }
+  if (!s.trace.empty() && !write_trace(s.trace, [&](auto* to) { run_one(told, to); })) return 2;
   return found.failures.empty() ? 0 : 1;
 }
 
@@ -149,6 +162,8 @@ int main(int argc, char** argv) {
   line.text("--trace", s.trace, "FILE", "Write what happens in the first that fails, or in the first of all");
   line.toggle("--shrink", s.shrink, "Look for the shortest way to break what the first failure broke");
   line.number("--tries", s.tries, 1, 1'000'000, "N", "Seeds for each step of --shrink");
+  line.toggle("--cancel-everywhere", s.cancel,
+              "Nothing goes wrong, but all is cancelled, after each step in turn; a second later all must be free");
   line.toggle("--cells", s.cells, "Print how often each event met each state");
   line.footer(menu + "Troubles: " + troubles::all().to_string() +
               "\n\nExit codes: 0 all held, 1 an invariant was broken, 2 bad input.");
@@ -167,5 +182,5 @@ int main(int argc, char** argv) {
   if (!only.empty()) {
     if (const auto problem = parse_only(only, s.cluster.allowed); !problem.empty()) return bad("--only: " + problem);
   }
-  return run(s);
+  return s.cancel ? run_cancelled(s) : run(s);
 }

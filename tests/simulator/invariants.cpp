@@ -9,20 +9,19 @@
 
 namespace hydrogen::gang::testing {
 
+/// Of every agent.
+bool simulation::all_slots_free() const {
+  return std::all_of(nodes_.begin(), nodes_.end(), [](const auto& n) { return n.agent && n.agent->free() == n.slots; });
+}
+
 void simulation::final_checks() {
-  const auto all_free = [this] {
-    for (const auto& n : nodes_) {
-      if (!n.agent || n.agent->free() != n.slots) return false;
-    }
-    return true;
-  };
   if (rng.chance(0.3)) {
     // The coordinator never returns: agents free everything by themselves.
     gone_for_good_ = true;
     crash_coordinator();
     step_until(now + 200s);
     if (!broken_.empty()) return;
-    if (!all_free()) broken("without a coordinator an agent does not free its slots");
+    if (!all_slots_free()) broken("without a coordinator an agent does not free its slots");
     for (const auto& [boot, x] : executors_) {
       if (x.alive) broken("without a coordinator an executor lives on");
     }
@@ -34,7 +33,7 @@ void simulation::final_checks() {
   for (const auto& job : jobs_) {
     if (job->alive && !job->ended) broken("a run does not end: " + job->app.name);
   }
-  if (!all_free()) broken("when all is over, an agent does not show all slots free");
+  if (!all_slots_free()) broken("when all is over, an agent does not show all slots free");
   if (coordinator_->account().total_free() != total_slots) {
     broken(fmt::format("when all is over the ledger shows {} of {} slots free", coordinator_->account().total_free(),
                        total_slots));

@@ -152,6 +152,22 @@ void model_job::cancel_something() {
   }
 }
 
+void model_job::cancel_everything() {
+  for (auto& [id, g] : gangs) {
+    if (g.end != outcome::open || g.released) continue;
+    if (!begun) g.end = outcome::cancelled;  // nothing was asked for
+    g.cancelling = true;
+    g.pending.reset();
+    if (begun) send(cancel{id});
+  }
+  for (auto& [id, s] : stages) {
+    if (s.end != outcome::open) continue;
+    if (!begun) s.end = outcome::cancelled;
+    s.cancelling = true;
+    if (begun) send(cancel{id});
+  }
+}
+
 void model_job::park_something() {
   if (!alive) return;
   for (auto& [id, g] : gangs) {

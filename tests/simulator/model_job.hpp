@@ -76,6 +76,7 @@ struct model_job {
   void connect();
   void said(const to_job&);
   void cancel_something();
+  void cancel_everything();
   void park_something();
   bool settled() const;
   std::string open_requests() const;

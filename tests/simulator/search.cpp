@@ -59,6 +59,26 @@ search_result search(const simulation_options& options, range seeds, std::uint32
   return all;
 }
 
+cancelled_everywhere cancel_everywhere(const simulation_options& options, range seeds) {
+  cancelled_everywhere all;
+  for (auto seed = seeds.first; seed <= seeds.last; ++seed) {
+    auto mine = options;
+    mine.seed = seed;
+    mine.allowed = {};
+    // Later on, where most steps are repeats and ends of tasks, not every one.
+    for (std::uint64_t steps = 0;; steps += 1 + steps / 100) {
+      simulation cluster(mine);
+      const auto states = cluster.cancel_after(steps);
+      for (const auto& state : states) ++all.states[state];
+      if (!cluster.what_broke().empty()) {
+        all.failures.push_back({steps, {mine, cluster.what_broke(), cluster.broken_at().time_since_epoch()}});
+      }
+      if (states.empty()) break;
+    }
+  }
+  return all;
+}
+
 breakage shrink(const breakage& found, std::uint64_t tries) {
   auto best = found;
   const auto breaks_too = [&](simulation_options options) -> std::optional<breakage> {

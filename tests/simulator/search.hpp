@@ -27,6 +27,13 @@ search_result search(const simulation_options&, range seeds, std::uint32_t threa
 /// Runs one; nothing: all held.
 std::optional<breakage> run_one(const simulation_options&, std::FILE* trace = nullptr, cells* visited = nullptr);
 
+struct cancelled_everywhere {
+  std::map<std::string, std::uint64_t> states;               // in which a request was cancelled, and how often
+  std::vector<std::pair<std::uint64_t, breakage>> failures;  // after so many steps
+};
+/// In each of these clusters nothing goes wrong, but all is cancelled: after no step, one, two, and so on, to the end.
+cancelled_everywhere cancel_everywhere(const simulation_options&, range seeds);
+
 /// Takes away kinds of trouble, nodes, jobs and requests as long as some seed still breaks the same invariant, then
 /// looks for the seed that does it soonest. Tries at most `tries` seeds for each step.
 breakage shrink(const breakage&, std::uint64_t tries);

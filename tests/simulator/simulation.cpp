@@ -53,6 +53,10 @@ void simulation::after(duration d, std::function<void()> what) {
 }
 
 void simulation::deliver(std::function<void()> what) {
+  if (in_order_) {
+    delivered_ = std::max(delivered_, now + some_delay());
+    return queue_.push({delivered_, ++order_, std::move(what)});
+  }
   if (!quiet && rng.chance(faults.drop)) return;
   if (!quiet && rng.chance(faults.repeat)) after(some_delay() * 2, what);
   after(some_delay(), std::move(what));
@@ -136,6 +140,36 @@ std::string simulation::run_all() {
   }
   final_checks();
   return broken_;
+}
+
+std::set<std::string> simulation::cancel_after(std::uint64_t steps) {
+  quiet = in_order_ = true;
+  start_coordinator();
+  for (std::size_t i = 0; i < nodes_.size(); ++i) start_node(i);
+  for (auto& job : jobs_) after(random(1ms, 400ms), [j = job.get()] { j->tick(); });
+  bool reached = false;
+  step_until(now + 400s, [&] { return (reached = steps-- == 0) || all_jobs_settled(); });
+  if (broken_.empty() && !reached && !all_jobs_settled()) broken("not settled though nothing went wrong");
+  if (!broken_.empty() || all_jobs_settled()) return {};
+  std::set<std::string> states;
+  for (const auto& r : coordinator_->status().requests) states.insert(r.kind + " " + r.state);
+  if (states.empty()) states.insert("not submitted");
+  for (auto& job : jobs_) job->cancel_everything();
+  step_until(now + 1s);
+  if (!broken_.empty()) return states;
+  for (const auto& job : jobs_) {
+    if (!job->settled()) broken("not settled a second after it was cancelled: " + job->app.name + job->open_requests());
+  }
+  if (!all_slots_free()) broken("a second after all was cancelled an agent has not all slots free");
+  if (coordinator_->account().total_free() != total_slots) {
+    broken(fmt::format("a second after all was cancelled the ledger shows {} of {} slots free",
+                       coordinator_->account().total_free(), total_slots));
+  }
+  if (!coordinator_->status().requests.empty()) broken("a second after all was cancelled a request is still known");
+  for (const auto& [boot, x] : executors_) {
+    if (x.alive && !x.lanes.empty()) broken("a second after all was cancelled an executor holds an attempt");
+  }
+  return states;
 }
 
 }  // namespace hydrogen::gang::testing

@@ -109,6 +109,10 @@ class simulation {
   std::string run();
   /// When: of what was broken.
   time_point broken_at() const { return now; }
+  /// Instead of `run`: after so many steps everything is cancelled, and a second later everything must be free. The
+  /// states in which requests were cancelled; empty: everything was over before that.
+  std::set<std::string> cancel_after(std::uint64_t steps);
+  const std::string& what_broke() const { return broken_; }
   cells visited;
 
   // ---- what model jobs use
@@ -219,6 +223,7 @@ class simulation {
   void crash_driver(std::size_t);
   void lose_driver(run_id);
   bool all_jobs_settled() const;
+  bool all_slots_free() const;
   std::string run_all();
   void drain_node(std::size_t, bool on);
   void drain_answered(const admission_effect::answer_drain&);
@@ -230,6 +235,8 @@ class simulation {
 
   std::priority_queue<queued> queue_;
   std::uint64_t order_ = 0;
+  bool in_order_ = false;  // a network that is well
+  time_point delivered_{};
   int same_instant_ = 0;
   bool changed_ = false;  // since the last check
   std::string broken_;
