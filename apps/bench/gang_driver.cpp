@@ -177,12 +177,11 @@ class driver_actor : public caf::event_based_actor {
     const auto at = gangs_.find(m.request);
     if (at == gangs_.end() || std::exchange(at->second.placed, true)) return;
     members_ += m.members.size();
-    exec::join_gang join{m.request, m.attempt, {}};
-    join.members.resize(load_.ranks);
+    std::vector<comm::gang_member> members(load_.ranks);
     for (const auto& member : m.members) {
-      for (const auto rank : member.ranks)
-        join.members.at(rank) = {rank, member.executor, member.endpoint, member.node};
+      for (const auto rank : member.ranks) members.at(rank) = {rank, member.executor, member.endpoint, member.node};
     }
+    const exec::join_gang join{m.request, m.attempt, std::move(members)};
     for (const auto& member : m.members) {
       std::vector<exec::to_task_host> messages{join};
       for (const auto rank : member.ranks) {

@@ -12,7 +12,7 @@ namespace {
 /// Ranks 0 and 1 live in executor 7, rank 2 elsewhere.
 exec::join_gang three_ranks() {
   exec::join_gang what;
-  what.members = {{0, {7}, "", "n1"}, {1, {7}, "", "n1"}, {2, {8}, "", "n2"}};
+  what.members = std::vector<comm::gang_member>{{0, {7}, "", "n1"}, {1, {7}, "", "n1"}, {2, {8}, "", "n2"}};
   return what;
 }
 
@@ -24,7 +24,7 @@ TEST_CASE("a gate knows which ranks of its gang live here") {
   CHECK_FALSE(here.alone);
   CHECK(gang_gate(three_ranks(), {9}).ranks_here == 0);
   auto two = three_ranks();
-  two.members.pop_back();
+  two.members = std::vector<comm::gang_member>(two.members.begin(), two.members.begin() + 2);
   CHECK(gang_gate(two, {7}).alone);
 }
 

@@ -30,7 +30,7 @@ struct task_surroundings {
 class gang_gate final : public gang::hosted_gang {
  public:
   gang_gate(exec::join_gang, boot_id executor);
-  const std::vector<comm::gang_member> members;  // by rank
+  const comm::gang_table members;
 
   /// Any thread. `permit`: only gates at which all ranks of the gang wait, which open when the last one comes.
   void permit();

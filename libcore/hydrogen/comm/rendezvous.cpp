@@ -16,7 +16,7 @@ bool on_this_host(const gang_member& m) {
 }
 
 /// The area of a gang did not come: of the ranks, only those of rank 0's process are known to be missing.
-error missing_without_area(std::uint32_t rank, std::span<const gang_member> members, duration waited) {
+error missing_without_area(std::uint32_t rank, const gang_table& members, duration waited) {
   std::vector<rank_report> reports{{rank, true, {}}};
   for (const auto& m : members) {
     if (same_process(m, members[0])) reports.push_back({m.rank, false, {}});
@@ -206,8 +206,7 @@ void rendezvous::leave(const gang_token& token, meeting& m) {
 }
 
 expected<std::unique_ptr<group>> rendezvous::join(const gang_token& token, std::uint32_t rank,
-                                                  std::span<const gang_member> members, abort_word& abort,
-                                                  time_point deadline) {
+                                                  const gang_table& members, abort_word& abort, time_point deadline) {
   auto met = meet(token, rank, members, abort, deadline);
   if (!met) return unexpected(std::move(met.error()));
   if (met->how != arrival::early) met->with->opener()();
@@ -218,7 +217,7 @@ expected<std::unique_ptr<group>> rendezvous::join(const gang_token& token, std::
   return std::move(met->with);
 }
 
-expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank, std::span<const gang_member> members,
+expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank, const gang_table& members,
                                     abort_word& abort, time_point deadline) {
   const auto wrong = [&](std::string what, std::string hint = {}) {
     return fail(errc::bad_input, std::move(what), "gang " + to_string(token), std::move(hint));
@@ -230,10 +229,10 @@ expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank,
   if (rank >= members.size()) {
     return wrong("rank " + std::to_string(rank) + " of " + std::to_string(members.size()));
   }
-  std::vector<bool> local(members.size());
-  std::size_t local_count = 0;
-  for (std::uint32_t r = 0; r < members.size(); ++r) {
-    if (members[r].rank != r) return wrong("the member table is not in the order of ranks");
+  if (!members.is_in_order()) return wrong("the member table is not in the order of ranks");
+  std::vector<bool> local(members.is_one_process() ? 0 : members.size());
+  auto local_count = members.is_one_process() ? members.size() : 0;
+  for (std::uint32_t r = 0; r < local.size(); ++r) {
     local[r] = same_process(members[r], members[rank]);
     local_count += local[r] ? 1 : 0;
     if (!local[r] && (!key_ || members[r].endpoint.empty())) {
@@ -269,8 +268,8 @@ expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank,
 }
 
 expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token, std::uint32_t rank,
-                                                         std::span<const gang_member> members, meeting& meet,
-                                                         abort_word& abort, time_point deadline) {
+                                                         const gang_table& members, meeting& meet, abort_word& abort,
+                                                         time_point deadline) {
   const auto& leader = members[0];
   expected<std::shared_ptr<area>> found;
   if (same_process(leader, members[rank])) {
@@ -304,10 +303,10 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token
 }
 
 expected<met_rank> rendezvous::come_to(std::shared_ptr<area> where, const gang_token& token, std::uint32_t rank,
-                                       std::span<const gang_member> members, abort_word& abort) {
+                                       const gang_table& members, abort_word& abort) {
   // From here on it leaves the area by itself.
   auto engine = std::make_unique<shared_engine>(where, rank, abort);
-  const auto last = where->come(rank, plan_of(members));
+  const auto last = where->come(rank, join_plan(members.hash()));
   if (!last) return unexpected(at_gang(token, std::move(last.error()), abort));
   return met_rank{std::make_unique<group>(rank, where->size(), std::move(engine)),
                   *last ? arrival::completing : arrival::early};

@@ -10,6 +10,7 @@
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/base/unique_fd.hpp>
+#include <hydrogen/comm/gang_table.hpp>
 #include <hydrogen/comm/group.hpp>
 #include <hydrogen/comm/hello.hpp>
 #include <hydrogen/comm/mesh.hpp>
@@ -60,11 +61,11 @@ class rendezvous {
   /// group. Its gate is still shut (group::await_start). errc::timed_out: names the ranks that have not joined;
   /// mismatch: other tables; disconnected: a process is gone; refused: an old attempt, or a rank that has already
   /// joined; aborted (the abort word's reason); bad_input.
-  expected<met_rank> meet(const gang_token& token, std::uint32_t rank, std::span<const gang_member> members,
-                          abort_word& abort, time_point deadline);
+  expected<met_rank> meet(const gang_token& token, std::uint32_t rank, const gang_table& members, abort_word& abort,
+                          time_point deadline);
   /// The same where nobody else decides when to begin: returns when all ranks of the attempt are here.
-  expected<std::unique_ptr<group>> join(const gang_token& token, std::uint32_t rank,
-                                        std::span<const gang_member> members, abort_word& abort, time_point deadline);
+  expected<std::unique_ptr<group>> join(const gang_token& token, std::uint32_t rank, const gang_table& members,
+                                        abort_word& abort, time_point deadline);
 
   /// The attempt is over: its parked sockets are closed and nobody joins it any more. Groups that exist go on.
   void forget(const gang_token& token);
@@ -88,17 +89,17 @@ class rendezvous {
   expected<std::shared_ptr<meeting>> enter(const gang_token&, std::uint32_t rank, std::size_t size, std::size_t local);
   void leave(const gang_token&, meeting&);
   /// The area on this host; null when the process of rank 0 shares no memory.
-  expected<std::shared_ptr<area>> meet_on_host(const gang_token&, std::uint32_t rank, std::span<const gang_member>,
-                                               meeting&, abort_word&, time_point deadline);
-  expected<met_rank> come_to(std::shared_ptr<area>, const gang_token&, std::uint32_t rank, std::span<const gang_member>,
+  expected<std::shared_ptr<area>> meet_on_host(const gang_token&, std::uint32_t rank, const gang_table&, meeting&,
+                                               abort_word&, time_point deadline);
+  expected<met_rank> come_to(std::shared_ptr<area>, const gang_token&, std::uint32_t rank, const gang_table&,
                              abort_word&);
   void process_lost(boot_id);
-  expected<met_rank> meet_linked(const gang_token&, std::uint32_t rank, std::span<const gang_member>,
+  expected<met_rank> meet_linked(const gang_token&, std::uint32_t rank, const gang_table&,
                                  const std::vector<bool>& local, meeting&, abort_word&, time_point deadline);
   expected<std::unique_ptr<link>> dial_rank(const gang_token&, const gang_member& self, const gang_member& peer,
                                             abort_word&, time_point deadline);
   /// A socket of any higher rank that has no link yet, and which rank; `rank` itself at the deadline.
-  expected<std::uint32_t> wait_for(meeting&, std::span<const gang_member>, std::uint32_t rank,
+  expected<std::uint32_t> wait_for(meeting&, const gang_table&, std::uint32_t rank,
                                    const std::vector<std::unique_ptr<link>>& links, unique_fd& socket, abort_word&,
                                    time_point deadline);
   seen& history(const request_id&);

@@ -47,7 +47,7 @@ expected<std::unique_ptr<link>> rendezvous::dial_rank(const gang_token& token, c
   return std::make_unique<tcp::link>(std::move(*socket));
 }
 
-expected<std::uint32_t> rendezvous::wait_for(meeting& m, std::span<const gang_member> members, std::uint32_t rank,
+expected<std::uint32_t> rendezvous::wait_for(meeting& m, const gang_table& members, std::uint32_t rank,
                                              const std::vector<std::unique_ptr<link>>& links, unique_fd& socket,
                                              abort_word& abort, time_point deadline) {
   for (;;) {
@@ -74,14 +74,14 @@ expected<std::uint32_t> rendezvous::wait_for(meeting& m, std::span<const gang_me
   }
 }
 
-expected<met_rank> rendezvous::meet_linked(const gang_token& token, std::uint32_t rank,
-                                           std::span<const gang_member> members, const std::vector<bool>& local,
-                                           meeting& meet, abort_word& abort, time_point deadline) {
+expected<met_rank> rendezvous::meet_linked(const gang_token& token, std::uint32_t rank, const gang_table& members,
+                                           const std::vector<bool>& local, meeting& meet, abort_word& abort,
+                                           time_point deadline) {
   const auto began = now();
   const auto size = static_cast<std::uint32_t>(members.size());
   auto self = waker::make();
   if (!self) return unexpected(std::move(self.error()));
-  const auto plan = plan_of(members);
+  const auto plan = join_plan(members.hash());
 
   mesh::options options;
   options.token = token;

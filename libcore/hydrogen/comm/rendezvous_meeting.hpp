@@ -11,21 +11,10 @@
 
 namespace hydrogen::comm {
 
-inline bool same_process(const gang_member& a, const gang_member& b) {
-  return a.endpoint == b.endpoint || (a.executor && a.executor == b.executor);
-}
-
 inline std::string name_of(const gang_member& m) {
   std::string text = "rank " + std::to_string(m.rank);
   if (!m.node.empty()) text += " on node " + m.node;
   return text;
-}
-
-inline call_plan plan_of(std::span<const gang_member> members) {
-  byte_buffer table;
-  encoder out(table);
-  for (const auto& m : members) out.put(m);
-  return join_plan(hash_bytes(table));
 }
 
 /// An error that knows no place yet, unless it is the reason of an abort.

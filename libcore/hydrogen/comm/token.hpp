@@ -45,6 +45,10 @@ struct gang_member {
   }
 };
 
+inline bool same_process(const gang_member& a, const gang_member& b) {
+  return a.endpoint == b.endpoint || (a.executor && a.executor == b.executor);
+}
+
 /// The token of the hello with which one rank dials another.
 struct link_token {
   gang_token token;

@@ -4,7 +4,7 @@
 // and the executors that its leases name. Plain values with `inspect`.
 
 #include <hydrogen/base/clock.hpp>
-#include <hydrogen/comm/token.hpp>
+#include <hydrogen/comm/gang_table.hpp>
 #include <hydrogen/data/block.hpp>
 
 #include <initializer_list>
@@ -155,7 +155,7 @@ struct run_task {
 struct join_gang {
   request_id request;
   attempt_id attempt;
-  std::vector<comm::gang_member> members;
+  comm::gang_table members;
   template <class I>
   friend auto inspect(I& f, join_gang& x) {
     return f(x.request, x.attempt, x.members);

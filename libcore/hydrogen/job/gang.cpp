@@ -119,7 +119,7 @@ void core::heard(gang::placed& m) {
         s, "the member table has " + std::to_string(size) + " ranks for " + std::to_string(wanted.least) + most, false);
   }
   g.ranks.assign(size, {});
-  g.members.assign(size, {});
+  std::vector<comm::gang_member> members(size);
   std::uint32_t found = 0;
   for (const auto& member : m.members) {
     const auto node = node_of(member.node);
@@ -128,7 +128,7 @@ void core::heard(gang::placed& m) {
       if (rank >= size || g.ranks[rank].process != no_index) continue;
       g.ranks[rank].process = process;
       g.ranks[rank].node = node;
-      g.members[rank] = {rank, member.executor, member.endpoint, member.node};
+      members[rank] = {rank, member.executor, member.endpoint, member.node};
       ++found;
     }
   }
@@ -137,6 +137,7 @@ void core::heard(gang::placed& m) {
     return fail_attempt(s, "the member table names " + std::to_string(found) + " of " + std::to_string(size) + " ranks",
                         false);
   }
+  g.members = std::move(members);
   g.placed = true;
   s.reason.clear();
   g.copied_bytes = 0;

@@ -155,7 +155,7 @@ struct gang_record {
   std::uint64_t copied_bytes = 0;  // of this attempt, asked to be copied
   std::vector<rank_record> ranks;  // of the attempt that was placed: their number is its world size
   std::uint32_t width = 0;         // of the attempt that made the output; made again, it has as many. 0: never made
-  std::vector<comm::gang_member> members;  // by rank, as placed
+  comm::gang_table members;        // as placed
   std::optional<task_failure> failure;     // the one that explains the attempt best
   std::uint64_t number = 0;                // of decisions
   std::optional<gang::decision> decision;  // unanswered
