@@ -11,6 +11,8 @@ using namespace hydrogen;
 using namespace hydrogen::test;
 using actors::cluster_kind;
 
+namespace hydrogen::test::at_noticed {
+
 namespace {
 
 constexpr comm::connection_options shipped;  // of every process of a cluster, where its config says nothing else
@@ -180,3 +182,5 @@ TEST_CASE("an executor waits for a silent agent as long as heartbeat_timeout say
   signal_process(agent, SIGCONT);
   CHECK(gang.driver.end() != "");
 }
+
+}  // namespace hydrogen::test::at_noticed

@@ -17,6 +17,8 @@ using namespace hydrogen;
 using namespace hydrogen::test;
 using actors::cluster_kind;
 
+namespace hydrogen::test::at_zombies {
+
 namespace {
 
 constexpr std::uint32_t nodes = 3, slots = 8, ranks = 16;
@@ -230,3 +232,5 @@ TEST_CASE("nothing of a zombie is accepted: no contribution to its gang, no resu
                 << all.seen.files << " files looked at; " << (now() - began) / 1s << " s");
   CHECK(all.seen.zombies >= zombies);
 }
+
+}  // namespace hydrogen::test::at_zombies
