@@ -225,7 +225,7 @@ class Kills(Cluster):
     def test_a_clock_that_jumps_changes_nothing(self):
         """An hour ahead, and then two back, on all machines, while a gang trains."""
         clock = self.write("clock", "0")
-        self.env = {"LD_PRELOAD": os.path.join(LIBRARIES, "libtest_wall_clock.so"), "HYDROGEN_TEST_CLOCK": clock,
+        self.env = {"LD_PRELOAD": os.path.join(LIBRARIES, "../libtest_wall_clock.so"), "HYDROGEN_TEST_CLOCK": clock,
                     "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
 
         def jump(seconds):
