@@ -143,10 +143,12 @@ void executor_task::run_rank() {
     }
   };
   comm::start_limits limits{env_->join_timeout, env_->enter_timeout};
-  // The last one tells for all. If it does not come soon, people want to know who is here.
-  if (how == comm::arrival::early) {
+  if (gate_->alone) {
+    // They joined when their tasks came.
+  } else if (how == comm::arrival::early) {
+    // The last one tells for all. If it does not come soon, people want to know who is here.
     limits.slow = joined;
-  } else if (!gate_->alone) {
+  } else {
     joined();
   }
   if (auto ok = group->await_start(limits, abort); !ok) return give_up(std::move(ok.error()));

@@ -6,7 +6,6 @@
 #include <hydrogen/comm/token.hpp>
 
 #include <memory>
-#include <span>
 #include <vector>
 
 namespace hydrogen::comm {
@@ -14,14 +13,13 @@ namespace hydrogen::comm {
 class gang_table {
  public:
   gang_table() : gang_table(std::vector<gang_member>{}) {}
-  gang_table(std::vector<gang_member> members);  // NOLINT: a list of members is a table
+  gang_table(std::vector<gang_member> members);  // not explicit: a list of members is a table
 
   std::size_t size() const { return content_->members.size(); }
   bool empty() const { return size() == 0; }
   const gang_member& operator[](std::size_t rank) const { return content_->members[rank]; }
   auto begin() const { return content_->members.begin(); }
   auto end() const { return content_->members.end(); }
-  operator std::span<const gang_member>() const { return content_->members; }
 
   /// Of all lines.
   std::uint64_t hash() const { return content_->hash; }
