@@ -16,12 +16,16 @@
 
 namespace hydrogen {
 
+using comm::gradient_options;
 using comm::reduction;
 using data::csv_options;
 using data::rows;
 using exec::barrier_context;
 using exec::checkpoint_options;
 using exec::emitter;
+using exec::gang_group;
+using exec::gradient_exchange;
+using exec::pending_call;
 using plan::barrier_options;
 using plan::context;
 using plan::dataset;

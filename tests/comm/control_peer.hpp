@@ -42,13 +42,13 @@ inline connection_options quiet() {
 }
 
 /// A reactor with one connection whose other end the test plays.
-struct half {
+struct one_side {
   observer seen;  // outlives the reactor
   reactor r;
   raw_socket peer;
   connection_ptr c;
 
-  explicit half(connection_options options = quiet()) {
+  explicit one_side(connection_options options = quiet()) {
     auto pair = unix_pair();
     peer = raw_socket(std::move(pair.b));
     c = r.adopt(std::move(pair.a), from_process("the peer"), seen.handlers(), options);

@@ -1,6 +1,8 @@
+#include <hydrogen/base/ids.hpp>
 #include <hydrogen/base/random.hpp>
 #include <hydrogen/comm/element.hpp>
 
+#include "reference.hpp"
 #include <doctest/doctest.h>
 
 #include <cstring>
@@ -22,14 +24,10 @@ T plain_tree(const std::vector<T>& x, std::size_t from, std::size_t n, Op op) {
 
 template <class T>
 void check_order(reduction how, auto op, std::uint64_t seed) {
-  random_source random(seed);
   for (std::size_t ranks = 1; ranks <= 20; ++ranks) {
     for (const std::size_t count : {0u, 1u, 7u, 1024u, 2500u}) {
-      std::vector<std::vector<T>> data(ranks, std::vector<T>(count));
-      // Magnitudes far apart, so that another order gives another result.
-      for (auto& row : data) {
-        for (auto& x : row) x = static_cast<T>((random.unit() - 0.5) * static_cast<double>(1ULL << random.below(50)));
-      }
+      std::vector<std::vector<T>> data;
+      for (std::size_t r = 0; r < ranks; ++r) data.push_back(testing::values<T>(hash_mix(seed + count, r), count));
       std::vector<const std::byte*> sources;
       for (auto& row : data) sources.push_back(reinterpret_cast<const std::byte*>(row.data()));
       std::vector<T> wanted(count);
@@ -60,11 +58,44 @@ void check_order(reduction how, auto op, std::uint64_t seed) {
 
 TEST_CASE("contributions are combined in the order of one binary tree over ranks") {
   const auto add = [](auto a, auto b) { return a + b; };
+  const auto add_wrapping = [](std::int32_t a, std::int32_t b) {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(b));
+  };
   check_order<float>(reduction::sum, add, 1);
   check_order<double>(reduction::sum, add, 2);
   check_order<std::int64_t>(reduction::sum, add, 3);
   check_order<float>(reduction::mean, add, 4);
   check_order<double>(reduction::mean, add, 5);
+  check_order<std::int32_t>(reduction::sum, add_wrapping, 10);
+}
+
+TEST_CASE("products are made in the same order") {
+  const auto multiply = [](auto a, auto b) { return a * b; };
+  check_order<double>(reduction::product, multiply, 11);
+}
+
+TEST_CASE("numbers of 16 bits are combined as float, and rounded once") {
+  for (std::size_t ranks = 1; ranks <= 9; ++ranks) {
+    std::vector<std::vector<half>> all;
+    for (std::size_t r = 0; r < ranks; ++r) all.push_back(testing::values<half>(r + 1, 3000));
+    for (const auto how : {reduction::sum, reduction::mean, reduction::product, reduction::max}) {
+      std::vector<const std::byte*> sources;
+      for (const auto& x : all) sources.push_back(reinterpret_cast<const std::byte*>(x.data()));
+      std::vector<half> out(3000);
+      auto* to = reinterpret_cast<std::byte*>(out.data());
+      combine(element::float16, how, sources, 3000, {&to, 1});
+      CHECK(testing::same_bits(out, testing::reduced(all, how)));
+    }
+  }
+  // Each step alone would round to 2048.
+  const std::vector<half> large{half(2048.0f)}, one{half(1.0f)};
+  std::vector<half> sum(1);
+  const std::byte* sources[] = {reinterpret_cast<const std::byte*>(large.data()),
+                                reinterpret_cast<const std::byte*>(one.data()),
+                                reinterpret_cast<const std::byte*>(one.data())};
+  auto* to = reinterpret_cast<std::byte*>(sum.data());
+  combine(element::float16, reduction::sum, sources, 1, {&to, 1});
+  CHECK(static_cast<float>(sum[0]) == 2050.0f);
 }
 
 TEST_CASE("min and max keep the first of equals") {

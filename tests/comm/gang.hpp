@@ -12,11 +12,14 @@
 
 namespace hydrogen::comm::testing {
 
-/// The process of each rank, and whether processes share memory.
+/// How data gets from one process to another.
+enum class medium { memory, stages, tcp };
+
+/// The process of each rank, and what is between processes.
 struct layout : std::vector<int> {
   layout(std::initializer_list<int> processes) : vector(processes) {}
-  explicit layout(std::vector<int> processes, bool share = true) : vector(std::move(processes)), share_memory(share) {}
-  bool share_memory = true;
+  explicit layout(std::vector<int> processes, medium m = medium::memory) : vector(std::move(processes)), between(m) {}
+  medium between = medium::memory;
 };
 
 struct process {
@@ -24,9 +27,10 @@ struct process {
   std::unique_ptr<rendezvous> meet;
   std::unique_ptr<acceptor> listener;
 
-  process(const std::optional<secret>& key, bool share) {
+  process(const std::optional<secret>& key, medium between) {
     rendezvous_options options;
-    options.share_memory = share;
+    options.share_memory = between != medium::tcp;
+    options.read_memory = between == medium::memory;
     meet = std::make_unique<rendezvous>(key, options);
     if (!key) return;
     auto l = acceptor::listen("127.0.0.1:0", *key, boot,
@@ -43,7 +47,7 @@ class gang {
     int count = 0;
     for (int p : placement_) count = std::max(count, p + 1);
     const auto key = count > 1 ? std::optional(secret::random()) : std::nullopt;
-    for (int p = 0; p < count; ++p) processes_.push_back(std::make_unique<process>(key, placement_.share_memory));
+    for (int p = 0; p < count; ++p) processes_.push_back(std::make_unique<process>(key, placement_.between));
     for (std::uint32_t r = 0; r < placement_.size(); ++r) {
       const auto& p = *processes_[placement_[r]];
       members.push_back({r, p.boot, p.listener ? p.listener->endpoint() : "",
@@ -84,7 +88,7 @@ class gang {
   std::vector<std::unique_ptr<process>> processes_;
 };
 
-/// Every kind of placement for P ranks: all together, all apart, pairs, and interleaved; over memory and over TCP.
+/// Every kind of placement for P ranks: all together, all apart, pairs, and interleaved; over each medium.
 inline std::vector<layout> placements(int ranks) {
   std::vector<int> together(ranks, 0), apart, pairs, mixed;
   for (int r = 0; r < ranks; ++r) {
@@ -93,13 +97,17 @@ inline std::vector<layout> placements(int ranks) {
     mixed.push_back(r % 2);
   }
   std::vector<layout> all{layout(together)};
-  if (ranks > 1) all.insert(all.end(), {layout(apart), layout(apart, false)});
-  if (ranks > 2) all.insert(all.end(), {layout(pairs), layout(pairs, false), layout(mixed), layout(mixed, false)});
+  for (const auto between : {medium::memory, medium::stages, medium::tcp}) {
+    if (ranks > 1) all.emplace_back(apart, between);
+    if (ranks > 2) all.insert(all.end(), {layout(pairs, between), layout(mixed, between)});
+  }
   return all;
 }
 
 inline std::string text_of(const layout& placement) {
-  std::string out = placement.share_memory ? "placement" : "placement over TCP";
+  std::string out = placement.between == medium::tcp      ? "placement over TCP"
+                    : placement.between == medium::stages ? "placement over stages"
+                                                          : "placement";
   for (int p : placement) out.append(" ").append(std::to_string(p));
   return out;
 }

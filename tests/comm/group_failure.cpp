@@ -41,6 +41,46 @@ call broadcast_of(std::size_t bytes, std::uint32_t root) {
   };
 }
 
+call reduce_to(std::uint32_t root, std::size_t count) {
+  return [=](group& g) {
+    std::vector<std::int32_t> x(count, 1);
+    return g.reduce(root, std::span(x), reduction::product);
+  };
+}
+call shares_of(std::size_t count) {
+  return [=](group& g) {
+    std::vector<half> x(count, half(1.0f));
+    return g.reduce_scatter(std::span(x), reduction::mean);
+  };
+}
+call scatter_of(std::size_t bytes) {
+  return [=](group& g) -> expected<void> {
+    const byte_buffer b(bytes);
+    auto mine = g.scatter(1, std::vector<byte_view>(g.rank() == 1 ? g.size() : 0, b));
+    if (!mine) return unexpected(mine.error());
+    return {};
+  };
+}
+call all_to_all_of(std::size_t bytes) {
+  return [=](group& g) -> expected<void> {
+    const byte_buffer b(bytes);
+    auto all = g.all_to_all(std::vector<byte_view>(g.size(), b));
+    if (!all) return unexpected(all.error());
+    return {};
+  };
+}
+/// In a subgroup of the same ranks, and by another thread.
+call of_a_subgroup(std::size_t count) {
+  return [=](group& g) -> expected<void> {
+    std::vector<std::uint32_t> everyone;
+    for (std::uint32_t r = 0; r < g.size(); ++r) everyone.push_back(r);
+    auto some = g.subgroup(everyone);
+    if (!some) return unexpected(some.error());
+    std::vector<double> x(count, 1.0);
+    return (*some)->all_reduce_async(std::span(x), reduction::max).wait();
+  };
+}
+
 bool says(const expected<void>& r, std::string_view text) {
   return !r && r.error().message().find(text) != std::string::npos;
 }
@@ -53,7 +93,17 @@ std::vector<call> waiting_calls() {
           gather_of(10),
           gather_of(2'000'000),
           broadcast_of(10, 0),
-          broadcast_of(2'000'000, 0)};
+          broadcast_of(2'000'000, 0),
+          reduce_to(0, 10),
+          reduce_to(1, 400'000),
+          shares_of(10),
+          shares_of(400'000),
+          scatter_of(10),
+          scatter_of(400'000),
+          all_to_all_of(10),
+          all_to_all_of(400'000),
+          of_a_subgroup(10),
+          of_a_subgroup(400'000)};
 }
 
 }  // namespace
@@ -75,6 +125,8 @@ TEST_CASE("ranks that call different things all fail and name both calls") {
       {reduce_of(10), reduce_of(10, reduction::max), "sum", "max"},
       {broadcast_of(3'000'000, 0), broadcast_of(10, 1), "broadcast(root 0)", "broadcast(root 1)"},
       {gather_of(3'000'000), broadcast_of(10, 0), "all_gather()", "broadcast(root 0)"},
+      {shares_of(400'000), reduce_to(2, 400'000), "reduce_scatter(half x 400000, mean)", "reduce(root 2, int32"},
+      {scatter_of(100'000), all_to_all_of(100'000), "scatter(root 1)", "all_to_all()"},
   };
   for (const auto& k : kinds) {
     for (const auto& placement : placements(3)) {

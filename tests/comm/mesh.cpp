@@ -43,7 +43,7 @@ struct fixture {
   std::shared_ptr<link_counters> counters = std::make_shared<link_counters>();
   std::unique_ptr<linked_engine> engine;
   std::unique_ptr<far_end> far;
-  call_plan plan = make_plan(operation::barrier, std::source_location::current());
+  call_plan plan = make_plan(std::source_location::current(), {.what = operation::barrier});
 
   fixture() {
     int fds[2];
@@ -71,7 +71,8 @@ struct fixture {
 };
 
 call_plan reduce_plan(std::uint64_t count) {
-  return make_plan(operation::all_reduce, std::source_location::current(), element::float32, count);
+  return make_plan(std::source_location::current(),
+                   {.what = operation::all_reduce, .kind = element::float32, .count = count});
 }
 
 }  // namespace
@@ -103,7 +104,7 @@ TEST_CASE("a reduction takes the other's contribution and ignores an old one") {
   f.far->write(old, std::as_bytes(std::span(stale)));
   f.far->write(f.piece(plan.hash, 16), std::as_bytes(std::span(fresh)));
   std::vector<float> mine{10, 20, 30, 40};
-  REQUIRE(f.engine->all_reduce(plan, reinterpret_cast<std::byte*>(mine.data()), 10s));
+  REQUIRE(f.engine->reduce(plan, reinterpret_cast<std::byte*>(mine.data()), result_to::all, 0, 10s));
   CHECK(mine == std::vector<float>{11, 22, 33, 44});
 }
 
@@ -139,7 +140,7 @@ TEST_CASE("pieces that are not part of the plan are refused and counted") {
       encode_frame(h, prefix);
       f.far->write(prefix.bytes);
     });
-    const auto result = f.engine->all_reduce(plan, reinterpret_cast<std::byte*>(mine.data()), 10s);
+    const auto result = f.engine->reduce(plan, reinterpret_cast<std::byte*>(mine.data()), result_to::all, 0, 10s);
     writer.join();
     REQUIRE_FALSE(result);
     INFO(result.error().message());
@@ -151,11 +152,14 @@ TEST_CASE("pieces that are not part of the plan are refused and counted") {
 
 TEST_CASE("an announced size beyond the limit is refused before anything is allocated") {
   fixture f;
-  const auto plan = make_plan(operation::all_gather, std::source_location::current());
+  const auto plan = make_plan(std::source_location::current(), {.what = operation::all_gather});
   auto h = f.piece(plan.hash, std::uint64_t{1} << 60);
   const byte_buffer payload(16);
   f.far->write(h, payload);
-  const auto result = f.engine->all_gather(plan, payload, 10s);
+  byte_buffer theirs;
+  const byte_view out[1] = {payload};
+  const inbox in[2] = {{}, {&theirs, {}}};
+  const auto result = f.engine->pass(plan, out, in, 10s);
   REQUIRE_FALSE(result);
   CHECK(result.error().code == errc::bad_input);
   CHECK(f.counters->refused == 1);
@@ -185,7 +189,7 @@ TEST_CASE("a peer that dies is named with its node, in every kind of call") {
     encode_frame(h, prefix);
     f.far->write(byte_view(prefix.bytes).first(count == 0 ? 50 : frame_prefix_size));
     f.far->close();
-    const auto result = f.engine->all_reduce(plan, reinterpret_cast<std::byte*>(mine.data()), 10s);
+    const auto result = f.engine->reduce(plan, reinterpret_cast<std::byte*>(mine.data()), result_to::all, 0, 10s);
     REQUIRE_FALSE(result);
     INFO(result.error().message());
     CHECK(result.error().code == errc::disconnected);
@@ -211,7 +215,7 @@ TEST_CASE("frames may arrive in any portions") {
       f.far->write(byte_view(wire).subspan(at, std::min(size, wire.size() - at)));
     }
   });
-  const auto result = f.engine->all_reduce(plan, reinterpret_cast<std::byte*>(mine.data()), 10s);
+  const auto result = f.engine->reduce(plan, reinterpret_cast<std::byte*>(mine.data()), result_to::all, 0, 10s);
   writer.join();
   REQUIRE(result);
   bool right = true;
@@ -221,7 +225,7 @@ TEST_CASE("frames may arrive in any portions") {
 
 TEST_CASE("a frame of the next call waits until that call") {
   fixture f;
-  const auto first = make_plan(operation::barrier, std::source_location::current());
+  const auto first = make_plan(std::source_location::current(), {.what = operation::barrier});
   const auto second = reduce_plan(1);
   const std::vector<float> theirs{2};
   auto later = f.piece(second.hash, 4);
@@ -230,7 +234,7 @@ TEST_CASE("a frame of the next call waits until that call") {
   f.far->write(later, std::as_bytes(std::span(theirs)));
   REQUIRE(f.engine->barrier(first, 10s));
   float mine = 3;
-  REQUIRE(f.engine->all_reduce(second, reinterpret_cast<std::byte*>(&mine), 10s));
+  REQUIRE(f.engine->reduce(second, reinterpret_cast<std::byte*>(&mine), result_to::all, 0, 10s));
   CHECK(mine == 5);
 }
 

@@ -11,8 +11,10 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
 #include <thread>
 
@@ -53,18 +55,95 @@ void write_line(int fd, const std::string& line) {
   [[maybe_unused]] const auto n = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
 }
 
-/// Calls of sizes that go through slots and through one and many pieces of the stages.
-expected<void> call(group& g, int number) {
-  constexpr std::size_t sizes[] = {1, 300, 40'000, 200'000};
-  const auto count = sizes[number % 4];
-  std::vector<std::int64_t> x(count, static_cast<std::int64_t>(g.rank()) + number);
-  if (auto ok = g.all_reduce(std::span(x), reduction::sum); !ok) return ok;
+unexpected wrong_call(int number) {
+  return fail(errc::internal, fmt::format("a wrong result in call {}", number));
+}
+
+/// Numbers that every rank can compute of every rank.
+std::int64_t value_of(std::uint32_t rank, int number) {
+  return static_cast<std::int64_t>(rank) + number;
+}
+std::int64_t sum_of(const group& g, int number) {
   const auto n = static_cast<std::int64_t>(g.size());
-  const auto want = n * (n - 1) / 2 + n * number;
-  for (const auto v : x) {
-    if (v != want) return fail(errc::internal, fmt::format("a wrong sum in call {}", number));
+  return n * (n - 1) / 2 + n * number;
+}
+bool are_all(std::span<const std::int64_t> x, std::int64_t value) {
+  return std::all_of(x.begin(), x.end(), [=](auto v) { return v == value; });
+}
+
+expected<void> bytes_call(group& g, std::size_t size, int number) {
+  const auto content = [&](std::uint32_t from) {
+    return byte_buffer(size, static_cast<std::byte>(value_of(from, number)));
+  };
+  const auto mine = content(g.rank());
+  const std::vector<byte_view> parts(g.size(), mine);
+  auto all = g.all_to_all(parts);
+  if (!all) return unexpected(all.error());
+  for (std::uint32_t r = 0; r < g.size(); ++r) {
+    if ((*all)[r] != content(r)) return wrong_call(number);
   }
-  return {};
+  const auto root = static_cast<std::uint32_t>(number) % g.size();
+  auto gathered = g.gather(root, mine);
+  if (!gathered) return unexpected(gathered.error());
+  auto part = g.scatter(root, g.rank() == root ? parts : std::vector<byte_view>());
+  if (!part) return unexpected(part.error());
+  return *part == content(root) ? expected<void>() : wrong_call(number);
+}
+
+/// Every operation, in the whole gang and in a group, with sizes that go through slots and through one and many pieces
+/// of whatever is between the processes.
+expected<void> call(group& g, group& pair, std::span<std::int64_t> shared, int number) {
+  constexpr std::size_t sizes[] = {1, 300, 40'000, 200'000};
+  const auto count = sizes[number / 7 % 4];
+  std::vector<std::int64_t> own(count);
+  std::span<std::int64_t> x = number % 2 == 0 ? std::span(own) : shared.first(count);
+  std::fill(x.begin(), x.end(), value_of(g.rank(), number));
+  const auto mine = share_of(count, g.rank(), g.size());
+  const auto root = static_cast<std::uint32_t>(number) % g.size();
+  const auto sum = sum_of(g, number);
+  switch (number % 7) {
+    case 0:
+      if (auto ok = g.all_reduce(x, reduction::sum); !ok) return ok;
+      return are_all(x, sum) ? expected<void>() : wrong_call(number);
+    case 1:
+      if (auto ok = g.reduce_scatter(x, reduction::sum); !ok) return ok;
+      return are_all(x.subspan(mine.begin, mine.count), sum) ? expected<void>() : wrong_call(number);
+    case 2:
+      if (auto ok = g.broadcast(root, x); !ok) return ok;
+      return are_all(x, value_of(root, number)) ? expected<void>() : wrong_call(number);
+    case 3:
+      if (auto ok = g.reduce_async(root, x, reduction::sum).wait(); !ok) return ok;
+      return are_all(x, g.rank() == root ? sum : value_of(g.rank(), number)) ? expected<void>() : wrong_call(number);
+    case 4:
+      if (auto ok = g.all_gather(x); !ok) return ok;
+      return are_all(x.subspan(mine.begin, mine.count), value_of(g.rank(), number)) ? expected<void>()
+                                                                                    : wrong_call(number);
+    case 5:
+      return bytes_call(g, count, number);
+    default:
+      if (auto ok = pair.all_reduce(x, reduction::max); !ok) return ok;
+      return pair.barrier();
+  }
+}
+
+/// Groups of two ranks or one, a buffer of the gang, and then the calls.
+expected<void> make_calls(group& g, int fd, int calls) {
+  std::vector<std::uint32_t> neighbours{g.rank() / 2 * 2};
+  if (neighbours[0] + 1 < g.size()) neighbours.push_back(neighbours[0] + 1);
+  auto pair = g.subgroup(neighbours);
+  if (!pair) return unexpected(pair.error());
+  auto shared = g.buffer<std::int64_t>(200'000);
+  if (!shared) return unexpected(shared.error());
+  for (int i = 0; i < calls; ++i) {
+    if (auto ok = call(g, **pair, shared->span(), i); !ok) return ok;
+    // Not all: nobody may be reading, and a full socket would hold the rank up.
+    if (i < 32 || i % 50 == 0) write_line(fd, fmt::format("call {}", i));
+  }
+  return calls > 0 ? g.barrier() : expected<void>();
+}
+
+std::size_t entries_of(const char* folder) {
+  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
 }
 
 void run_rank(int fd) {
@@ -74,7 +153,11 @@ void run_rank(int fd) {
     bytes[i] = static_cast<std::byte>(std::stoi(key_text.substr(2 * i, 2), nullptr, 16));
   const auto key = secret::from_key(bytes);
   const auto boot = make_boot_id();
-  rendezvous meet(key);
+  const std::string between = std::getenv("HYDROGEN_TEST_MEDIUM");
+  rendezvous_options options;
+  options.share_memory = between != "tcp";
+  options.read_memory = between == "memory";
+  rendezvous meet(key, options);
   auto listener = value_or_throw(acceptor::listen(
       "127.0.0.1:0", key, boot, [&](unique_fd s, hello h) { meet.accepted(std::move(s), std::move(h)); }));
   write_line(fd, fmt::format("here {} {}", boot.value, listener->endpoint()));
@@ -87,6 +170,10 @@ void run_rank(int fd) {
     std::string what;
     in >> what;
     if (what == "abort") abort->set({errc::aborted, "told to", {}, {}});
+    if (what == "count") {
+      if (worker.joinable()) worker.join();
+      write_line(fd, fmt::format("has {} {}", entries_of("/proc/self/fd"), entries_of("/proc/self/task")));
+    }
     if (what != "join") continue;
     std::uint64_t attempt = 0, other = 0;
     std::uint32_t rank = 0;
@@ -100,13 +187,8 @@ void run_rank(int fd) {
     abort = std::make_shared<abort_word>();
     worker = std::thread([&meet, fd, attempt, calls, rank, members, abort] {
       auto g = meet.join(token_of(attempt), rank, members, *abort, now() + 60s);
-      expected<void> ok;
-      if (!g) ok = unexpected(g.error());
-      for (int i = 0; ok && i < calls; ++i) {
-        ok = call(**g, i);
-        // Not all: nobody may be reading, and a full socket would hold the rank up.
-        if (ok && (i < 16 || i % 50 == 0)) write_line(fd, fmt::format("call {}", i));
-      }
+      auto ok = g ? make_calls(**g, fd, calls) : expected<void>(unexpected(g.error()));
+      if (g) g->reset();
       write_line(fd,
                  ok ? "done" : fmt::format("failed {} {}", static_cast<int>(ok.error().code), ok.error().message()));
     });
@@ -122,7 +204,7 @@ TEST_CASE("a rank in a process of its own" * doctest::skip()) {
 
 }  // namespace
 
-rank_process::rank_process(const secret& key) {
+rank_process::rank_process(const secret& key, const std::string& between) {
   int pair[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
   socket_.reset(pair[0]);
@@ -138,6 +220,8 @@ rank_process::rank_process(const secret& key) {
   std::vector<char*> environment;
   for (char** e = environ; *e != nullptr; ++e) environment.push_back(*e);
   environment.push_back(variable.data());
+  auto medium_variable = "HYDROGEN_TEST_MEDIUM=" + between;
+  environment.push_back(medium_variable.data());
   environment.push_back(nullptr);
   std::string program = "test_comm", no_skip = "--no-skip", filter = std::string("--test-case=") + rank_process_case,
               quiet = "--out=/dev/null";

@@ -4,7 +4,8 @@
 //
 //     parent: join ATTEMPT CALLS RANK...     the gang, as numbers of children
 //             abort
-//     child:  here BOOT ENDPOINT | call N (each time) | done | failed CODE TEXT
+//             count
+//     child:  here BOOT ENDPOINT | call N (each time) | done | failed CODE TEXT | has DESCRIPTORS THREADS
 
 #include <hydrogen/base/unique_fd.hpp>
 #include <hydrogen/comm/rendezvous.hpp>
@@ -16,7 +17,8 @@ namespace hydrogen::comm::testing {
 
 class rank_process {
  public:
-  explicit rank_process(const secret& key);
+  /// `between`: "memory", "stages" or "tcp".
+  explicit rank_process(const secret& key, const std::string& between = "memory");
   /// Ends it.
   ~rank_process();
   rank_process(const rank_process&) = delete;

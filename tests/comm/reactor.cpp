@@ -14,7 +14,7 @@ using namespace hydrogen::comm;
 using namespace hydrogen::comm::test;
 
 TEST_CASE("frames that come in any pieces are put together") {
-  half h;
+  one_side h;
   random_source random(seed());
   byte_buffer stream;
   std::vector<byte_buffer> sent;
@@ -71,7 +71,7 @@ TEST_CASE("many threads may send at once and no frame is torn") {
 }
 
 TEST_CASE("a peer that closes is noticed, and what it sent before is delivered first") {
-  half h;
+  one_side h;
   for (int i = 0; i < 100; ++i) {
     REQUIRE(h.peer.write(control_header(1, data_kind)));
     REQUIRE(h.peer.write(as_byte_view("x")));
@@ -107,7 +107,7 @@ TEST_CASE("a closed connection tells its peer why, after everything that was sen
 
 TEST_CASE("however many close it, a connection ends once") {
   for (int round = 0; round < 50; ++round) {
-    half h;
+    one_side h;
     std::vector<std::thread> closers;
     for (int t = 0; t < 4; ++t) {
       closers.emplace_back([&, t] {
@@ -155,7 +155,7 @@ TEST_CASE("no frame is delivered after a handler has closed its connection") {
 TEST_CASE("an announced frame above the limit is refused before it is received, and the peer is told") {
   auto options = quiet();
   options.max_frame = 1000;
-  half h(options);
+  one_side h(options);
   REQUIRE(h.peer.write(control_header(1u << 30, data_kind)));
   const auto e = h.ended();
   CHECK(e.code == errc::over_limit);
@@ -174,7 +174,7 @@ TEST_CASE("an announced frame above the limit is refused before it is received, 
 TEST_CASE("a frame of exactly the limit passes, a longer one closes the sender's side") {
   auto options = quiet();
   options.max_frame = 1000;
-  half h(options);
+  one_side h(options);
   CHECK(h.c->send(byte_buffer(1000)));
   CHECK(h.peer.read(1005).size() == 1005);
   CHECK_FALSE(h.c->send(byte_buffer(1001)));
@@ -184,7 +184,7 @@ TEST_CASE("a frame of exactly the limit passes, a longer one closes the sender's
 TEST_CASE("frames of unknown kind, and pings with a body, end the connection") {
   for (const auto& bytes : {control_header(0, 4), control_header(0, 255), control_header(1, ping_kind),
                             control_header(1, pong_kind), control_header(1 << 20, bye_kind)}) {
-    half h;
+    one_side h;
     REQUIRE(h.peer.write(bytes));
     const auto code = h.ended().code;
     CHECK((code == errc::bad_input || code == errc::over_limit));
@@ -192,7 +192,7 @@ TEST_CASE("frames of unknown kind, and pings with a body, end the connection") {
 }
 
 TEST_CASE("a damaged bye is still a bye") {
-  half h;
+  one_side h;
   REQUIRE(h.peer.write(control_header(3, bye_kind)));
   REQUIRE(h.peer.write(as_byte_view("???")));
   CHECK(h.ended().code == errc::disconnected);
@@ -222,7 +222,7 @@ TEST_CASE("noise on a connection ends it and nothing else") {
 TEST_CASE("a peer that does not read fills the outbox, and that ends the connection") {
   auto options = quiet();
   options.max_outbox = 1 << 20;
-  half h(options);
+  one_side h(options);
   const byte_buffer frame(100'000);
   int sent = 0;
   while (h.c->send(frame)) REQUIRE(++sent < 1000);

@@ -15,7 +15,7 @@ TEST_CASE("a peer that is silent for too long has timed out, by its name") {
   auto options = quiet();
   options.heartbeat_interval = 10ms;
   options.heartbeat_timeout = 60ms;
-  half h(options);
+  one_side h(options);
   const auto e = h.ended();
   CHECK(e.code == errc::timed_out);
   CHECK(e.what.find("the peer has been silent for") == 0);
@@ -29,7 +29,7 @@ TEST_CASE("a peer that answers pings stays; when it stops answering it has timed
   auto options = quiet();
   options.heartbeat_interval = 5ms;
   options.heartbeat_timeout = 1s;
-  half h(options);
+  one_side h(options);
   for (int i = 0; i < 50; ++i) {
     REQUIRE(h.peer.read(5) == control_header(0, ping_kind));
     REQUIRE(h.c->is_open());
@@ -39,7 +39,7 @@ TEST_CASE("a peer that answers pings stays; when it stops answering it has timed
 }
 
 TEST_CASE("a ping is answered, also to a peer with other intervals") {
-  half h;
+  one_side h;
   for (int i = 0; i < 10; ++i) {
     REQUIRE(h.peer.write(control_header(0, ping_kind)));
     CHECK(h.peer.read(5) == control_header(0, pong_kind));

@@ -167,7 +167,7 @@ TEST_CASE("attempts follow each other, and an old or used one is refused") {
 
 TEST_CASE("a process that is gone is named by who dials it") {
   for (const bool share : {true, false}) {
-    gang team(testing::layout({0, 1}, share));
+    gang team(testing::layout({0, 1}, share ? testing::medium::memory : testing::medium::tcp));
     team.process_of(0).listener.reset();
     const auto g = team.join(1, 10s);
     REQUIRE_FALSE(g);
@@ -241,7 +241,7 @@ TEST_CASE("parked sockets: strays are closed and counted, and their number is bo
 }
 
 TEST_CASE("a socket of another incarnation does not stand for a rank") {
-  gang team(testing::layout({0, 1}, false));
+  gang team(testing::layout({0, 1}, testing::medium::tcp));
   auto [near, far] = sockets();
   team.process_of(0).meet->accepted(std::move(near), hello_for(team.token, 1, 0, boot_id{99}));
   const auto g = team.join(0, 200ms);

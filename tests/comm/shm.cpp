@@ -86,31 +86,58 @@ TEST_CASE("what is no sealed segment of this build is not mapped") {
   CHECK(shm::segment::attach(unique_fd()).error().code == errc::mismatch);
 }
 
-TEST_CASE("a rank that is killed at any moment is named by all others, and the rest of them meet again") {
-  const auto key = secret::random();
-  std::vector<std::unique_ptr<rank_process>> processes;
-  for (int i = 0; i < 3; ++i) processes.push_back(make(key));
-  random_source random(20'24);
-  for (std::uint64_t round = 1; round <= 24; ++round) {
-    std::vector<rank_process*> ranks;
-    for (auto& p : processes) ranks.push_back(p.get());
-    start_gang(ranks, 2 * round, 1'000'000);
-    const auto victim = random.below(3);
-    // Somewhere in a call, or between two, of any of the four sizes.
-    (void)ranks[victim]->hear("call " + std::to_string(random.below(9)));
-    for (auto spin = random.below(200'000); spin > 0; --spin) asm volatile("");
-    ranks[victim]->signal(SIGKILL);
-    for (std::size_t r = 0; r < 3; ++r) {
-      if (r == victim) continue;
-      const auto end = ranks[r]->hear("failed ");
-      INFO("round ", round, ", rank ", r, ": ", end);
-      CHECK(end.starts_with("failed " + std::to_string(static_cast<int>(errc::disconnected))));
-      CHECK(end.find("rank " + std::to_string(victim) + " is gone") != std::string::npos);
+TEST_CASE("a rank that is killed in any call is named by all others, and the rest of them meet again") {
+  for (const std::string between : {"memory", "stages", "tcp"}) {
+    const auto key = secret::random();
+    std::vector<std::unique_ptr<rank_process>> processes;
+    for (int i = 0; i < 3; ++i) processes.push_back(std::make_unique<rank_process>(key, between));
+    random_source random(20'24);
+    for (std::uint64_t round = 1; round <= 20; ++round) {
+      std::vector<rank_process*> ranks;
+      for (auto& p : processes) ranks.push_back(p.get());
+      start_gang(ranks, 2 * round, 1'000'000);
+      const auto victim = random.below(3);
+      // Somewhere in a call, or between two, of every operation and size.
+      (void)ranks[victim]->hear("call " + std::to_string(random.below(28)));
+      for (auto spin = random.below(200'000); spin > 0; --spin) asm volatile("");
+      ranks[victim]->signal(SIGKILL);
+      for (std::size_t r = 0; r < 3; ++r) {
+        if (r == victim) continue;
+        const auto end = ranks[r]->hear("failed ");
+        INFO(between, ", round ", round, ", rank ", r, ": ", end);
+        CHECK(end.starts_with("failed " + std::to_string(static_cast<int>(errc::disconnected))));
+        CHECK(end.find("rank " + std::to_string(victim)) != std::string::npos);
+        CHECK(end.find("is gone") != std::string::npos);
+      }
+      processes[victim] = std::make_unique<rank_process>(key, between);
+      for (std::size_t r = 0; r < 3; ++r) ranks[r] = processes[r].get();
+      start_gang(ranks, 2 * round + 1, 28);
+      for (auto* r : ranks) CHECK(r->hear("done") == "done");
     }
-    processes[victim] = make(key);
-    for (std::size_t r = 0; r < 3; ++r) ranks[r] = processes[r].get();
-    start_gang(ranks, 2 * round + 1, 8);
-    for (auto* r : ranks) CHECK(r->hear("done") == "done");
+  }
+}
+
+TEST_CASE("gangs that are ended in the middle of calls leave no descriptor and no thread behind") {
+  for (const std::string between : {"memory", "stages", "tcp"}) {
+    const auto key = secret::random();
+    std::vector<std::unique_ptr<rank_process>> processes;
+    for (int i = 0; i < 3; ++i) processes.push_back(std::make_unique<rank_process>(key, between));
+    const std::vector<rank_process*> ranks{processes[0].get(), processes[1].get(), processes[2].get()};
+    std::vector<std::string> before;
+    for (std::uint64_t round = 1; round <= 12; ++round) {
+      start_gang(ranks, round, 1'000'000);
+      (void)ranks[round % 3]->hear("call " + std::to_string(round * 2));
+      for (auto* r : ranks) r->say("abort");
+      for (auto* r : ranks) CHECK(r->hear("failed ").find("told to") != std::string::npos);
+      std::vector<std::string> now;
+      for (auto* r : ranks) {
+        r->say("count");
+        now.push_back(r->hear("has "));
+      }
+      // The first gangs open what all later ones use.
+      if (round == 4) before = now;
+      if (round == 12) CHECK(now == before);
+    }
   }
 }
 

@@ -85,6 +85,54 @@ TEST_CASE("a gang of any width sees all rows once, and its collectives agree") {
   }
 }
 
+TEST_CASE("a gang passes values and numbers between some of its ranks, in its own memory, and later") {
+  local_session session;
+  context ctx(session, {});
+  constexpr std::uint32_t ranks = 4;
+  const auto out = ctx.range(4, {.partitions = 1})
+                       .barrier({.ranks = ranks})
+                       .map_partitions([](barrier_context& gang, rows<std::int64_t>) {
+                         const auto me = static_cast<std::int32_t>(gang.rank());
+                         struct narrow {
+                           half h;
+                           std::array<bfloat16, 2> b;
+                           std::int32_t n = 0;
+                         };
+                         narrow x{half(1.5f), {bfloat16(2.0f), bfloat16(4.0f)}, me};
+                         gang.reduce(x.n, 3);
+                         gang.all_reduce(x.h);
+                         std::vector<bfloat16> b(x.b.begin(), x.b.end());
+                         gang.all_reduce(b, reduction::product);
+
+                         auto shared = gang.buffer<float>(9000);
+                         std::fill(shared.begin(), shared.end(), 1.0f);
+                         auto open = gang.all_reduce_async(shared.span());
+                         open.wait();
+                         gang.reduce_scatter(shared.span(), reduction::max);
+                         gang.all_gather(shared.span());
+
+                         auto side = gang.group({gang.rank() % 2, gang.rank() % 2 + 2});
+                         const auto names = side.all_gather("rank " + std::to_string(gang.rank()));
+                         std::string from_left;
+                         if (side.rank() == 0) side.send(names, 1);
+                         if (side.rank() == 1) from_left = side.receive<std::vector<std::string>>(0)[0];
+
+                         const auto all = gang.gather(me * me, 2);
+                         const auto mine = gang.scatter(all, 2);
+                         const auto crossed = gang.all_to_all(std::vector<std::int32_t>{me, me + 10, me + 20, me + 30});
+                         return std::tuple(x.n, static_cast<float>(x.h), static_cast<float>(b[1]), shared[8999],
+                                           from_left, all.size(), mine, crossed);
+                       })
+                       .collect();
+  REQUIRE(out.size() == ranks);
+  for (std::int32_t r = 0; r < 4; ++r) {
+    const std::vector<std::int32_t> crossed{10 * r, 10 * r + 1, 10 * r + 2, 10 * r + 3};
+    const auto left = r >= 2 ? "rank " + std::to_string(r - 2) : std::string();
+    CHECK(out[static_cast<std::size_t>(r)] ==
+          std::tuple(r == 3 ? 6 : r, 6.0f, 256.0f, 4.0f, left, std::size_t{r == 2 ? 4u : 0u}, r * r, crossed));
+  }
+}
+
 TEST_CASE("the outputs of a gang are kept: a second job does not train again, and they go with the last handle") {
   local_session session;
   context ctx(session, {});

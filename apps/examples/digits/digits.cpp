@@ -72,21 +72,26 @@ trained train(hydrogen::barrier_context& gang, hydrogen::rows<digit> rows, const
     spdlog::info("digits: trains steps {} to {} in attempt {} with {} ranks", first, options.steps, gang.attempt(),
                  gang.size());
   }
-  struct {
-    parameters gradient;
-    float loss = 0;
-  } sum;
+  // One tensor for what a layer has, and one for the loss of all rows.
+  parameters mine;
+  auto sums = gang.gradients({mine.weights.size(), mine.bias.size(), 1}, {.how = hydrogen::reduction::sum});
+  const auto weights = sums.gradient(0), bias = sums.gradient(1), loss = sums.gradient(2);
   for (auto step_number = first; step_number < options.steps; ++step_number) {
-    sum.loss = static_cast<float>(part.gradient(state.model, sum.gradient));
-    gang.all_reduce(sum);
-    step(state, sum.gradient, row_count, options.descent);
+    loss[0] = static_cast<float>(part.gradient(state.model, mine));
+    std::copy(mine.weights.begin(), mine.weights.end(), weights.begin());
+    std::copy(mine.bias.begin(), mine.bias.end(), bias.begin());
+    for (const std::size_t tensor : {2, 1, 0}) sums.ready(tensor);
+    sums.finish();
+    std::copy(weights.begin(), weights.end(), mine.weights.begin());
+    std::copy(bias.begin(), bias.end(), mine.bias.begin());
+    step(state, mine, row_count, options.descent);
     const auto done = step_number + 1;
     if (done % options.checkpoint_every == 0 && done < options.steps) {
       gang.checkpoint(done, state, {.replicated = true});
       if (gang.rank() == 0) spdlog::info("digits: step {} is checkpointed", done);
     }
   }
-  return {state.model, options.steps, first, static_cast<double>(sum.loss) / static_cast<double>(row_count),
+  return {state.model, options.steps, first, static_cast<double>(loss[0]) / static_cast<double>(row_count),
           watch.seconds()};
 }
 

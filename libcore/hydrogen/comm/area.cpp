@@ -1,8 +1,10 @@
 #include <hydrogen/comm/area_layout.hpp>
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -11,7 +13,7 @@ namespace hydrogen::comm {
 namespace {
 
 constexpr std::align_val_t page{4096};
-constexpr std::uint64_t area_magic = 0x6165726148594448;  // also the version of the layout
+constexpr std::uint64_t area_magic = 0x6165726148594449;  // also the version of the layout
 
 // Where copying and everyone reading everyone's slot costs as much as a second barrier: the barrier's cost grows with
 // the number of ranks, the reading with its square.
@@ -36,13 +38,10 @@ area::area(std::uint32_t ranks)
       slot_size_(slot_size_for(ranks)),
       stage_size_(0),
       futex_(futex_reach::process) {
-  const auto seats = round_up(sizeof(header), 128);
-  const auto slots = round_up(seats + sizeof(seat) * ranks, 4096);
-  auto* memory = static_cast<std::byte*>(::operator new(slots + 2 * slot_size_ * ranks, page));
+  const auto where = places_for(ranks);
+  auto* memory = static_cast<std::byte*>(::operator new(where.stages, page));
   keep_ = std::shared_ptr<void>(memory, [](void* p) { ::operator delete(p, page); });
-  header_ = reinterpret_cast<header*>(memory);
-  seats_ = reinterpret_cast<seat*>(memory + seats);
-  slots_ = memory + slots;
+  lie_at(memory);
   stages_ = nullptr;
   construct();
 }
@@ -54,24 +53,37 @@ area::area(std::byte* memory, std::uint32_t ranks, reach, std::shared_ptr<void> 
       stage_size_(stage_size_for(ranks)),
       futex_(futex_reach::host),
       keep_(std::move(keep)) {
-  const auto seats = round_up(sizeof(header), 128);
-  const auto slots = round_up(seats + sizeof(seat) * ranks, 4096);
-  header_ = reinterpret_cast<header*>(memory);
-  seats_ = reinterpret_cast<seat*>(memory + seats);
-  slots_ = memory + slots;
-  stages_ = memory + round_up(slots + 2 * slot_size_ * ranks, 4096);
+  lie_at(memory);
+}
+
+area::places area::places_for(std::uint32_t ranks) {
+  places p{};
+  p.seats = round_up(sizeof(header), 128);
+  p.board = p.seats + sizeof(seat) * ranks;
+  p.slots = round_up(p.board + board_size(ranks) * ranks, 4096);
+  p.stages = round_up(p.slots + 2 * slot_size_for(ranks) * ranks, 4096);
+  return p;
+}
+
+void area::lie_at(std::byte* memory) {
+  const auto where = places_for(ranks_);
+  header_ = bell_ = reinterpret_cast<header*>(memory);
+  seats_ = reinterpret_cast<seat*>(memory + where.seats);
+  board_ = reinterpret_cast<std::atomic<std::uint64_t>*>(memory + where.board);
+  slots_ = memory + where.slots;
+  stages_ = memory + where.stages;
 }
 
 void area::construct() {
   new (header_) header{};
   for (std::uint32_t r = 0; r < ranks_; ++r) new (seats_ + r) seat{};
+  std::memset(static_cast<void*>(board_), 0, board_size(ranks_) * ranks_);
   header_->ranks = ranks_;
   header_->magic = area_magic;
 }
 
 std::size_t area::bytes_on_host(std::uint32_t ranks) {
-  const auto slots = round_up(round_up(sizeof(header), 128) + sizeof(seat) * ranks, 4096);
-  return round_up(slots + 2 * slot_size_for(ranks) * ranks, 4096) + 3 * stage_size_for(ranks) * ranks;
+  return places_for(ranks).stages + 3 * stage_size_for(ranks) * ranks;
 }
 
 std::shared_ptr<area> area::create(std::byte* memory, std::uint32_t ranks, std::shared_ptr<void> keep) {
@@ -98,15 +110,23 @@ std::byte* area::stage(std::uint32_t rank, std::uint64_t turn) {
   return stages_ + (3 * std::size_t{rank} + turn % 3) * stage_size_;
 }
 
-byte_view area::data_of(std::uint32_t reader, std::uint32_t rank) const {
+offered area::offer_of(std::uint32_t reader, std::uint32_t rank) const {
   const auto call = seats_[reader].entered.load(std::memory_order_relaxed) - 1;
   const auto& said = seats_[rank].said[call % 2];
-  if (said.size > slot_size_) return {said.data, said.size};
-  return {slots_ + (2 * std::size_t{rank} + call % 2) * slot_size_, said.size};
+  offered o{said.size, nullptr, 0, said.aside, said.is, said.parted};
+  if (said.size <= slot_size_) {
+    o.here = slots_ + (2 * std::size_t{rank} + call % 2) * slot_size_;
+  } else if (said.is == offer::place::gang_buffer) {
+    o.here = base_ + said.data;
+  } else if (!is_on_host()) {
+    o.here = reinterpret_cast<const std::byte*>(said.data);
+  }
+  if (said.is == offer::place::own_memory) o.there = said.data;
+  return o;
 }
 
 bool area::is_complete(std::uint64_t target) const {
-  return (header_->arrived.load(std::memory_order_acquire) & count_mask) >= target;
+  return (header_->arrived.load(std::memory_order_seq_cst) & count_mask) >= target;
 }
 
 area::arrival area::arrive(std::uint64_t target) {
@@ -119,8 +139,15 @@ area::arrival area::arrive(std::uint64_t target) {
 }
 
 void area::wake() noexcept {
-  header_->news.fetch_add(1, std::memory_order_seq_cst);
-  if (header_->sleepers.load(std::memory_order_seq_cst) != 0) futex_wake_all(header_->news, futex_);
+  auto& h = bell();
+  h.news.fetch_add(1, std::memory_order_seq_cst);
+  if (h.sleepers.load(std::memory_order_seq_cst) != 0) futex_wake_all(h.news, futex_);
+}
+
+/// The last one has arrived, which took a sequentially consistent step: whoever counts itself as a sleeper after this
+/// look sees that.
+void area::wake_arrived() noexcept {
+  if (bell().sleepers.load(std::memory_order_seq_cst) != 0) wake();
 }
 
 bool area::look(std::uint64_t target) const {
@@ -138,7 +165,8 @@ bool area::look(std::uint64_t target) const {
 
 expected<bool> area::come(std::uint32_t rank, const call_plan& plan) {
   auto& self = seats_[rank];
-  self.said[0].set(plan, {});
+  self.said[0].set(plan, {}, nullptr);
+  introduce(rank);
   self.entered.store(1, std::memory_order_release);
   const auto how = arrive(++self.barriers * ranks_);
   if (how == arrival::broken) return unexpected(reason());
@@ -148,7 +176,7 @@ expected<bool> area::come(std::uint32_t rank, const call_plan& plan) {
 }
 
 expected<void> area::await_start(std::uint32_t rank, const start_limits& limits, abort_word& abort) {
-  auto& h = *header_;
+  auto& h = *header_;  // a part has no gate
   const auto last_moment = deadline_after(limits.all_here);
   auto until = limits.slow ? std::min(last_moment, now() + limits.patience) : last_moment;
   bool patient = limits.slow != nullptr, all_here = false;
@@ -191,13 +219,13 @@ void area::open() noexcept {
   if (header_->open.exchange(1, std::memory_order_seq_cst) == 0) wake();
 }
 
-expected<void> area::enter(std::uint32_t rank, const call_plan& plan, byte_view data, call_deadline& deadline,
-                           abort_word& abort) {
+expected<void> area::enter(std::uint32_t rank, const call_plan& plan, const offer& what, area_wait& how) {
   auto& self = seats_[rank];
   const auto call = self.entered.load(std::memory_order_relaxed);
-  self.said[call % 2].set(plan, data);
+  self.said[call % 2].set(plan, what, base_);
+  self.cpu.store(static_cast<std::uint32_t>(::sched_getcpu()), std::memory_order_relaxed);
   self.entered.store(call + 1, std::memory_order_release);
-  if (auto ok = step(rank, deadline, abort); !ok) return ok;
+  if (auto ok = step(rank, how); !ok) return ok;
   return all_alike(rank, call);
 }
 
@@ -210,53 +238,74 @@ expected<void> area::all_alike(std::uint32_t rank, std::uint64_t call) const {
   return {};
 }
 
-expected<void> area::step(std::uint32_t rank, call_deadline& deadline, abort_word& abort) {
+expected<void> area::step(std::uint32_t rank, area_wait& how) {
   const auto target = ++seats_[rank].barriers * ranks_;
   // Here too: ranks that always meet without sleeping look nowhere else.
-  if (abort.is_set()) {
-    give_up(rank, target, abort.reason());
-    return unexpected(abort.reason());
+  if (how.abort.is_set()) {
+    give_up(rank, target, how.abort.reason());
+    return unexpected(how.abort.reason());
   }
   switch (arrive(target)) {
     case arrival::broken:
-      return unexpected(abort.is_set() ? abort.reason() : reason());
+      return unexpected(how.abort.is_set() ? how.abort.reason() : reason());
     case arrival::last:
-      wake();
+      wake_arrived();
       return {};
     case arrival::early:
       break;
   }
-  return look(target) ? expected<void>() : wait(rank, target, deadline, abort);
+  return look(target) ? expected<void>() : wait(rank, target, how);
 }
 
 void area::finish(std::uint32_t rank) {
   const auto target = ++seats_[rank].barriers * ranks_;
   const auto how = arrive(target);
   invariant(how != arrival::broken, "a gang area broke inside a call that all ranks have entered");
-  if (how == arrival::last) return wake();
+  if (how == arrival::last) return wake_arrived();
+  auto& h = bell();
   while (!look(target)) {
-    header_->sleepers.fetch_add(1, std::memory_order_seq_cst);
-    const auto seen = header_->news.load(std::memory_order_seq_cst);
-    if (!is_complete(target)) futex_wait(header_->news, seen, never, futex_);
-    header_->sleepers.fetch_sub(1, std::memory_order_relaxed);
+    h.sleepers.fetch_add(1, std::memory_order_seq_cst);
+    const auto seen = h.news.load(std::memory_order_seq_cst);
+    if (!is_complete(target)) futex_wait(h.news, seen, never, futex_);
+    h.sleepers.fetch_sub(1, std::memory_order_relaxed);
   }
 }
 
-expected<void> area::wait(std::uint32_t rank, std::uint64_t target, call_deadline& deadline, abort_word& abort) {
-  auto& h = *header_;
+/// When ranks do not outnumber CPUs, and one that is awaited was last on this one.
+void area::leave_cpu_to_others(std::uint32_t rank) const {
+  auto& self = seats_[rank];
+  const auto mine = static_cast<std::uint32_t>(::sched_getcpu());
+  const auto calls = self.entered.load(std::memory_order_relaxed);
+  std::array<std::uint32_t, 64> cpus;
+  if (ranks_ > cpus.size()) return;
+  bool shared = false;
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    cpus[r] = r == rank ? mine : seats_[r].cpu.load(std::memory_order_relaxed);
+    shared |= r != rank && cpus[r] == mine && seats_[r].entered.load(std::memory_order_relaxed) < calls;
+  }
+  if (shared) self.cpu.store(move_apart(mine, std::span(cpus).first(ranks_)), std::memory_order_relaxed);
+}
+
+expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& how) {
+  auto& h = bell();
+  if (wait_.spins != 0) leave_cpu_to_others(rank);
   for (;;) {
     h.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const auto seen = h.news.load(std::memory_order_seq_cst);
     error why{errc::none, {}, {}, {}};
-    const auto arrived = h.arrived.load(std::memory_order_acquire);
+    const auto arrived = header_->arrived.load(std::memory_order_seq_cst);
     const bool done = (arrived & count_mask) >= target;
     if (!done) {
-      if (abort.is_set()) {
-        why = abort.reason();
+      if (how.abort.is_set()) {
+        why = how.abort.reason();
       } else if ((arrived & broken_bit) != 0) {
         why = reason();
-      } else if (why = trouble(rank); why.code == errc::none && !futex_wait(h.news, seen, deadline.at(), futex_)) {
-        why = late(rank, deadline.timeout());
+      } else {
+        why = trouble(rank);
+        if (why.code == errc::none && how.also) why = how.also();
+        if (why.code == errc::none && !futex_wait(h.news, seen, how.deadline.at(), futex_)) {
+          why = late(rank, how.deadline.timeout());
+        }
       }
     }
     h.sleepers.fetch_sub(1, std::memory_order_relaxed);
@@ -268,7 +317,7 @@ expected<void> area::wait(std::uint32_t rank, std::uint64_t target, call_deadlin
     auto final = give_up(rank, target, why);
     if (final.code == errc::none) return {};
     // Its own abort is what a rank reports, even if another gave up first.
-    return unexpected(abort.is_set() ? abort.reason() : std::move(final));
+    return unexpected(how.abort.is_set() ? how.abort.reason() : std::move(final));
   }
 }
 

@@ -1,14 +1,16 @@
 #pragma once
 // The gang area: memory in which all ranks of a gang meet, when the whole gang is in one process or on one host. A call
-// is: publish what is called and how much, arrive, and when all have arrived, look at the others' data directly.
+// is: publish what is called and where the data is, arrive, and when all have arrived, look at the others' data.
 //
-//     | header | seat of each rank | two slots of each rank | three stages of each rank (on a host) |
+//     | header | seat of each rank | board | two slots of each rank | three stages of each rank (on a host) |
 //
 //     arrived: | broken (1 bit) | rank that broke it (13 bits) | arrivals of all ranks since the start (50 bits) |
 //
 // In one process ranks read each other's buffers where they are. On a host the area lies in a memory file that every
-// process has mapped; data that does not fit a slot goes through the stages, piece by piece, so that no rank ever
-// touches memory that belongs to another process.
+// process has mapped; so do gang buffers, which are read where they are, too. What is in private memory of another
+// process is read by the kernel, where it allows that, or goes through the stages, piece by piece. Nobody ever writes
+// into private memory of another process: a process that was stopped may go on when that memory has become something
+// else.
 //
 // Before the first call ranks come, one by one and without waiting, and wait at the gate, which somebody who knows that
 // all have come opens for all of them: so each sleeps once, however the gang is spread.
@@ -18,7 +20,11 @@
 // so a barrier is complete for all ranks or for none. There is no lock: a process may be killed between any two
 // instructions, and whoever watches it (`lost`) wakes the others, who then see what it had done and that it is gone.
 //
-// Each rank's functions are called by that rank's thread; `wake` and `lost` by any thread.
+// Some ranks of a gang can meet in an area of their own, a part (`part_of`). Whoever sleeps in a part sleeps at the
+// bell of the whole, and a part that breaks breaks the whole. While a gang has parts, each rank says on the board of
+// the whole which call it is in, so that two ranks that wait for each other in two groups are found (`crossing`).
+//
+// Each rank's functions are called by one thread at a time; `wake` and `lost` by any thread.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/base/bytes.hpp>
@@ -27,9 +33,50 @@
 #include <hydrogen/comm/start_gate.hpp>
 
 #include <atomic>
+#include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 namespace hydrogen::comm {
+
+class area;
+
+/// How a call waits. `also` is asked before each sleep: an error ends the wait.
+struct area_wait {
+  area_wait(duration timeout, abort_word& word) : deadline(timeout), abort(word) {}
+  call_deadline deadline;
+  abort_word& abort;
+  std::function<error()> also;
+};
+
+/// Some ranks of a gang that meets in `whole`.
+struct part_of {
+  std::shared_ptr<area> whole;
+  std::vector<std::uint32_t> ranks;  // of the gang, ascending
+  std::uint64_t group = 0;           // of the plans of its calls
+};
+
+/// What a rank offers to the others in a call.
+struct offer {
+  enum class place : std::uint32_t { own_memory, gang_buffer };
+  byte_view data;
+  place is = place::own_memory;
+  bool parted = false;               // an entry for each rank: the engine defines them
+  const std::byte* aside = nullptr;  // more memory of the rank, as the call defines
+};
+
+/// The same as another rank sees it.
+struct offered {
+  std::size_t size = 0;
+  const std::byte* here = nullptr;  // readable; null: it is in another process
+  std::uint64_t there = 0;          // address in that process
+  std::uint64_t aside = 0;
+  offer::place is = offer::place::own_memory;
+  bool parted = false;
+};
 
 class area {
  public:
@@ -37,6 +84,8 @@ class area {
 
   /// In this process.
   explicit area(std::uint32_t ranks);
+  /// A part of one in this process; the same for all ranks that ask.
+  static std::shared_ptr<area> part(part_of);
   /// Over memory of a host, aligned to a page; `keep` holds the mapping. `create` once, by whoever owns the memory,
   /// before anybody attaches.
   static std::size_t bytes_on_host(std::uint32_t ranks);
@@ -45,7 +94,19 @@ class area {
   static expected<std::shared_ptr<area>> attach(std::byte* memory, std::uint32_t ranks, std::shared_ptr<void> keep);
   area(const area&) = delete;
 
+  /// Memory of the host that gang buffers come from: where it begins in this process, and, for its owner alone, how
+  /// some of it is taken, as an offset. To be called before the first call.
+  using taker = std::function<expected<std::size_t>(std::size_t bytes)>;
+  void lend(std::byte* base, taker take);
+  /// Makes it a part: to be called before the first call.
+  void belongs_to(part_of);
+  /// No rank of this process uses it any more: what it was a part of.
+  part_of let_go() { return std::exchange(part_, {}); }
+  std::byte* buffers() const { return base_; }
+  const taker& take_buffer() const { return take_; }
+
   std::uint32_t size() const { return ranks_; }
+  bool is_on_host() const { return stage_size_ != 0; }
   /// Bytes of a rank's slot: contributions up to this size are copied there.
   std::size_t slot_size() const { return slot_size_; }
   /// Bytes of a stage; 0: none, ranks read each other's buffers.
@@ -66,17 +127,47 @@ class area {
   void open() noexcept;
 
   /// Publishes the call and waits until all ranks are in it. Data up to the slot size must be in the slot. Errors:
-  /// mismatch, timed_out, disconnected (a rank has left, or its process died), aborted with the reason of `abort`; the
-  /// area is broken then, and every rank gets an error.
-  expected<void> enter(std::uint32_t rank, const call_plan&, byte_view data, call_deadline&, abort_word& abort);
+  /// mismatch, timed_out, disconnected (a rank has left, or its process died), aborted with the reason of the abort
+  /// word; the area is broken then, and every rank gets an error.
+  expected<void> enter(std::uint32_t rank, const call_plan&, const offer&, area_wait&);
   /// One more barrier inside the call; the same errors.
-  expected<void> step(std::uint32_t rank, call_deadline& deadline, abort_word& abort);
-  /// What a rank published for the call that `reader` is in. On a host only the size counts above the slot size.
-  byte_view data_of(std::uint32_t reader, std::uint32_t rank) const;
+  expected<void> step(std::uint32_t rank, area_wait&);
+  /// What a rank offered in the call that `reader` is in.
+  offered offer_of(std::uint32_t reader, std::uint32_t rank) const;
   /// In one process: waits until all ranks are done with each other's buffers. Cannot fail: once all have arrived in a
   /// call they finish it without looking at aborts; what is left is bounded work of threads that run.
   void finish(std::uint32_t rank);
 
+  /// Says where the memory of this rank is; for a part, before its first call.
+  void introduce(std::uint32_t rank);
+  /// Whether the kernel lets this process read the private memory of that rank. `say_reach`: tells the others; after
+  /// the next barrier `all_reach` is the same for everyone.
+  bool can_read(std::uint32_t rank) const;
+  void say_reach(std::uint32_t rank, bool reads_all);
+  bool all_reach() const;
+  /// Reads it. errc::disconnected when it is not there any more.
+  expected<void> read(std::uint32_t rank, std::uint64_t address, mutable_byte_view into) const;
+
+  /// Board of the whole, in gang ranks: which call of which part a rank has come to last.
+  void stand(std::uint32_t rank, std::uint64_t calls, const call_plan&, std::span<const std::uint32_t> among);
+  struct standing {
+    std::uint64_t group = 0;
+    std::uint64_t calls = 0;  // of that part, this one included; 0: none
+    bool is_in(std::uint32_t rank) const { return (members[rank / 64] >> (rank % 64) & 1) != 0; }
+    std::vector<std::uint64_t> members;
+    std::string text;
+  };
+  standing standing_of(std::uint32_t rank) const;
+  /// Whether a rank has arrived in the call that `self` is in.
+  bool has_arrived(std::uint32_t self, std::uint32_t rank) const;
+  std::uint64_t calls_of(std::uint32_t rank) const;
+  /// The last call that a rank has come to.
+  std::string call_of(std::uint32_t rank) const;
+
+  /// Why a rank will not come any more, to who waits for it in `call`: it is dead, has left, or the area is broken.
+  error absence_of(std::uint32_t rank, const std::string& call) const;
+  /// Breaks the area for all, whatever barrier it is at.
+  void break_for_all(std::uint32_t rank, const error& why);
   /// The rank makes no more calls.
   void leave(std::uint32_t rank);
   /// The process of this rank is dead.
@@ -95,31 +186,50 @@ class area {
   static constexpr std::uint64_t count_mask = (std::uint64_t{1} << rank_shift) - 1;
 
   area(std::byte* memory, std::uint32_t ranks, reach, std::shared_ptr<void> keep);
+  struct places {
+    std::size_t seats, board, slots, stages;
+  };
+  static places places_for(std::uint32_t ranks);
+  void lie_at(std::byte* memory);
   void construct();
+  std::span<std::atomic<std::uint64_t>> board(std::uint32_t rank) const;
+  std::uint32_t name(std::uint32_t rank) const { return part_.whole ? part_.ranks[rank] : rank; }
+  std::span<const std::uint32_t> among() const { return part_.ranks; }
+  header& bell() const { return *bell_; }
   enum class arrival { broken, early, last };
   arrival arrive(std::uint64_t target);
   expected<void> all_alike(std::uint32_t rank, std::uint64_t call) const;
   bool is_complete(std::uint64_t target) const;
+  void wake_arrived() noexcept;
   /// Looks for a while without sleeping; true when complete.
   bool look(std::uint64_t target) const;
-  expected<void> wait(std::uint32_t rank, std::uint64_t target, call_deadline&, abort_word&);
-  /// What speaks against going on: a rank that has left, is dead, or called something else.
+  expected<void> wait(std::uint32_t rank, std::uint64_t target, area_wait&);
+  void leave_cpu_to_others(std::uint32_t rank) const;
+  /// What speaks against going on: a rank that has left, is dead, or called something else; the whole is broken.
   error trouble(std::uint32_t rank) const;
   error late(std::uint32_t rank, duration timeout) const;
   /// Breaks the area unless the barrier is complete; the error that counts, or none.
   error give_up(std::uint32_t rank, std::uint64_t target, const error& why);
   error reason() const;
+  std::uint32_t presence_of(std::uint32_t rank) const;
 
   const std::uint32_t ranks_;
-  const patience wait_;
+  patience wait_;
   const std::size_t slot_size_;
   const std::size_t stage_size_;
   const futex_reach futex_;
   std::shared_ptr<void> keep_;
   header* header_;
+  header* bell_;  // its own, or that of the whole
   seat* seats_;
+  std::atomic<std::uint64_t>* board_;
   std::byte* slots_;
   std::byte* stages_;
+  part_of part_;
+  std::byte* base_ = nullptr;
+  taker take_;
+  std::mutex parts_mutex_;
+  std::map<std::uint64_t, std::weak_ptr<area>> parts_;  // in one process
 };
 
 }  // namespace hydrogen::comm

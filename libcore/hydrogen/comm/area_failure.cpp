@@ -7,44 +7,83 @@
 
 namespace hydrogen::comm {
 
+std::uint32_t area::presence_of(std::uint32_t rank) const {
+  const auto here = seats_[rank].is.load(std::memory_order_acquire);
+  return here == seat::here && part_.whole ? part_.whole->presence_of(part_.ranks[rank]) : here;
+}
+
 error area::trouble(std::uint32_t rank) const {
   const auto calls = seats_[rank].entered.load(std::memory_order_relaxed);
   const auto parity = (calls - 1) % 2;
   const auto& mine = seats_[rank].said[parity];
   std::vector<std::pair<std::uint32_t, std::string>> all;
   bool mismatch = false;
+  if (part_.whole && (part_.whole->header_->arrived.load(std::memory_order_acquire) & broken_bit) != 0) {
+    return part_.whole->reason();
+  }
   for (std::uint32_t r = 0; r < ranks_; ++r) {
     const auto& other = seats_[r];
     // First: what a rank did before it left is visible then.
-    const auto presence = other.is.load(std::memory_order_acquire);
+    const auto presence = presence_of(r);
     const auto entered = other.entered.load(std::memory_order_acquire);
     if (presence == seat::dead) {
-      return {
-          errc::disconnected, "rank " + std::to_string(r) + " is gone: its process ended, in " + mine.text(), {}, {}};
+      return {errc::disconnected,
+              "rank " + std::to_string(name(r)) + " is gone: its process ended, in " + mine.text(among()),
+              {},
+              {}};
     }
     if (entered >= calls) {
       if (other.said[parity].hash != mine.hash) mismatch = true;
     } else if (presence == seat::left) {
-      return left_error(r, entered, entered > 0 ? other.said[1 - parity].text() : "", mine.text());
+      // The last call that it made at all, if it made none here.
+      if (part_.whole && entered == 0) {
+        if (auto why = part_.whole->absence_of(part_.ranks[r], mine.text(among())); why.code != errc::none) return why;
+      }
+      // The join is a call of the whole.
+      return left_error(name(r), entered + (part_.whole ? 1 : 0),
+                        entered > 0 ? other.said[1 - parity].text(among()) : "", mine.text(among()));
     }
   }
-  if (!mismatch) return {errc::none, {}, {}, {}};
-  for (std::uint32_t r = 0; r < ranks_; ++r) {
-    if (seats_[r].entered.load(std::memory_order_acquire) >= calls) all.emplace_back(r, seats_[r].said[parity].text());
+  if (mismatch) {
+    for (std::uint32_t r = 0; r < ranks_; ++r) {
+      if (seats_[r].entered.load(std::memory_order_acquire) < calls) continue;
+      all.emplace_back(name(r), seats_[r].said[parity].text(among()));
+    }
+    return mismatch_error(std::move(all));
   }
-  return mismatch_error(std::move(all));
+  return {errc::none, {}, {}, {}};
+}
+
+error area::absence_of(std::uint32_t rank, const std::string& call) const {
+  if ((header_->arrived.load(std::memory_order_acquire) & broken_bit) != 0) return reason();
+  switch (presence_of(rank)) {
+    case seat::dead:
+      return {
+          errc::disconnected, "rank " + std::to_string(name(rank)) + " is gone: its process ended, in " + call, {}, {}};
+    case seat::left: {
+      const auto calls = calls_of(rank);
+      return left_error(name(rank), calls, calls > 0 ? call_of(rank) : "", call);
+    }
+    default:
+      return {errc::none, {}, {}, {}};
+  }
 }
 
 error area::late(std::uint32_t rank, duration timeout) const {
   const auto calls = seats_[rank].entered.load(std::memory_order_relaxed);
   const auto parity = (calls - 1) % 2;
+  const std::uint64_t first = part_.whole ? 1 : 2;  // call 0 of the whole is the join
   std::vector<rank_report> reports;
   for (std::uint32_t r = 0; r < ranks_; ++r) {
     const bool there = seats_[r].entered.load(std::memory_order_acquire) >= calls;
-    // The call before this one; call 0 is the join.
-    reports.push_back({r, there, calls > 2 ? seats_[r].said[1 - parity].text() : ""});
+    // The call before this one.
+    reports.push_back({name(r), there, calls > first ? seats_[r].said[1 - parity].text(among()) : ""});
   }
-  return missing_error(seats_[rank].said[parity].text(), timeout, reports);
+  return missing_error(seats_[rank].said[parity].text(among()), timeout, reports);
+}
+
+void area::break_for_all(std::uint32_t rank, const error& why) {
+  give_up(rank, count_mask, why);
 }
 
 error area::give_up(std::uint32_t rank, std::uint64_t target, const error& why) {
@@ -64,16 +103,19 @@ error area::give_up(std::uint32_t rank, std::uint64_t target, const error& why) 
                                                std::memory_order_acq_rel, std::memory_order_acquire))
       break;
   }
+  // The others may be in any group of the gang.
+  if (part_.whole) part_.whole->break_for_all(part_.ranks[rank], why);
   wake();
   return why;
 }
 
 error area::reason() const {
-  const auto who = (header_->arrived.load(std::memory_order_acquire) & ~broken_bit) >> rank_shift;
-  const auto& said = seats_[std::min<std::uint64_t>(who, ranks_ - 1)];
+  const auto broken = header_->arrived.load(std::memory_order_acquire) & ~broken_bit;
+  const auto who = static_cast<std::uint32_t>(std::min<std::uint64_t>(broken >> rank_shift, ranks_ - 1));
+  const auto& said = seats_[who];
   auto why = decode<error>({said.reason, std::min<std::size_t>(said.reason_size, sizeof said.reason)}, "reason");
   if (why && why->code != errc::none) return std::move(*why);
-  return {errc::internal, "rank " + std::to_string(who) + " failed and gave no reason that can be read", {}, {}};
+  return {errc::internal, "rank " + std::to_string(name(who)) + " failed and gave no reason that can be read", {}, {}};
 }
 
 }  // namespace hydrogen::comm

@@ -11,27 +11,36 @@
 namespace hydrogen::comm {
 
 /// A call as it lies in the area: its own copy of the file name, since static memory of one process is nothing in
-/// another. `data` means something in one process only.
+/// another.
 struct area::publication {
   operation what;
   element kind;
   reduction how;
+  offer::place is;
+  bool parted;
   std::uint32_t root;
+  std::uint32_t to;
   std::uint32_t line;
   std::uint64_t count;
   std::uint64_t hash;
   std::uint64_t size;
-  const std::byte* data;
+  std::uint64_t data;  // an address, or the offset of a gang buffer
+  std::uint64_t aside;
   char file[64];
 
-  void set(const call_plan& plan, byte_view bytes) {
-    size = bytes.size();
-    data = bytes.data();
-    if (hash == plan.hash) return;  // the usual loop: the same call as the time before the last
+  void set(const call_plan& plan, const offer& o, const std::byte* base) {
+    size = o.data.size();
+    is = o.is;
+    parted = o.parted;
+    data = is == offer::place::gang_buffer ? static_cast<std::uint64_t>(o.data.data() - base)
+                                           : reinterpret_cast<std::uint64_t>(o.data.data());
+    aside = reinterpret_cast<std::uint64_t>(o.aside);
+    if (hash == plan.hash && line == plan.line) return;  // the usual loop: the same call as the time before the last
     what = plan.what;
     kind = plan.kind;
     how = plan.how;
     root = plan.root;
+    to = plan.to;
     line = plan.line;
     count = plan.count;
     hash = plan.hash;
@@ -39,7 +48,7 @@ struct area::publication {
     std::memcpy(file, plan.file, length);
     file[length] = 0;
   }
-  std::string text() const {
+  std::string text(std::span<const std::uint32_t> among) const {
     char name[sizeof file];
     std::memcpy(name, file, sizeof file);
     name[sizeof file - 1] = 0;
@@ -48,10 +57,11 @@ struct area::publication {
     plan.kind = kind;
     plan.how = how;
     plan.root = root;
+    plan.to = to;
     plan.count = count;
     plan.file = name;
     plan.line = line;
-    return plan.text();
+    return plan.text(among);
   }
 };
 
@@ -60,8 +70,8 @@ struct area::header {
   std::uint32_t ranks;
   alignas(128) std::atomic<std::uint64_t> arrived;
   alignas(128) std::atomic<std::uint32_t> news;  // futex: completion, gate, break, leave, death, abort
-  std::atomic<std::uint32_t> open;               // the gate
   std::atomic<std::uint32_t> sleepers;           // one that was killed counts on: it costs a system call
+  std::atomic<std::uint32_t> open;               // the gate
 };
 
 struct alignas(128) area::seat {
@@ -71,9 +81,21 @@ struct alignas(128) area::seat {
   publication said[2];
   std::atomic<std::uint64_t> entered;  // calls
   std::atomic<std::uint32_t> is;       // presence
+  std::atomic<std::uint32_t> cpu;      // that it was on when it came to its last call
   std::uint64_t barriers;              // the rank's own
-  std::uint32_t reason_size;           // why this rank broke the area, encoded
+  // How others find out whether they can read this rank's memory.
+  std::int32_t process;
+  std::uint64_t probe;  // address
+  std::uint64_t probe_value;
+  std::uint32_t reads_all;
+  std::uint32_t reason_size;  // why this rank broke the area, encoded
   std::byte reason[1024];
 };
+
+/// The board: words of a rank, then its group as bits. Written between two steps of `sequence`.
+enum board_word : std::size_t { sequence, group, calls, kinds, line, roots, count, file, members = file + 8 };
+constexpr std::size_t board_size(std::size_t ranks) {
+  return (8 * (members + (ranks + 63) / 64) + 127) / 128 * 128;
+}
 
 }  // namespace hydrogen::comm

@@ -16,10 +16,14 @@ std::string seconds(duration d) {
 }
 
 std::uint64_t hash_of(const call_plan& p) {
-  auto h = hash_bytes(as_byte_view(p.file), p.line);
+  auto h = p.what == operation::transfer ? hash_mix(p.root, p.to) : hash_bytes(as_byte_view(p.file), p.line);
   h = hash_mix(h, std::uint64_t{p.root} << 32 | std::uint64_t{static_cast<std::uint8_t>(p.what)} << 16 |
                       std::uint64_t{static_cast<std::uint8_t>(p.kind)} << 8 | static_cast<std::uint8_t>(p.how));
-  return hash_mix(h, p.count);
+  return hash_mix(hash_mix(h, p.count), p.group);
+}
+
+std::string elements(const call_plan& p) {
+  return std::string(to_string(p.kind)) + " x " + std::to_string(p.count);
 }
 
 std::string with_article(std::span<const std::uint32_t> ranks, std::string_view one, std::string_view many) {
@@ -28,7 +32,11 @@ std::string with_article(std::span<const std::uint32_t> ranks, std::string_view 
 
 }  // namespace
 
-std::string call_plan::text() const {
+std::string call_plan::text(std::span<const std::uint32_t> among) const {
+  const bool typed = kind != element::none;
+  const auto numbers = typed ? elements(*this) : std::string();
+  const auto reduced = [&] { return numbers + ", " + std::string(to_string(how)); };
+  const auto rooted = [&] { return "root " + std::to_string(root) + (typed ? ", " + numbers : ""); };
   std::string out;
   switch (what) {
     case operation::join:
@@ -37,27 +45,49 @@ std::string call_plan::text() const {
       out = "barrier()";
       break;
     case operation::all_gather:
-      out = "all_gather()";
+      out = "all_gather(" + numbers + ")";
       break;
     case operation::broadcast:
-      out = "broadcast(root " + std::to_string(root) + ")";
+      out = "broadcast(" + rooted() + ")";
       break;
     case operation::all_reduce:
-      out = "all_reduce(" + std::string(to_string(kind)) + " x " + std::to_string(count) + ", " +
-            std::string(to_string(how)) + ")";
+      out = "all_reduce(" + reduced() + ")";
+      break;
+    case operation::reduce:
+      out = "reduce(root " + std::to_string(root) + ", " + reduced() + ")";
+      break;
+    case operation::reduce_scatter:
+      out = "reduce_scatter(" + reduced() + ")";
+      break;
+    case operation::gather:
+      out = "gather(" + rooted() + ")";
+      break;
+    case operation::scatter:
+      out = "scatter(" + rooted() + ")";
+      break;
+    case operation::all_to_all:
+      out = "all_to_all()";
+      break;
+    case operation::transfer:
+      out = "send from rank " + std::to_string(root) + " to rank " + std::to_string(to) + (typed ? ", " + numbers : "");
+      break;
+    case operation::buffer:
+      out = "buffer()";
+      break;
+    case operation::split:
+      out = "group()";
       break;
   }
+  if (!among.empty() && what != operation::transfer) out += " of " + rank_list(among);
   return out + " at " + file + ":" + std::to_string(line);
 }
 
-call_plan make_plan(operation what, const std::source_location& site, element kind, std::uint64_t count, reduction how,
-                    std::uint32_t root) {
-  call_plan p;
-  p.what = what;
-  p.kind = kind;
-  p.how = how;
-  p.root = root;
-  p.count = count;
+std::uint64_t of_ranks(std::span<const std::uint32_t> ranks) {
+  const auto h = hash_bytes(std::as_bytes(ranks), ranks.size());
+  return h == 0 ? 1 : h;
+}
+
+call_plan make_plan(const std::source_location& site, call_plan p) {
   // Only the name: nodes may have built the same source in different folders.
   const char* slash = std::strrchr(site.file_name(), '/');
   p.file = slash != nullptr ? slash + 1 : site.file_name();
@@ -76,7 +106,9 @@ call_plan join_plan(std::uint64_t agreed) {
 
 std::string rank_list(std::span<const std::uint32_t> ranks) {
   std::string out = ranks.size() == 1 ? "rank " : "ranks ";
+  constexpr std::size_t most = 12;
   for (std::size_t i = 0; i < ranks.size(); ++i) {
+    if (i == most && ranks.size() > most + 1) return out + ", ... (" + std::to_string(ranks.size()) + ")";
     if (i != 0) out += i + 1 == ranks.size() ? " and " : ", ";
     out += std::to_string(ranks[i]);
   }

@@ -1,9 +1,10 @@
 #pragma once
 // A collective call as all ranks must agree on it (`call_plan`), and the errors that name calls and ranks.
 //
-// Every call has a number (the join of the gang is 0) and a hash of what is called: operation, element type, count,
-// reduction, root and call site. Each rank hears from every other rank in every call and compares hashes, so ranks that
-// call different things all fail, and each can name both calls. Values; any thread.
+// Every call has a number (the join of the gang is 0) and a hash of what is called: the ranks that take part,
+// operation, element type, count, reduction, root and call site. Each rank hears from every other rank of the call and
+// compares hashes, so ranks that call different things all fail, and each can name both calls. Sending and receiving
+// are one call of two ranks, made in two places: the site is not part of its hash. Values; any thread.
 
 #include <hydrogen/base/clock.hpp>
 #include <hydrogen/base/error.hpp>
@@ -49,28 +50,46 @@ class call_deadline {
   time_point at_ = never;
 };
 
-enum class operation : std::uint8_t { join, barrier, all_reduce, all_gather, broadcast };
+enum class operation : std::uint8_t {
+  join,
+  barrier,
+  all_reduce,
+  all_gather,
+  broadcast,
+  reduce,
+  reduce_scatter,
+  gather,
+  scatter,
+  all_to_all,
+  transfer,  // from `root` to `to`
+  buffer,
+  split  // the ranks of a sub-group find each other
+};
 
 struct call_plan {
   operation what = operation::barrier;
   element kind = element::none;
   reduction how = reduction::sum;
-  std::uint32_t root = 0;
+  std::uint32_t root = 0;   // rank of the gang
+  std::uint32_t to = 0;     // rank of the gang
   std::uint64_t count = 0;  // elements; 0 where sizes may differ
   const char* file = "";    // base name, in static memory
   std::uint32_t line = 0;
+  std::uint64_t group = 0;  // of_ranks(...); 0: the whole gang
   std::uint64_t hash = 0;
 
-  /// "all_reduce(float x 10, sum) at train.cpp:12"
-  std::string text() const;
+  /// "all_reduce(float x 10, sum) at train.cpp:12". `among`: the ranks of the group, if it is not the whole gang.
+  std::string text(std::span<const std::uint32_t> among = {}) const;
 };
 
-call_plan make_plan(operation, const std::source_location&, element = element::none, std::uint64_t count = 0,
-                    reduction = reduction::sum, std::uint32_t root = 0);
+/// What identifies a group within its gang: a hash of its ranks, never 0.
+std::uint64_t of_ranks(std::span<const std::uint32_t> ranks);
+/// Fills in `hash` and the call site of a plan.
+call_plan make_plan(const std::source_location&, call_plan);
 /// The plan of joining a gang; `agreed` is a hash of what all members must have been told alike.
 call_plan join_plan(std::uint64_t agreed);
 
-/// "rank 3", "ranks 0, 1 and 2"
+/// "rank 3", "ranks 0, 1 and 2"; of very many: "ranks 0, 1, ... (300)".
 std::string rank_list(std::span<const std::uint32_t> ranks);
 
 /// What one rank knows about another when it gives up.

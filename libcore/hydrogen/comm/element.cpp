@@ -14,6 +14,12 @@ namespace {
 constexpr std::size_t chunk_bytes = 4096;
 
 template <class T>
+constexpr bool is_narrow = std::is_same_v<T, half> || std::is_same_v<T, bfloat16>;
+/// What numbers of a type are combined as.
+template <class T>
+using wide = std::conditional_t<is_narrow<T>, float, T>;
+
+template <class T>
 struct add {
   static T of(T a, T b) {
     if constexpr (std::is_integral_v<T>) {
@@ -21,6 +27,17 @@ struct add {
       return static_cast<T>(static_cast<U>(a) + static_cast<U>(b));
     } else {
       return a + b;
+    }
+  }
+};
+template <class T>
+struct multiply {
+  static T of(T a, T b) {
+    if constexpr (std::is_integral_v<T>) {
+      using U = std::make_unsigned_t<T>;
+      return static_cast<T>(static_cast<U>(a) * static_cast<U>(b));
+    } else {
+      return a * b;
     }
   }
 };
@@ -33,37 +50,46 @@ struct larger {
   static T of(T a, T b) { return b > a ? b : a; }
 };
 
-/// out[i] = tree over source[0][i] .. source[n-1][i], n >= 2, count <= chunk. `out` overlaps no source.
+/// out[i] = tree over source[0][i] .. source[n-1][i], n >= 1, count <= chunk. `out` overlaps no source.
 template <class T, template <class> class Op>
-void fold(const T* const* source, std::size_t n, std::size_t count, T* __restrict out) {
+void fold(const T* const* source, std::size_t n, std::size_t count, wide<T>* __restrict out) {
+  using W = wide<T>;
   const T* a = source[0];
+  if (n == 1) {
+    for (std::size_t i = 0; i < count; ++i) out[i] = W(a[i]);
+    return;
+  }
   const T* b = source[1];
   if (n == 2) {
-    for (std::size_t i = 0; i < count; ++i) out[i] = Op<T>::of(a[i], b[i]);
+    for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(W(a[i]), W(b[i]));
   } else if (n == 3) {
     const T* c = source[2];
-    for (std::size_t i = 0; i < count; ++i) out[i] = Op<T>::of(Op<T>::of(a[i], b[i]), c[i]);
+    for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(Op<W>::of(W(a[i]), W(b[i])), W(c[i]));
   } else if (n == 4) {
     const T* c = source[2];
     const T* d = source[3];
-    for (std::size_t i = 0; i < count; ++i) out[i] = Op<T>::of(Op<T>::of(a[i], b[i]), Op<T>::of(c[i], d[i]));
+    for (std::size_t i = 0; i < count; ++i) {
+      out[i] = Op<W>::of(Op<W>::of(W(a[i]), W(b[i])), Op<W>::of(W(c[i]), W(d[i])));
+    }
   } else {
     const auto left = std::bit_floor(n - 1);
     fold<T, Op>(source, left, count, out);
-    T memory[chunk_bytes / sizeof(T)];
-    const T* right = source[left];
-    if (n - left > 1) {
-      fold<T, Op>(source + left, n - left, count, memory);
-      right = memory;
+    if (n - left == 1) {
+      const T* right = source[left];
+      for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(out[i], W(right[i]));
+      return;
     }
-    for (std::size_t i = 0; i < count; ++i) out[i] = Op<T>::of(out[i], right[i]);
+    W right[chunk_bytes / sizeof(W)];
+    fold<T, Op>(source + left, n - left, count, right);
+    for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(out[i], right[i]);
   }
 }
 
 template <class T, template <class> class Op>
 void combine_as(bool mean, std::span<const std::byte* const> sources, std::size_t count,
                 std::span<std::byte* const> destinations) {
-  constexpr std::size_t chunk = chunk_bytes / sizeof(T);
+  using W = wide<T>;
+  constexpr std::size_t chunk = chunk_bytes / sizeof(W);
   constexpr std::size_t few = 16;
   const std::size_t ranks = sources.size();
   const T* small[few];
@@ -73,20 +99,22 @@ void combine_as(bool mean, std::span<const std::byte* const> sources, std::size_
     many = std::make_unique<const T*[]>(ranks);
     at = many.get();
   }
-  alignas(64) T sum[chunk];
+  alignas(64) W sum[chunk];
   for (std::size_t first = 0; first < count; first += chunk) {
     const auto n = std::min(chunk, count - first);
     for (std::size_t r = 0; r < ranks; ++r) at[r] = reinterpret_cast<const T*>(sources[r]) + first;
-    if (ranks == 1) {
-      std::memcpy(sum, at[0], n * sizeof(T));
-    } else {
-      fold<T, Op>(at, ranks, n, sum);
-    }
+    fold<T, Op>(at, ranks, n, sum);
     if (mean) {
-      const T divisor = static_cast<T>(ranks);
+      const W divisor = static_cast<W>(ranks);
       for (std::size_t i = 0; i < n; ++i) sum[i] = sum[i] / divisor;
     }
-    for (auto* to : destinations) std::memcpy(reinterpret_cast<T*>(to) + first, sum, n * sizeof(T));
+    if constexpr (is_narrow<T>) {
+      alignas(64) T rounded[chunk];
+      for (std::size_t i = 0; i < n; ++i) rounded[i] = T(sum[i]);
+      for (auto* to : destinations) std::memcpy(reinterpret_cast<T*>(to) + first, rounded, n * sizeof(T));
+    } else {
+      for (auto* to : destinations) std::memcpy(reinterpret_cast<T*>(to) + first, sum, n * sizeof(T));
+    }
   }
 }
 
@@ -102,6 +130,8 @@ void combine_of(reduction how, std::span<const std::byte* const> sources, std::s
       return combine_as<T, smaller>(false, sources, count, destinations);
     case reduction::max:
       return combine_as<T, larger>(false, sources, count, destinations);
+    case reduction::product:
+      return combine_as<T, multiply>(false, sources, count, destinations);
   }
 }
 
@@ -111,7 +141,11 @@ std::size_t size_of(element kind) {
   switch (kind) {
     case element::none:
       return 1;
+    case element::float16:
+    case element::bfloat16:
+      return 2;
     case element::float32:
+    case element::int32:
       return 4;
     case element::float64:
     case element::int64:
@@ -130,6 +164,12 @@ std::string_view to_string(element kind) {
       return "double";
     case element::int64:
       return "int64";
+    case element::int32:
+      return "int32";
+    case element::float16:
+      return "half";
+    case element::bfloat16:
+      return "bfloat16";
   }
   return "unknown";
 }
@@ -144,6 +184,8 @@ std::string_view to_string(reduction how) {
       return "max";
     case reduction::mean:
       return "mean";
+    case reduction::product:
+      return "product";
   }
   return "unknown";
 }
@@ -158,6 +200,12 @@ void combine(element kind, reduction how, std::span<const std::byte* const> sour
       return combine_of<double>(how, sources, count, destinations);
     case element::int64:
       return combine_of<std::int64_t>(how, sources, count, destinations);
+    case element::int32:
+      return combine_of<std::int32_t>(how, sources, count, destinations);
+    case element::float16:
+      return combine_of<half>(how, sources, count, destinations);
+    case element::bfloat16:
+      return combine_of<hydrogen::bfloat16>(how, sources, count, destinations);
     case element::none:
       broken_invariant("combine of bytes");
   }

@@ -3,8 +3,11 @@
 //
 // The sum of P contributions is a binary tree over rank numbers, split at the largest power of two below P:
 // tree(a..b) = tree(a..a+k) + tree(a+k..b). Every algorithm, link, chunk size and placement uses `combine`, so all of
-// them give the same bits. min and max take the first argument unless the second is strictly smaller (larger); `mean`
-// is the sum divided by P once. Integer sums wrap. Pure functions, any thread.
+// them give the same bits. Products are made in the same order. half and bfloat16 are combined as float, and rounded
+// once. min and max take the first argument unless the second is strictly smaller (larger); `mean` is the sum divided
+// by P once. Sums and products of integers wrap. Pure functions, any thread.
+
+#include <hydrogen/base/half.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -13,12 +16,15 @@
 
 namespace hydrogen::comm {
 
-enum class element : std::uint8_t { none, float32, float64, int64 };
-enum class reduction : std::uint8_t { sum, min, max, mean };
+enum class element : std::uint8_t { none, float32, float64, int64, int32, float16, bfloat16 };
+enum class reduction : std::uint8_t { sum, min, max, mean, product };
 
 std::size_t size_of(element);
 std::string_view to_string(element);
 std::string_view to_string(reduction);
+constexpr bool is_integer(element kind) {
+  return kind == element::int32 || kind == element::int64;
+}
 
 template <class T>
 inline constexpr element element_of = element::none;
@@ -28,10 +34,30 @@ template <>
 inline constexpr element element_of<double> = element::float64;
 template <>
 inline constexpr element element_of<std::int64_t> = element::int64;
+template <>
+inline constexpr element element_of<std::int32_t> = element::int32;
+template <>
+inline constexpr element element_of<half> = element::float16;
+template <>
+inline constexpr element element_of<bfloat16> = element::bfloat16;
+
+template <class T>
+concept number = element_of<T>
+!= element::none;
 
 /// Combines `count` elements of every source, in rank order, and stores the result into every destination. Sources and
 /// destinations are aligned for the element type; a destination may be one of the sources, other overlaps may not be.
 void combine(element, reduction, std::span<const std::byte* const> sources, std::size_t count,
              std::span<std::byte* const> destinations);
+
+/// Which part of a buffer belongs to a rank, in elements, where a call divides one among all ranks.
+struct share {
+  std::size_t begin = 0;
+  std::size_t count = 0;
+};
+constexpr share share_of(std::size_t count, std::uint32_t rank, std::uint32_t ranks) {
+  const auto begin = count * rank / ranks;
+  return {begin, count * (rank + 1) / ranks - begin};
+}
 
 }  // namespace hydrogen::comm

@@ -1,26 +1,58 @@
 #pragma once
-// What a group stands on: one implementation over the gang area of one process, one over links. Arguments are checked
-// by `group`; plans carry numbers and sizes. Used by the rank's thread only.
+// What a group stands on: one implementation over a gang area, one over links. Arguments are checked by `group`; plans
+// carry numbers and sizes. Members of a group are numbered from 0 in the order of their ranks in the gang. Used by one
+// thread at a time.
 
 #include <hydrogen/base/bytes.hpp>
 #include <hydrogen/comm/area.hpp>
 #include <hydrogen/comm/call.hpp>
 
+#include <memory>
+#include <span>
 #include <vector>
 
 namespace hydrogen::comm {
+
+/// The most that one rank can contribute where sizes are the sender's.
+inline constexpr std::uint64_t max_contribution = std::uint64_t{4} << 30;
+
+/// Where the bytes of one member go: into a buffer that gets their size, or into memory of exactly their size. Neither:
+/// no bytes are expected.
+struct inbox {
+  byte_buffer* growing = nullptr;
+  mutable_byte_view fixed;
+};
+
+/// The largest gang buffer.
+inline constexpr std::uint64_t max_buffer = std::uint64_t{1} << 40;
+/// Memory of this rank alone, aligned to a page. errc::over_limit when there is none.
+expected<std::shared_ptr<std::byte>> private_memory(std::size_t bytes);
+
+/// Who gets the result of a reduction: everyone all of it, the root all of it, or each its share.
+enum class result_to : std::uint8_t { all, root, owners };
 
 class group_engine {
  public:
   virtual ~group_engine() = default;
   /// Where ranks meet, if they have one area.
   virtual std::shared_ptr<area> meets_in() const { return nullptr; }
+
   virtual expected<void> barrier(const call_plan&, duration timeout) = 0;
-  /// `data`: plan.count elements of plan.kind, replaced by the result.
-  virtual expected<void> all_reduce(const call_plan&, std::byte* data, duration timeout) = 0;
-  virtual expected<std::vector<byte_buffer>> all_gather(const call_plan&, byte_view mine, duration timeout) = 0;
-  /// The bytes of plan.root replace those of the others.
-  virtual expected<void> broadcast(const call_plan&, byte_buffer& bytes, duration timeout) = 0;
+  /// `data`: plan.count elements of plan.kind. What the member gets of the result replaces its own; the rest of its
+  /// data stays as it is. `root`: a member.
+  virtual expected<void> reduce(const call_plan&, std::byte* data, result_to, std::uint32_t root, duration timeout) = 0;
+  /// One message from each member to each: `out` for each member, or one entry for all; `in` from each. What a member
+  /// sends to itself is not carried.
+  virtual expected<void> pass(const call_plan&, std::span<const byte_view> out, std::span<const inbox> in,
+                              duration timeout) = 0;
+  /// An engine for some of the members, this one among them, which all of these call; plan.group tells groups apart.
+  virtual expected<std::unique_ptr<group_engine>> split(const call_plan&, std::span<const std::uint32_t> members,
+                                                        duration timeout) = 0;
+  /// Memory for the data of this rank that the others can read where it is, if there is such memory; a call of the
+  /// whole gang. Aligned to a page; its content is unspecified.
+  virtual expected<std::shared_ptr<std::byte>> buffer(const call_plan&, std::size_t bytes, duration timeout);
+  /// A call of this member has failed: ends all groups of its gang.
+  virtual void give_up(const error&) {}
 };
 
 }  // namespace hydrogen::comm

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <new>
+#include <numeric>
 
 namespace hydrogen::comm {
 namespace {
@@ -58,8 +59,8 @@ class mesh::sink final : public link_sink {
       case frame_kind::piece:
         break;
     }
-    if (h.call == mesh_.call_ + 1) return verdict::hold;
-    if (h.call != mesh_.call_) return refuse(h, "is of call " + std::to_string(h.call));
+    if (h.call == p.call + 1) return verdict::hold;
+    if (h.call != p.call) return refuse(h, "is of call " + std::to_string(h.call));
     if (!p.entered) {
       p.entered = true;
       p.calls = h.call + 1;
@@ -67,14 +68,14 @@ class mesh::sink final : public link_sink {
       p.this_call = told.plan == h.plan ? told.text : std::string("a call without a description");
     }
     if (h.plan != mesh_.plan_.hash) {
-      std::vector<std::pair<std::uint32_t, std::string>> calls{{mesh_.rank(), mesh_.plan_.text()}};
-      for (std::uint32_t r = 0; r < mesh_.size(); ++r) {
-        if (r != mesh_.rank() && mesh_.peers_[r].entered) calls.emplace_back(r, mesh_.peers_[r].this_call);
+      std::vector<std::pair<std::uint32_t, std::string>> calls{{mesh_.gang_rank(), mesh_.text()}};
+      for (const auto r : mesh_.members_) {
+        if (r != mesh_.gang_rank() && mesh_.peers_[r].entered) calls.emplace_back(r, mesh_.peers_[r].this_call);
       }
       return decide(mismatch_error(std::move(calls)));
     }
     if (p.finished) return refuse(h, "comes after all that was expected");
-    auto place = current_->place(from_, h);
+    auto place = current_->place(mesh_.index_[from_], h);
     if (!place) {
       ++mesh_.options_.counters->refused;
       auto e = std::move(place.error());
@@ -92,15 +93,16 @@ class mesh::sink final : public link_sink {
         p.plans[h.plan % p.plans.size()] = {h.plan, std::string(as_text(text_))};
         return {};
       case frame_kind::bye:
-        p.gone = true;
+        p.gone = p.left = true;
         if (h.code != 0) return decide(reason());
         if (p.finished) return {};
-        return decide(left_error(from_, p.calls, p.entered ? p.this_call : p.last_call, mesh_.plan_.text()));
+        return decide(left_error(from_, p.calls, p.entered ? p.this_call : p.last_call, mesh_.text()));
       case frame_kind::piece:
         break;
     }
-    current_->arrived(from_, h, mesh_);
-    if (!p.finished && current_->has_all_of(from_)) {
+    const auto from = mesh_.index_[from_];
+    current_->arrived(from, h, mesh_);
+    if (!p.finished && current_->has_all_of(from)) {
       p.finished = true;
       --mesh_.unfinished_;
     }
@@ -117,8 +119,8 @@ class mesh::sink final : public link_sink {
   unexpected refuse(const frame_header& h, const std::string& why) {
     ++mesh_.options_.counters->refused;
     return decide({errc::bad_input,
-                   "a frame of " + mesh_.name(from_) + " (" + std::to_string(h.length) + " bytes, in " +
-                       mesh_.plan_.text() + ") " + why,
+                   "a frame of " + mesh_.name(from_) + " (" + std::to_string(h.length) + " bytes, in " + mesh_.text() +
+                       ") " + why,
                    {},
                    {}});
   }
@@ -142,7 +144,12 @@ mesh::mesh(options o, std::vector<std::unique_ptr<link>> links, abort_word& abor
       fence_(fence_of(options_.token)),
       links_(std::move(links)),
       peers_(links_.size()),
-      abort_(abort) {
+      abort_(abort),
+      members_(links_.size()),
+      index_(links_.size()),
+      self_(options_.rank) {
+  std::iota(members_.begin(), members_.end(), 0);
+  index_ = members_;
   on_abort_ = abort_.on_abort([self = options_.self] { self->wake(); });
 }
 
@@ -154,10 +161,10 @@ mesh::~mesh() {
   }
 }
 
-frame_header mesh::header(frame_kind kind) const {
+frame_header mesh::header(frame_kind kind, std::uint32_t to) const {
   frame_header h;
   h.fence = fence_;
-  h.call = call_;
+  h.call = peers_[to].call;
   h.plan = plan_.hash;
   h.kind = kind;
   return h;
@@ -170,11 +177,12 @@ std::string mesh::name(std::uint32_t rank) const {
 }
 
 void mesh::send(std::uint32_t to, frame_header h, byte_view payload, bool first) {
+  const auto peer = members_[to];
   h.fence = fence_;
-  h.call = call_;
+  h.call = peers_[peer].call;
   h.plan = plan_.hash;
   h.kind = frame_kind::piece;
-  links_[to]->send(h, payload, first);
+  links_[peer]->send(h, payload, first);
 }
 
 std::byte* mesh::scratch(std::size_t size) {
@@ -190,32 +198,42 @@ std::byte* mesh::scratch(std::size_t size) {
 
 bool mesh::complete() const {
   if (unfinished_ != 0) return false;
-  return std::all_of(links_.begin(), links_.end(), [](const auto& l) { return !l || l->idle(); });
+  return std::all_of(members_.begin(), members_.end(), [&](auto r) { return !links_[r] || links_[r]->idle(); });
 }
 
-expected<void> mesh::run(const call_plan& plan, exchange& current, duration timeout) {
+expected<void> mesh::run(const call_plan& plan, exchange& current, duration timeout,
+                         std::span<const std::uint32_t> members) {
   if (broken_.code != errc::none) return unexpected(broken_);
   plan_ = plan;
+  all_ranks_ = members.empty();
+  if (all_ranks_ && members_.size() != links_.size()) {
+    members_.resize(links_.size());
+    std::iota(members_.begin(), members_.end(), 0);
+  } else if (!all_ranks_) {
+    members_.assign(members.begin(), members.end());
+  }
+  for (std::uint32_t i = 0; i < size(); ++i) index_[members_[i]] = i;
+  self_ = index_[gang_rank()];
   if (abort_.is_set()) return unexpected(fail(abort_.reason()));
   unfinished_ = 0;
   error lost{errc::none, {}, {}, {}};
-  for (std::uint32_t r = 0; r < size(); ++r) {
+  for (const auto r : members_) {
     if (!links_[r]) continue;
     auto& p = peers_[r];
     if (p.entered) p.last_call = std::move(p.this_call);
     p.entered = p.finished = false;
     ++unfinished_;
-    if (p.gone) lost = left_error(r, p.calls, p.last_call, plan_.text());
-  }
-  auto& place = described_[plan.hash % described_.size()];
-  if (place != plan.hash) {
-    place = plan.hash;
-    const auto text = bytes_of(plan.text());
-    auto h = header(frame_kind::describe);
-    h.length = text.size();
-    for (auto& l : links_) {
-      if (l) l->send_copy(h, text);
+    if (p.gone) {
+      lost = p.left ? left_error(r, p.calls, p.last_call, text())
+                    : error{errc::disconnected, name(r) + " is gone, in " + text() + ": its link has ended", {}, {}};
     }
+    auto& place = p.described[plan.hash % p.described.size()];
+    if (place == plan.hash) continue;
+    place = plan.hash;
+    auto description = bytes_of(text());
+    auto h = header(frame_kind::describe, r);
+    h.length = description.size();
+    links_[r]->send_copy(h, std::move(description));
   }
   // Also when a rank has left: the others learn of this call, and of the reason.
   current.start(*this);
@@ -246,7 +264,7 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
     if (now() >= deadline) return unexpected(fail(late(timeout)));
     if (auto ok = sleep(deadline); !ok) return unexpected(fail(std::move(ok.error())));
   }
-  ++call_;
+  for (const auto r : members_) ++peers_[r].call;
   return {};
 }
 
@@ -265,7 +283,7 @@ error mesh::fail_join(const call_plan& plan, error why, duration waited) {
 }
 
 expected<void> mesh::progress(exchange& current, bool& any) {
-  for (std::uint32_t r = 0; r < size(); ++r) {
+  for (const auto r : members_) {
     auto* l = links_[r].get();
     auto& p = peers_[r];
     if (l == nullptr || p.gone) continue;
@@ -285,10 +303,10 @@ expected<void> mesh::progress(exchange& current, bool& any) {
       l->close();
       // It had sent everything, so it had everything: it may go.
       if (p.finished) continue;
-      error why = bye ? left_error(r, p.calls, p.last_call, plan_.text()) : !read ? read.error() : written.error();
+      error why = bye ? left_error(r, p.calls, p.last_call, text()) : !read ? read.error() : written.error();
       if (why.code == errc::bad_input) ++options_.counters->refused;
-      why.what = name(r) + (why.code == errc::disconnected ? " is gone, in " : " broke the link in ") + plan_.text() +
-                 ": " + why.what;
+      why.what = name(r) + (why.code == errc::disconnected ? " is gone, in " : " broke the link in ") + text() + ": " +
+                 why.what;
       return unexpected(std::move(why));
     }
   }
@@ -301,7 +319,7 @@ expected<void> mesh::sleep(time_point deadline) {
   polled_.clear();
   polled_.push_back({options_.self->fd(), POLLIN, 0});
   bool news = abort_.is_set();
-  for (std::uint32_t r = 0; r < size(); ++r) {
+  for (const auto r : members_) {
     const auto* l = links_[r].get();
     if (l == nullptr || peers_[r].gone) continue;
     if (l->fd() < 0) {
@@ -324,8 +342,8 @@ expected<void> mesh::sleep(time_point deadline) {
 error mesh::late(duration timeout) const {
   std::vector<rank_report> reports;
   std::vector<std::uint32_t> stalled;
-  for (std::uint32_t r = 0; r < size(); ++r) {
-    if (r == rank()) {
+  for (const auto r : members_) {
+    if (r == gang_rank()) {
       reports.push_back({r, true, {}});
       continue;
     }
@@ -335,7 +353,7 @@ error mesh::late(duration timeout) const {
     reports.push_back({r, plan_.what == operation::join ? there : p.entered, p.last_call});
     if (p.entered && (!p.finished || !links_[r]->idle())) stalled.push_back(r);
   }
-  auto e = missing_error(plan_.text(), timeout, reports);
+  auto e = missing_error(text(), timeout, reports);
   if (!stalled.empty() && stalled.size() + 1 < size()) e.what += "; the data of " + rank_list(stalled) + " has stopped";
   return e;
 }
@@ -351,19 +369,19 @@ error mesh::fail(error why) {
 }
 
 void mesh::say_bye(const error& why, duration patience) {
-  auto h = header(frame_kind::bye);
-  h.code = static_cast<std::uint8_t>(why.code);
   const auto reason = why.code == errc::none ? byte_buffer() : bytes_of(why);
-  h.length = reason.size();
-  for (std::uint32_t r = 0; r < size(); ++r) {
+  for (std::uint32_t r = 0; r < gang_size(); ++r) {
     if (!links_[r] || peers_[r].gone) continue;
+    auto h = header(frame_kind::bye, r);
+    h.code = static_cast<std::uint8_t>(why.code);
+    h.length = reason.size();
     links_[r]->drop();
     links_[r]->send_copy(h, reason);
   }
   const auto deadline = now() + patience;
   for (;;) {
     polled_.clear();
-    for (std::uint32_t r = 0; r < size(); ++r) {
+    for (std::uint32_t r = 0; r < gang_size(); ++r) {
       auto* l = links_[r].get();
       if (l == nullptr || peers_[r].gone || l->idle()) continue;
       if (!l->flush()) peers_[r].gone = true;

@@ -1,10 +1,12 @@
 #pragma once
 // One rank's links to all other ranks, and the loop that drives them through one collective call.
 //
-// Every rank sends at least one frame to every other rank in every call, so each hears whether the others are in the
-// same call: mismatches are seen by everyone, and no call returns before all ranks have entered it. One non-blocking
-// loop reads and writes all links, so no pair of full socket buffers can lock ranks up. Frames of the next call wait in
-// their link. A failed call tells the others why (bye) and ends the mesh. Used by the rank's thread only.
+// The members of a call are all ranks or some of them. Each sends at least one frame to every other member, so each
+// hears whether the others are in the same call: mismatches are seen by everyone, and no call returns before all
+// members have entered it. Calls are counted per link, since two ranks make the calls that both take part in in one
+// order; frames of the next one wait in their link. One non-blocking loop reads and writes all links of the call, so no
+// pair of full socket buffers can lock ranks up. A failed call tells all ranks why (bye) and ends the mesh. Used by one
+// thread at a time.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/comm/call.hpp>
@@ -31,17 +33,17 @@ struct link_counters {
   std::atomic<std::uint64_t> expired{0};  // parked connections whose rank did not come
 };
 
-/// One collective call over a mesh: the pure part, without waiting.
+/// One collective call over a mesh: the pure part, without waiting. Members are numbered within the call.
 class exchange {
  public:
   virtual ~exchange() = default;
-  /// Queues the first frames: at least one to each other rank.
+  /// Queues the first frames: at least one to each other member.
   virtual void start(mesh&) = 0;
   /// Where the payload of a piece goes; errors refuse a piece that is not part of the plan.
   virtual expected<mutable_byte_view> place(std::uint32_t from, const frame_header&) = 0;
   virtual void arrived(std::uint32_t from, const frame_header&, mesh&) = 0;
-  /// Nothing more is expected from that rank.
-  virtual bool has_all_of(std::uint32_t rank) const = 0;
+  /// Nothing more is expected from that member.
+  virtual bool has_all_of(std::uint32_t from) const = 0;
 };
 
 class mesh {
@@ -60,17 +62,23 @@ class mesh {
   ~mesh();
   mesh(const mesh&) = delete;
 
-  std::uint32_t rank() const { return options_.rank; }
-  std::uint32_t size() const { return static_cast<std::uint32_t>(links_.size()); }
+  /// This rank's number in the gang, and how many there are.
+  std::uint32_t gang_rank() const { return options_.rank; }
+  std::uint32_t gang_size() const { return static_cast<std::uint32_t>(links_.size()); }
+  /// The same within the current call.
+  std::uint32_t rank() const { return self_; }
+  std::uint32_t size() const { return static_cast<std::uint32_t>(members_.size()); }
 
-  /// One call, numbered by this. After an error every further call gives the same error.
-  expected<void> run(const call_plan&, exchange&, duration timeout);
+  /// One call of all ranks, or of `members`, ascending, this rank among them. After an error every further call gives
+  /// the same error.
+  expected<void> run(const call_plan&, exchange&, duration timeout, std::span<const std::uint32_t> members = {});
 
   /// A join that failed before all links were there (the missing ones are null): reads what the present ranks say,
   /// tells them `why`, and returns it; with errc::none in `why`, the error that names the ranks that did not come.
   error fail_join(const call_plan&, error why, duration waited);
 
-  /// For exchanges: queues a piece of the current call. `header` needs phase, chunk, offset, length, total.
+  /// For exchanges: queues a piece of the current call for a member. `header` needs phase, chunk, offset, length,
+  /// total.
   void send(std::uint32_t to, frame_header header, byte_view payload, bool first = false);
 
   /// Memory of at least `size` bytes, aligned to 64, kept from call to call.
@@ -79,9 +87,11 @@ class mesh {
  private:
   class sink;
   struct peer {
-    bool entered = false;   // in the current call
-    bool finished = false;  // the current call needs nothing more from it
-    bool gone = false;      // its link has ended, or it has said bye
+    bool entered = false;    // in the current call
+    bool finished = false;   // the current call needs nothing more from it
+    bool gone = false;       // its link has ended, or it has said bye
+    bool left = false;       // it has said bye
+    std::uint64_t call = 0;  // the current or next one with it
     std::uint64_t calls = 0;
     std::string last_call;  // before the current one
     std::string this_call;
@@ -89,7 +99,8 @@ class mesh {
       std::uint64_t plan = 0;
       std::string text;
     };
-    std::array<told, 32> plans;  // what it has described: same places as its own `described_`
+    std::array<told, 32> plans;                 // what it has described
+    std::array<std::uint64_t, 32> described{};  // to it: same places
   };
 
   expected<void> progress(exchange&, bool& any);
@@ -98,7 +109,8 @@ class mesh {
   error late(duration timeout) const;
   error fail(error why);
   void say_bye(const error& why, duration patience);
-  frame_header header(frame_kind kind) const;
+  frame_header header(frame_kind kind, std::uint32_t to) const;
+  std::string text() const { return plan_.text(all_ranks_ ? std::span<const std::uint32_t>() : members_); }
   std::string name(std::uint32_t rank) const;
 
   options options_;
@@ -107,11 +119,14 @@ class mesh {
   std::vector<peer> peers_;
   abort_word& abort_;
   std::unique_ptr<abort_word::registration> on_abort_;
-  std::uint64_t call_ = 0;
+  // Of the current call.
   call_plan plan_;
+  std::vector<std::uint32_t> members_;  // gang ranks
+  std::vector<std::uint32_t> index_;    // of a gang rank, if it is a member
+  std::uint32_t self_ = 0;
+  bool all_ranks_ = true;
   std::uint32_t unfinished_ = 0;
   bool all_links_ = false;  // the next look is at all links, also of ranks that have sent everything
-  std::array<std::uint64_t, 32> described_{};
   error broken_{errc::none, {}, {}, {}};
   std::vector<pollfd> polled_;
   std::unique_ptr<std::byte[], void (*)(std::byte*)> scratch_{nullptr, [](std::byte*) {}};

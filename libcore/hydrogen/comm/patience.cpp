@@ -1,7 +1,9 @@
+#include <hydrogen/base/clock.hpp>
 #include <hydrogen/comm/patience.hpp>
 
 #include <sched.h>
 
+#include <algorithm>
 #include <thread>
 
 namespace hydrogen::comm {
@@ -21,6 +23,30 @@ patience patience_for(std::uint32_t ranks) {
   static const std::uint32_t cores = usable_cores();
   if (ranks > cores) return {0, 20, 0, 4};
   return {100, 2, 5, 20};
+}
+
+std::uint32_t move_apart(std::uint32_t mine, std::span<const std::uint32_t> cpus_of_ranks) {
+  static thread_local time_point next{};
+  static thread_local duration pause = 1ms;
+  const auto at = now();
+  if (at < next) return mine;
+  cpu_set_t all;
+  if (::sched_getaffinity(0, sizeof all, &all) != 0) return mine;
+  for (std::uint32_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &all) || std::find(cpus_of_ranks.begin(), cpus_of_ranks.end(), cpu) != cpus_of_ranks.end()) {
+      continue;
+    }
+    // A rank that has long been left alone begins anew.
+    pause = at - next > 10s ? duration(1ms) : std::min<duration>(2 * pause, 1s);
+    next = at + pause;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    if (::sched_setaffinity(0, sizeof one, &one) != 0) return mine;
+    ::sched_setaffinity(0, sizeof all, &all);
+    return cpu;
+  }
+  return mine;
 }
 
 }  // namespace hydrogen::comm

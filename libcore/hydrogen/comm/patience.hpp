@@ -3,6 +3,7 @@
 // a few times, then sleep. Otherwise spin for a few microseconds, since a sleep and a wake-up cost more than that.
 
 #include <cstdint>
+#include <span>
 
 namespace hydrogen::comm {
 
@@ -17,6 +18,12 @@ struct patience {
 
 /// For a rank that shares this machine's cores with `ranks` ranks, itself included.
 patience patience_for(std::uint32_t ranks);
+
+/// For a thread that is going to sleep until another rank has come, which last ran on the same CPU (`mine`): moves to a
+/// CPU that none of the ranks was on, if there is one. Two ranks that wait for each other by turns on one CPU would
+/// stay there: the kernel never sees more than one of them that could run, and balances only what waits for a CPU. At
+/// most every millisecond, and less and less often. Returns the CPU that it is on then; its affinity is as before.
+std::uint32_t move_apart(std::uint32_t mine, std::span<const std::uint32_t> cpus_of_ranks);
 
 /// A short pause inside a spin.
 inline void spin_pause() {

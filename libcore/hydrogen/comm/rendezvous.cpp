@@ -293,19 +293,75 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token
     if (!*there) return std::shared_ptr<area>();
     found = (*there)->find(token, static_cast<std::uint32_t>(members.size()), abort, deadline);
   }
-  if (!found) return found;
-  shared_area mine{*found, {}};
-  for (const auto& m : members) mine.processes.push_back(m.executor);
+  if (found) remember(*found, members, {});
+  return found;
+}
+
+/// So that its ranks are told when one of their processes dies.
+void rendezvous::remember(const std::shared_ptr<area>& where, const gang_table& members,
+                          std::span<const std::uint32_t> ranks) {
+  shared_area mine{where, {}};
+  for (const auto r : ranks) mine.processes.push_back(members[r].executor);
+  for (std::size_t r = 0; ranks.empty() && r < members.size(); ++r) mine.processes.push_back(members[r].executor);
   std::lock_guard lock(mutex_);
   std::erase_if(areas_, [](const auto& a) { return a.where.expired(); });
   areas_.push_back(std::move(mine));
-  return found;
+}
+
+expected<std::shared_ptr<area>> rendezvous::meet_part(const gang_token& token, std::uint32_t rank,
+                                                      const gang_table& members, const part_of& part, area_wait& how) {
+  if (!part.whole->is_on_host()) return area::part(part);
+  auto its = token;
+  its.part = part.group;
+  const auto size = static_cast<std::uint32_t>(part.ranks.size());
+  const auto& leader = members[part.ranks[0]];
+  // The process of the part's first rank makes it; who has not made its own memory yet makes it now.
+  if (same_process(leader, members[rank])) {
+    const auto mine = neighbours_->own();
+    if (!mine) {
+      return fail(errc::refused, "this process shares no memory, so it cannot begin a group of ranks of its host");
+    }
+    auto made = mine->publish(its, size);
+    if (!made) return made;
+    (*made)->belongs_to(part);
+    remember(*made, members, part.ranks);
+    return made;
+  }
+  auto there =
+      neighbours_->attach(leader.endpoint, leader.executor, members[rank].executor, how.abort, how.deadline.at());
+  if (!there) return unexpected(std::move(there.error()));
+  if (!*there) {
+    return fail(errc::refused, name_of(leader) + " shares no memory, so it cannot begin a group of its host");
+  }
+  for (;;) {
+    // In short turns: the first rank may wait for this one elsewhere.
+    auto found = (*there)->find(its, size, how.abort, std::min(how.deadline.at(), now() + 20ms));
+    if (found) {
+      (*found)->belongs_to(part);
+      remember(*found, members, part.ranks);
+    }
+    if (found || found.error().code != errc::timed_out) return found;
+    auto why = part.whole->absence_of(part.ranks[0], "the beginning of a group of " + rank_list(part.ranks));
+    if (why.code == errc::none) why = how.also();
+    if (why.code != errc::none) return unexpected(std::move(why));
+    if (now() >= how.deadline.at()) {
+      return fail(errc::timed_out,
+                  "rank " + std::to_string(part.ranks[0]) + " has not begun the group of " + rank_list(part.ranks));
+    }
+  }
 }
 
 expected<met_rank> rendezvous::come_to(std::shared_ptr<area> where, const gang_token& token, std::uint32_t rank,
                                        const gang_table& members, abort_word& abort) {
+  auto ties = std::make_shared<shared_ties>();
+  ties->whole = where;
+  ties->rank = rank;
+  ties->reads_memory = options_.read_memory;
+  ties->make_part = [this, token, rank, members](const part_of& part, area_wait& how) {
+    return meet_part(token, rank, members, part, how);
+  };
   // From here on it leaves the area by itself.
-  auto engine = std::make_unique<shared_engine>(where, rank, abort);
+  auto engine = std::make_unique<shared_engine>(std::move(ties), abort);
   const auto last = where->come(rank, join_plan(members.hash()));
   if (!last) return unexpected(at_gang(token, std::move(last.error()), abort));
   return met_rank{std::make_unique<group>(rank, where->size(), std::move(engine)),

@@ -6,7 +6,7 @@
 // process of rank 0 makes in its shared memory. Otherwise, or when that process shares none, rank i dials the ranks
 // below it; a socket that arrives before its rank is parked, for a bounded time and in bounded number. What carries an
 // older token than the newest one seen for its gang, or one that has been forgotten, is closed and counted. All
-// functions may be called by any thread; `meet` and `join` block.
+// functions may be called by any thread; `meet` and `join` block. It outlives the groups that it made.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/base/unique_fd.hpp>
@@ -32,6 +32,7 @@ struct rendezvous_options {
   std::size_t max_parked = 256;  // sockets whose rank has not come; the oldest makes room
   duration park_time = 30s;      // then a parked socket is closed, when the next one comes
   bool share_memory = true;      // with the processes of this host; without it gangs led by this process use TCP
+  bool read_memory = true;       // of processes of this host, where the kernel allows it; without it data is staged
 };
 
 /// What follows from one rank having met the others.
@@ -91,6 +92,10 @@ class rendezvous {
   /// The area on this host; null when the process of rank 0 shares no memory.
   expected<std::shared_ptr<area>> meet_on_host(const gang_token&, std::uint32_t rank, const gang_table&, meeting&,
                                                abort_word&, time_point deadline);
+  /// The area of some ranks of a gang that has one area, for one of them.
+  expected<std::shared_ptr<area>> meet_part(const gang_token&, std::uint32_t rank, const gang_table&, const part_of&,
+                                            area_wait&);
+  void remember(const std::shared_ptr<area>&, const gang_table&, std::span<const std::uint32_t> ranks);
   expected<met_rank> come_to(std::shared_ptr<area>, const gang_token&, std::uint32_t rank, const gang_table&,
                              abort_word&);
   void process_lost(boot_id);

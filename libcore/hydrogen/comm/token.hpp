@@ -8,10 +8,12 @@
 
 namespace hydrogen::comm {
 
-/// One attempt of one gang: what is of another token is refused.
+/// One attempt of one gang: what is of another token is refused. `part`: some of its ranks (call_plan::group); 0: all,
+/// the only ones that dial each other.
 struct gang_token {
   request_id gang;
   attempt_id attempt;
+  std::uint64_t part = 0;
   auto operator<=>(const gang_token&) const = default;
   template <class I>
   friend auto inspect(I& f, gang_token& x) {
@@ -29,7 +31,8 @@ struct gang_fence {
 };
 
 inline gang_fence fence_of(const gang_token& t) {
-  return {std::hash<request_id>{}(t.gang), t.attempt};
+  const auto gang = std::hash<request_id>{}(t.gang);
+  return {t.part == 0 ? gang : hash_mix(gang, t.part), t.attempt};
 }
 
 /// One line of the member table. Members with the same executor, or with the same endpoint (also if both are empty),

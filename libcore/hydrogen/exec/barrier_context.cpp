@@ -7,71 +7,28 @@
 namespace hydrogen::exec {
 namespace {
 
-template <class T>
-void reduce_all(comm::group& gang, std::vector<std::span<T>>& parts, comm::reduction how,
-                const comm::call_options& options) {
-  if (parts.empty()) return;
-  if (parts.size() == 1) return value_or_throw(gang.all_reduce(parts.front(), how, options));
-  // One call for all fields: small fields cost a call each otherwise.
-  std::vector<T> together;
-  for (const auto& part : parts) together.insert(together.end(), part.begin(), part.end());
-  value_or_throw(gang.all_reduce(std::span<T>(together), how, options));
-  const T* from = together.data();
-  for (const auto& part : parts) {
-    std::copy(from, from + part.size(), part.begin());
-    from += part.size();
+/// The group of the task, and how long its calls may take.
+gang_group group_of(const task& what, const task_environment& environment) {
+  if (!what.rank || environment.gang == nullptr) {
+    throw failure({errc::internal, "a task of a barrier stage was started without its gang", what.label, {}});
   }
-}
-
-comm::call_options options_of(const task& what, const std::source_location& at) {
-  return {at, what.rank->call_timeout};
+  return {*environment.gang, what.rank->call_timeout};
 }
 
 }  // namespace
 
 barrier_context::barrier_context(const task& what, task_environment& environment)
-    : task_(what), environment_(environment) {
-  if (!what.rank || environment.gang == nullptr) {
-    throw failure({errc::internal, "a task of a barrier stage was started without its gang", what.label, {}});
-  }
+    : gang_group(group_of(what, environment)), task_(what), environment_(environment) {
   if (const auto& r = what.rank->restore; r && (!r->replicated || rank() == 0)) {
     pieces_.push_back({r->step, checkpoint_path(what.storage_dir, what.request, r->written_by, r->step, rank())});
   }
 }
 
-comm::group& barrier_context::gang() const {
-  return *environment_.gang;
-}
-std::uint32_t barrier_context::rank() const {
-  return gang().rank();
-}
-std::uint32_t barrier_context::size() const {
-  return gang().size();
-}
 std::uint32_t barrier_context::attempt() const {
   return task_.rank->gang_try;
 }
 bool barrier_context::stop_requested() const {
   return environment_.abort.is_set();
-}
-
-void barrier_context::barrier(site at) {
-  value_or_throw(gang().barrier(options_of(task_, at)));
-}
-
-void barrier_context::reduce(barrier_detail::numbers& all, comm::reduction how, const site& at) {
-  const auto options = options_of(task_, at);
-  reduce_all(gang(), all.floats, how, options);
-  reduce_all(gang(), all.doubles, how, options);
-  reduce_all(gang(), all.integers, how, options);
-}
-
-std::vector<byte_buffer> barrier_context::gather(byte_view mine, const site& at) {
-  return value_or_throw(gang().all_gather(mine, options_of(task_, at)));
-}
-
-void barrier_context::send_from(std::uint32_t root, byte_buffer& bytes, const site& at) {
-  value_or_throw(gang().broadcast(root, bytes, options_of(task_, at)));
 }
 
 void barrier_context::save(std::uint64_t step, byte_view state, checkpoint_options options, const site& at) {
@@ -87,7 +44,7 @@ void barrier_context::save(std::uint64_t step, byte_view state, checkpoint_optio
     hash128 hash;
   };
   const announcement mine{step, options.replicated, hash};
-  const auto all = gather(data::encode_value(mine), at);
+  const auto all = gather_bytes(data::encode_value(mine), at);
   std::string differing;
   for (std::uint32_t r = 0; r < all.size(); ++r) {
     const auto theirs = value_or_throw(data::decode_value<announcement>(all[r], "the announcement of a checkpoint"));

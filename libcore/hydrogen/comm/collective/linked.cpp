@@ -1,55 +1,83 @@
 #include <hydrogen/comm/collective/linked.hpp>
+#include <hydrogen/comm/collective/messages.hpp>
 #include <hydrogen/comm/collective/owner_reduce.hpp>
+
+#include <algorithm>
 
 namespace hydrogen::comm {
 
 namespace {
-// Up to this many bytes, over all ranks, one round trip less is worth sending everything to everyone.
+// Up to this many bytes, over all members, one round trip less is worth sending everything to everyone.
 constexpr std::size_t one_shot_bytes = 512 << 10;
+constexpr byte_view nothing[1] = {};
 }  // namespace
 
-expected<void> linked_engine::barrier(const call_plan& plan, duration timeout) {
-  gather nothing({}, std::vector<gather::seat>(mesh_->size()));
-  return mesh_->run(plan, nothing, timeout);
+linked_engine::linked_engine(std::shared_ptr<mesh> links, std::vector<std::uint32_t> members)
+    : mesh_(std::move(links)), members_(std::move(members)) {
+  size_ = members_.empty() ? mesh_->gang_size() : static_cast<std::uint32_t>(members_.size());
+  self_ = mesh_->gang_rank();
+  if (!members_.empty()) {
+    self_ = static_cast<std::uint32_t>(std::find(members_.begin(), members_.end(), self_) - members_.begin());
+  }
 }
 
-expected<void> linked_engine::all_reduce(const call_plan& plan, std::byte* data, duration timeout) {
-  const auto ranks = mesh_->size();
+expected<void> linked_engine::barrier(const call_plan& plan, duration timeout) {
+  return pass(plan, nothing, std::vector<inbox>(size_), timeout);
+}
+
+expected<void> linked_engine::pass(const call_plan& plan, std::span<const byte_view> out, std::span<const inbox> in,
+                                   duration timeout) {
+  std::vector<byte_view> to_root;
+  if (plan.what == operation::gather && out.size() == 1) {
+    to_root.resize(size_);
+    for (std::uint32_t m = 0; m < size_; ++m) {
+      if ((members_.empty() ? m : members_[m]) == plan.root) to_root[m] = out[0];
+    }
+    out = to_root;
+  }
+  messages all(out, in);
+  return mesh_->run(plan, all, timeout, members_);
+}
+
+expected<void> linked_engine::reduce(const call_plan& plan, std::byte* data, result_to whom, std::uint32_t root,
+                                     duration timeout) {
   const auto bytes = plan.count * size_of(plan.kind);
-  if (bytes * ranks > one_shot_bytes && plan.count >= ranks) {
-    owner_reduce reduce(plan.kind, plan.how, data, plan.count);
-    return mesh_->run(plan, reduce, timeout);
+  if (bytes * size_ <= one_shot_bytes || plan.count < size_) return reduce_at_once(plan, data, whom, root, timeout);
+  owner_reduce owners(plan.kind, plan.how, data, plan.count, whom, root);
+  return mesh_->run(plan, owners, timeout, members_);
+}
+
+expected<void> linked_engine::reduce_at_once(const call_plan& plan, std::byte* data, result_to whom, std::uint32_t root,
+                                             duration timeout) {
+  const auto width = size_of(plan.kind);
+  // What goes to a member: what it gets the result of.
+  const auto part_of = [&](std::uint32_t member) -> share {
+    if (whom == result_to::owners) return share_of(plan.count, member, size_);
+    return {0, whom == result_to::all || member == root ? plan.count : 0};
+  };
+  const auto mine = part_of(self_);
+  const auto row = (mine.count * width + 63) / 64 * 64;
+  auto* scratch = mesh_->scratch(row * size_);
+  std::vector<byte_view> out(size_);
+  std::vector<inbox> in(size_);
+  std::vector<const std::byte*> sources(size_);
+  for (std::uint32_t r = 0; r < size_; ++r) {
+    const auto theirs = part_of(r);
+    out[r] = {data + theirs.begin * width, theirs.count * width};
+    in[r].fixed = {scratch + row * r, mine.count * width};
+    sources[r] = r == self_ ? data + mine.begin * width : scratch + row * r;
   }
-  const auto row = (bytes + 63) / 64 * 64;
-  auto* scratch = mesh_->scratch(row * ranks);
-  std::vector<gather::seat> seats(ranks);
-  std::vector<const std::byte*> sources(ranks);
-  for (std::uint32_t r = 0; r < ranks; ++r) {
-    seats[r].fixed = {scratch + row * r, bytes};
-    sources[r] = r == mesh_->rank() ? data : scratch + row * r;
-  }
-  gather everything({data, bytes}, std::move(seats));
-  if (auto ok = mesh_->run(plan, everything, timeout); !ok) return ok;
-  combine(plan.kind, plan.how, sources, plan.count, {&data, 1});
+  if (auto ok = pass(plan, out, in, timeout); !ok) return ok;
+  std::byte* at = data + mine.begin * width;
+  combine(plan.kind, plan.how, sources, mine.count, {&at, 1});
   return {};
 }
 
-expected<std::vector<byte_buffer>> linked_engine::all_gather(const call_plan& plan, byte_view mine, duration timeout) {
-  std::vector<byte_buffer> all(mesh_->size());
-  std::vector<gather::seat> seats(mesh_->size());
-  for (std::uint32_t r = 0; r < mesh_->size(); ++r) seats[r].growing = &all[r];
-  all[mesh_->rank()].assign(mine.begin(), mine.end());
-  gather everything(mine, std::move(seats));
-  if (auto ok = mesh_->run(plan, everything, timeout); !ok) return unexpected(std::move(ok.error()));
-  return all;
-}
-
-expected<void> linked_engine::broadcast(const call_plan& plan, byte_buffer& bytes, duration timeout) {
-  const bool is_root = mesh_->rank() == plan.root;
-  std::vector<gather::seat> seats(mesh_->size());
-  if (!is_root) seats[plan.root].growing = &bytes;
-  gather from_root(is_root ? byte_view(bytes) : byte_view(), std::move(seats));
-  return mesh_->run(plan, from_root, timeout);
+expected<std::unique_ptr<group_engine>> linked_engine::split(const call_plan&, std::span<const std::uint32_t> members,
+                                                             duration) {
+  std::vector<std::uint32_t> ranks;
+  for (const auto m : members) ranks.push_back(members_.empty() ? m : members_[m]);
+  return std::make_unique<linked_engine>(mesh_, std::move(ranks));
 }
 
 }  // namespace hydrogen::comm

@@ -1,26 +1,35 @@
 #pragma once
-// Collectives of a gang with ranks in more than one process, over its mesh of links.
+// Collectives of a gang with ranks in more than one process, over its mesh of links; sub-groups use the same links.
 
-#include <hydrogen/comm/collective/gather.hpp>
 #include <hydrogen/comm/group_engine.hpp>
+#include <hydrogen/comm/mesh.hpp>
 
 #include <memory>
+#include <vector>
 
 namespace hydrogen::comm {
 
 class linked_engine final : public group_engine {
  public:
-  explicit linked_engine(std::unique_ptr<mesh> links) : mesh_(std::move(links)) {}
+  /// `members`: gang ranks, ascending; none: all of them.
+  explicit linked_engine(std::shared_ptr<mesh> links, std::vector<std::uint32_t> members = {});
 
   /// The first call: every rank has joined when it returns.
   expected<void> join(const call_plan& plan, duration timeout) { return barrier(plan, timeout); }
   expected<void> barrier(const call_plan&, duration timeout) override;
-  expected<void> all_reduce(const call_plan&, std::byte* data, duration timeout) override;
-  expected<std::vector<byte_buffer>> all_gather(const call_plan&, byte_view mine, duration timeout) override;
-  expected<void> broadcast(const call_plan&, byte_buffer& bytes, duration timeout) override;
+  expected<void> reduce(const call_plan&, std::byte* data, result_to, std::uint32_t root, duration timeout) override;
+  expected<void> pass(const call_plan&, std::span<const byte_view> out, std::span<const inbox> in,
+                      duration timeout) override;
+  expected<std::unique_ptr<group_engine>> split(const call_plan&, std::span<const std::uint32_t> members,
+                                                duration timeout) override;
 
  private:
-  std::unique_ptr<mesh> mesh_;
+  expected<void> reduce_at_once(const call_plan&, std::byte* data, result_to, std::uint32_t root, duration timeout);
+
+  std::shared_ptr<mesh> mesh_;
+  std::vector<std::uint32_t> members_;  // empty: all
+  std::uint32_t size_ = 0;
+  std::uint32_t self_ = 0;
 };
 
 }  // namespace hydrogen::comm

@@ -1,179 +1,165 @@
-#include <hydrogen/comm/collective/shared.hpp>
+#include <hydrogen/comm/collective/shared_parts.hpp>
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
 namespace hydrogen::comm {
-namespace {
 
-/// `bytes` of another rank's size, or why that is not possible.
-error resize(byte_buffer& bytes, std::size_t size, std::uint32_t rank) {
-  try {
-    bytes.resize(size);
-    return {errc::none, {}, {}, {}};
-  } catch (const std::bad_alloc&) {
-    return {errc::over_limit,
-            "no memory for the " + std::to_string(size) + " bytes of rank " + std::to_string(rank),
-            {},
-            {}};
-  }
+shared_engine::shared_engine(std::shared_ptr<shared_ties> ties, abort_word& abort)
+    : ties_(std::move(ties)), area_(ties_->whole), self_(ties_->rank), abort_(abort) {
+  sources_.resize(area_->size());
+  destinations_.resize(area_->size());
+  on_abort_ = abort_.on_abort([a = area_.get()] { a->wake(); });
 }
 
-}  // namespace
-
-shared_engine::shared_engine(std::shared_ptr<area> where, std::uint32_t rank, abort_word& abort)
-    : area_(std::move(where)), rank_(rank), abort_(abort), sources_(area_->size()), destinations_(area_->size()) {
+shared_engine::shared_engine(std::shared_ptr<shared_ties> ties, std::shared_ptr<area> where, const part_of& part,
+                             abort_word& abort)
+    : ties_(std::move(ties)),
+      area_(std::move(where)),
+      ranks_(part.ranks),
+      group_(part.group),
+      self_(static_cast<std::uint32_t>(std::find(ranks_.begin(), ranks_.end(), ties_->rank) - ranks_.begin())),
+      abort_(abort) {
+  sources_.resize(area_->size());
+  destinations_.resize(area_->size());
+  area_->introduce(self_);
   on_abort_ = abort_.on_abort([a = area_.get()] { a->wake(); });
 }
 
 shared_engine::~shared_engine() {
   on_abort_.reset();
-  area_->leave(rank_);
+  area_->leave(self_);
 }
 
-expected<void> shared_engine::enter(const call_plan& plan, byte_view data, call_deadline& deadline) {
-  if (!data.empty() && data.size() <= area_->slot_size()) {
-    std::memcpy(area_->slot(rank_), data.data(), data.size());
+area_wait shared_engine::waiting(duration timeout) {
+  area_wait how(timeout, abort_);
+  how.also = [this] { return crossing(); };
+  return how;
+}
+
+expected<void> shared_engine::enter(const call_plan& plan, const offer& what, area_wait& how) {
+  plan_ = plan;
+  if (group_ != 0) {
+    // The first call is that of finding each other.
+    const auto calls = area_->calls_of(self_) + 2;
+    ties_->calls[group_] = calls;
+    ties_->whole->stand(ties_->rank, calls, plan, ranks_);
   }
-  return area_->enter(rank_, plan, data, deadline, abort_);
+  return area_->enter(self_, plan, what, how);
+}
+
+error shared_engine::crossing() const {
+  const auto& whole = *ties_->whole;
+  for (std::uint32_t m = 0; m < area_->size(); ++m) {
+    if (area_->has_arrived(self_, m)) continue;
+    const auto rank = ranks_.empty() ? m : ranks_[m];
+    // A call that this rank has not come to: the other is in it, and waits.
+    std::string theirs;
+    if (group_ != 0 && !whole.has_arrived(rank, ties_->rank)) {
+      theirs = whole.call_of(rank);
+    } else if (const auto s = whole.standing_of(rank); s.group != group_ && s.is_in(ties_->rank)) {
+      const auto known = ties_->calls.find(s.group);
+      if (s.calls > (known != ties_->calls.end() ? known->second : 0)) theirs = s.text;
+    }
+    if (!theirs.empty()) return mismatch_error({{ties_->rank, plan_.text(ranks_)}, {rank, theirs}});
+  }
+  return {errc::none, {}, {}, {}};
+}
+
+offer shared_engine::offer_of(byte_view data) const {
+  offer o{data, offer::place::own_memory, false, nullptr};
+  const bool is_shared = std::any_of(ties_->buffers.begin(), ties_->buffers.end(), [&](byte_view b) {
+    return data.data() >= b.data() && data.data() + data.size() <= b.data() + b.size();
+  });
+  if (is_shared) o.is = offer::place::gang_buffer;
+  return o;
+}
+
+bool shared_engine::is_apart() const {
+  for (std::uint32_t m = 0; m < area_->size(); ++m) {
+    const auto o = of(m);
+    // Entries for each rank lie in private memory, whatever they refer to.
+    if (o.size > area_->slot_size() && (o.here == nullptr || (o.parted && area_->is_on_host()))) return true;
+  }
+  return false;
+}
+
+bool shared_engine::may_read(std::size_t bytes, std::size_t from) const {
+  return area_->is_on_host() && way_ != way::stages && area_->size() == 2 && bytes >= from;
+}
+
+expected<void> shared_engine::find_way(area_wait& how) {
+  if (way_ != way::unknown) return {};
+  bool reads_all = ties_->reads_memory;
+  for (std::uint32_t m = 0; m < area_->size() && reads_all; ++m) reads_all = area_->can_read(m);
+  area_->say_reach(self_, reads_all);
+  if (auto ok = area_->step(self_, how); !ok) return ok;
+  way_ = area_->all_reach() ? way::read : way::stages;
+  return {};
+}
+
+expected<void> shared_engine::part_company(area_wait& how) {
+  if (area_->is_on_host()) return area_->step(self_, how);
+  area_->finish(self_);
+  return {};
 }
 
 expected<void> shared_engine::barrier(const call_plan& plan, duration timeout) {
-  call_deadline deadline(timeout);
-  return area_->enter(rank_, plan, {}, deadline, abort_);
+  auto how = waiting(timeout);
+  return enter(plan, {}, how);
 }
 
-void shared_engine::copy_in(std::uint64_t turn, byte_view data, std::size_t offset) {
-  if (offset >= data.size()) return;
-  std::memcpy(area_->stage(rank_, turn), data.data() + offset, std::min(data.size() - offset, area_->stage_size()));
+expected<std::unique_ptr<group_engine>> shared_engine::split(const call_plan& plan,
+                                                             std::span<const std::uint32_t> members, duration timeout) {
+  part_of part;
+  part.whole = ties_->whole;
+  part.group = plan.group;
+  for (const auto m : members) part.ranks.push_back(ranks_.empty() ? m : ranks_[m]);
+  auto how = waiting(timeout);
+  plan_ = plan;
+  ties_->calls[plan.group] = 1;
+  ties_->whole->stand(ties_->rank, 1, plan, part.ranks);
+  auto made = ties_->make_part(part, how);
+  if (!made) return unexpected(std::move(made.error()));
+  return std::make_unique<shared_engine>(ties_, std::move(*made), part, abort_);
 }
 
-expected<void> shared_engine::all_reduce(const call_plan& plan, std::byte* data, duration timeout) {
-  const auto bytes = plan.count * size_of(plan.kind);
-  call_deadline deadline(timeout);
-  if (is_staged(bytes)) return reduce_staged(plan, data, bytes, deadline);
-  if (auto ok = enter(plan, {data, bytes}, deadline); !ok) return ok;
-  if (bytes > area_->slot_size()) return reduce_in_place(plan);
-  for (std::uint32_t r = 0; r < area_->size(); ++r) sources_[r] = area_->data_of(rank_, r).data();
-  combine(plan.kind, plan.how, sources_, plan.count, {&data, 1});
-  return {};
-}
-
-expected<void> shared_engine::reduce_in_place(const call_plan& plan) {
-  const auto width = size_of(plan.kind);
-  const auto ranks = area_->size();
-  // Slices of whole pairs of cache lines, so that owners do not write to one line.
-  const auto unit = 128 / width;
-  const auto units = (plan.count + unit - 1) / unit;
-  const auto first = std::min(plan.count, units * rank_ / ranks * unit);
-  const auto last = std::min(plan.count, units * (rank_ + 1) / ranks * unit);
-  for (std::uint32_t r = 0; r < ranks; ++r) {
-    sources_[r] = area_->data_of(rank_, r).data() + first * width;
-    // Every rank published its own writable buffer.
-    destinations_[r] = const_cast<std::byte*>(sources_[r]);
+expected<std::shared_ptr<std::byte>> shared_engine::buffer(const call_plan& plan, std::size_t bytes, duration timeout) {
+  if (!area_->is_on_host()) return group_engine::buffer(plan, bytes, timeout);
+  constexpr std::size_t page = 4096;
+  // Two rounds: how much each wants, and where the process of rank 0 has found all of it.
+  struct place {
+    std::uint64_t offset = 0;
+    std::uint64_t failed = 0;
+  };
+  const std::uint64_t wanted = (bytes + page - 1) / page * page;
+  std::vector<std::uint64_t> all(area_->size());
+  std::vector<inbox> in(area_->size());
+  for (std::size_t m = 0; m < in.size(); ++m) in[m].fixed = std::as_writable_bytes(std::span(&all[m], 1));
+  byte_view mine[1] = {std::as_bytes(std::span(&wanted, 1))};
+  if (auto ok = pass(plan, mine, in, timeout); !ok) return unexpected(std::move(ok.error()));
+  all[self_] = wanted;
+  place found;
+  if (self_ == 0) {
+    std::uint64_t sum = 0;
+    for (const auto n : all) sum += n;
+    const auto taken = area_->take_buffer()(sum);
+    found = {taken ? *taken : 0, taken ? 0u : 1u};
   }
-  combine(plan.kind, plan.how, sources_, last - first, destinations_);
-  area_->finish(rank_);
-  return {};
-}
-
-expected<void> shared_engine::reduce_staged(const call_plan& plan, std::byte* data, std::size_t bytes,
-                                            call_deadline& deadline) {
-  const auto ranks = area_->size();
-  const auto piece = area_->stage_size();
-  const auto width = size_of(plan.kind);
-  const auto first_turn = turn_;
-  const auto pieces = (bytes + piece - 1) / piece;
-  turn_ += pieces;
-  copy_in(first_turn, {data, bytes}, 0);
-  if (auto ok = area_->enter(rank_, plan, {data, bytes}, deadline, abort_); !ok) return ok;
-  for (std::size_t k = 0; k < pieces; ++k) {
-    const auto size = std::min(piece, bytes - k * piece);
-    const auto lines = (size + 127) / 128;
-    const auto begin = std::min(size, lines * rank_ / ranks * 128);
-    const auto end = std::min(size, lines * (rank_ + 1) / ranks * 128);
-    if (begin < end) {
-      for (std::uint32_t r = 0; r < ranks; ++r) sources_[r] = area_->stage(r, first_turn + k) + begin;
-      auto* sum = area_->stage(0, first_turn + k) + begin;
-      combine(plan.kind, plan.how, sources_, (end - begin) / width, {&sum, 1});
-    }
-    copy_in(first_turn + k + 1, {data, bytes}, (k + 1) * piece);
-    if (auto ok = area_->step(rank_, deadline, abort_); !ok) return ok;
-    std::memcpy(data + k * piece, area_->stage(0, first_turn + k), size);
+  std::vector<inbox> from_first(area_->size());
+  from_first[0].fixed = std::as_writable_bytes(std::span(&found, 1));
+  const place said = found;
+  byte_view told[1] = {self_ == 0 ? std::as_bytes(std::span(&said, 1)) : byte_view()};
+  if (auto ok = pass(plan, told, from_first, timeout); !ok) return unexpected(std::move(ok.error()));
+  if (found.failed != 0) {
+    return fail(errc::over_limit, "the shared memory of this host has no room for this buffer", plan.text(ranks_),
+                "use smaller buffers, or ordinary memory");
   }
-  return {};
-}
-
-expected<void> shared_engine::pass_staged(byte_view mine, std::span<byte_buffer* const> into, call_deadline& deadline) {
-  const auto piece = area_->stage_size();
-  std::size_t most = 0;
-  for (std::uint32_t r = 0; r < area_->size(); ++r) {
-    if (const auto size = area_->data_of(rank_, r).size(); is_staged(size)) most = std::max(most, size);
-  }
-  const auto pieces = (most + piece - 1) / piece;
-  const auto first_turn = turn_;
-  turn_ += pieces;
-  if (!is_staged(mine.size())) mine = {};
-  for (std::size_t k = 0; k < pieces; ++k) {
-    copy_in(first_turn + k, mine, k * piece);
-    if (auto ok = area_->step(rank_, deadline, abort_); !ok) return ok;
-    for (std::uint32_t r = 0; r < area_->size(); ++r) {
-      const auto size = area_->data_of(rank_, r).size();
-      if (into[r] == nullptr || !is_staged(size) || k * piece >= size) continue;
-      std::memcpy(into[r]->data() + k * piece, area_->stage(r, first_turn + k), std::min(piece, size - k * piece));
-    }
-  }
-  return {};
-}
-
-expected<std::vector<byte_buffer>> shared_engine::all_gather(const call_plan& plan, byte_view mine, duration timeout) {
-  call_deadline deadline(timeout);
-  if (auto ok = enter(plan, mine, deadline); !ok) return unexpected(std::move(ok.error()));
-  const auto ranks = area_->size();
-  std::vector<byte_buffer> all(ranks);
-  std::vector<byte_buffer*> into(ranks);
-  bool in_place = false;
-  error why{errc::none, {}, {}, {}};
-  for (std::uint32_t r = 0; r < ranks; ++r) {
-    const auto data = area_->data_of(rank_, r);
-    if (why.code == errc::none) why = resize(all[r], data.size(), r);
-    if (why.code != errc::none) continue;
-    if (is_staged(data.size())) {
-      into[r] = &all[r];
-    } else if (!data.empty()) {
-      std::memcpy(all[r].data(), data.data(), data.size());
-    }
-  }
-  for (std::uint32_t r = 0; r < ranks; ++r) in_place |= area_->data_of(rank_, r).size() > area_->slot_size();
-  if (area_->stage_size() != 0) {
-    if (auto ok = pass_staged(mine, into, deadline); !ok) return unexpected(std::move(ok.error()));
-  } else if (in_place) {
-    area_->finish(rank_);
-  }
-  if (why.code != errc::none) return unexpected(std::move(why));
-  return all;
-}
-
-expected<void> shared_engine::broadcast(const call_plan& plan, byte_buffer& bytes, duration timeout) {
-  const bool is_root = rank_ == plan.root;
-  const auto mine = is_root ? byte_view(bytes) : byte_view();
-  call_deadline deadline(timeout);
-  if (auto ok = enter(plan, mine, deadline); !ok) return ok;
-  const auto data = area_->data_of(rank_, plan.root);
-  error why{errc::none, {}, {}, {}};
-  if (!is_root) why = resize(bytes, data.size(), plan.root);
-  const bool wanted = !is_root && why.code == errc::none;
-  if (is_staged(data.size())) {
-    std::vector<byte_buffer*> into(area_->size());
-    if (wanted) into[plan.root] = &bytes;
-    if (auto ok = pass_staged(mine, into, deadline); !ok) return ok;
-  } else {
-    if (wanted && !data.empty()) std::memcpy(bytes.data(), data.data(), data.size());
-    if (data.size() > area_->slot_size()) area_->finish(rank_);
-  }
-  if (why.code != errc::none) return unexpected(std::move(why));
-  return {};
+  auto offset = found.offset;
+  for (std::uint32_t m = 0; m < self_; ++m) offset += all[m];
+  auto* at = area_->buffers() + offset;
+  ties_->buffers.push_back({at, bytes});
+  return std::shared_ptr<std::byte>(area_, at);
 }
 
 }  // namespace hydrogen::comm

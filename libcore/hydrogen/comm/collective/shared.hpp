@@ -1,52 +1,101 @@
 #pragma once
-// Collectives of a gang whose ranks are all in one process, or all on one host, over its gang area. Small contributions
-// are copied into slots, and one barrier is enough.
+// Collectives of ranks that are all in one process, or all on one host, over their gang area. Small contributions are
+// copied into slots, and one barrier is enough.
 //
-// Larger ones, in one process: ranks work on each other's buffers between two barriers. The all-reduce is a fused push:
-// the owner of a slice reads all ranks' slices once, in the fixed order, and stores each sum straight into all buffers,
-// so that every cache line is touched once.
+// Larger ones that everyone can read where they are, which is all memory in one process and gang buffers on a host:
+// ranks work on each other's buffers between two barriers. A reduction is a fused push: the owner of a slice reads all
+// ranks' slices once, in the fixed order, and stores each sum straight where it belongs, so that every cache line is
+// touched once.
 //
-// Larger ones, on a host: piece by piece through the stages, with one barrier a piece, since piece k + 1 is copied in
-// before the barrier after which piece k is copied out. Of an all-reduce each rank adds its slice of every piece, in
-// place in the stage of rank 0.
+// Larger ones in private memory of several processes go piece by piece through the stages, with one barrier a piece,
+// since piece k + 1 is copied in before the barrier after which piece k is copied out. Of a reduction each rank adds
+// its slice of every piece, in place in the stage of rank 0.
+//
+// Between two ranks and for much data it pays to let the kernel copy from one process to the other (process_vm_readv),
+// where it lets every process of the group do that, which is tried once. The owner of a slice adds what it reads; then
+// everyone reads the sums.
 
 #include <hydrogen/comm/area.hpp>
 #include <hydrogen/comm/group_engine.hpp>
 
+#include <functional>
+#include <map>
+
 namespace hydrogen::comm {
+
+/// What the engines of one rank of a gang share.
+struct shared_ties {
+  std::shared_ptr<area> whole;
+  std::uint32_t rank = 0;
+  /// The area of some ranks of the gang. Blocks; errors as in rendezvous::meet.
+  std::function<expected<std::shared_ptr<area>>(part_of, area_wait&)> make_part;
+  bool reads_memory = true;                      // of other processes, if the kernel allows it
+  std::map<std::uint64_t, std::uint64_t> calls;  // of each part ever made; the first is that of making it
+  std::vector<byte_view> buffers;                // of the gang, in memory of the host
+};
 
 class shared_engine final : public group_engine {
  public:
   /// `abort` must outlive it. The rank has come to the area, and waits at its gate first.
-  shared_engine(std::shared_ptr<area>, std::uint32_t rank, abort_word& abort);
+  shared_engine(std::shared_ptr<shared_ties>, abort_word& abort);
+  /// In a part.
+  shared_engine(std::shared_ptr<shared_ties>, std::shared_ptr<area> where, const part_of&, abort_word& abort);
   ~shared_engine() override;
 
   std::shared_ptr<area> meets_in() const override { return area_; }
   expected<void> barrier(const call_plan&, duration timeout) override;
-  expected<void> all_reduce(const call_plan&, std::byte* data, duration timeout) override;
-  expected<std::vector<byte_buffer>> all_gather(const call_plan&, byte_view mine, duration timeout) override;
-  expected<void> broadcast(const call_plan&, byte_buffer& bytes, duration timeout) override;
+  expected<void> reduce(const call_plan&, std::byte* data, result_to, std::uint32_t root, duration timeout) override;
+  expected<void> pass(const call_plan&, std::span<const byte_view> out, std::span<const inbox> in,
+                      duration timeout) override;
+  expected<std::unique_ptr<group_engine>> split(const call_plan&, std::span<const std::uint32_t> members,
+                                                duration timeout) override;
+  expected<std::shared_ptr<std::byte>> buffer(const call_plan&, std::size_t bytes, duration timeout) override;
+  void give_up(const error& why) override { area_->break_for_all(self_, why); }
 
  private:
-  /// Publishes `data` in place, or from the rank's slot when it fits there.
-  expected<void> enter(const call_plan&, byte_view data, call_deadline&);
-  /// Whether so much data of one rank goes through its stages.
-  bool is_staged(std::size_t bytes) const { return area_->stage_size() != 0 && bytes > area_->slot_size(); }
-  /// Copies the piece of `data` at `offset` into this rank's stage of the turn.
-  void copy_in(std::uint64_t turn, byte_view data, std::size_t offset);
-  expected<void> reduce_in_place(const call_plan&);
-  expected<void> reduce_staged(const call_plan&, std::byte* data, std::size_t bytes, call_deadline&);
-  /// After `enter`: what ranks have in their stages, piece by piece; `into[r]`, already of its size, gets that of rank
-  /// r unless it is null.
-  expected<void> pass_staged(byte_view mine, std::span<byte_buffer* const> into, call_deadline&);
+  struct reducing;
+  struct part_entry;
+  enum class way { unknown, read, stages };
 
+  expected<void> enter(const call_plan&, const offer&, area_wait&);
+  area_wait waiting(duration timeout);
+  /// A rank that this one waits for and that waits for this one in another group.
+  error crossing() const;
+  /// Large data as it is published.
+  offer offer_of(byte_view data) const;
+  offered of(std::uint32_t member) const { return area_->offer_of(self_, member); }
+  /// Whether someone's large data can be reached in no other way than this.
+  bool is_apart() const;
+  /// Whether private memory of others is to be read, if that is possible, and not to be staged: the kernel's copy pays
+  /// for few ranks and much data. The same for all members, who know the same sizes.
+  bool may_read(std::size_t bytes, std::size_t from) const;
+  expected<void> find_way(area_wait&);
+  /// The last barrier of a call in which others read this rank's memory.
+  expected<void> part_company(area_wait&);
+
+  expected<void> reduce_in_place(const reducing&, area_wait&);
+  expected<void> reduce_by_reading(const reducing&, area_wait&);
+  expected<void> reduce_staged(const reducing&, bool copied_in, area_wait&);
+  void copy_in(std::uint64_t turn, byte_view data, std::size_t offset);
+
+  expected<void> take(std::uint32_t from, const inbox& to, error& trouble);
+  expected<void> pass_staged(std::span<const byte_view> out, std::span<const inbox> in, error& trouble, area_wait&);
+
+  std::shared_ptr<shared_ties> ties_;
   std::shared_ptr<area> area_;
-  std::uint32_t rank_;
+  std::vector<std::uint32_t> ranks_;  // of a part: gang ranks
+  std::uint64_t group_ = 0;
+  std::uint32_t self_ = 0;
   abort_word& abort_;
   std::unique_ptr<abort_word::registration> on_abort_;
+  way way_ = way::unknown;
   std::uint64_t turn_ = 0;  // of the stages; the same in all ranks
   std::vector<const std::byte*> sources_;
   std::vector<std::byte*> destinations_;
+  std::vector<part_entry> parts_;
+  byte_buffer aside_;    // sums for another rank
+  byte_buffer scratch_;  // what was read of the others
+  call_plan plan_;       // of the current call
 };
 
 }  // namespace hydrogen::comm

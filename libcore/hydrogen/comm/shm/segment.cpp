@@ -9,9 +9,9 @@
 namespace hydrogen::comm::shm {
 namespace {
 
-constexpr std::uint64_t segment_magic = 0x6d67657368594431;  // also the version of the layout
+constexpr std::uint64_t segment_magic = 0x6d67657368594432;  // also the version of the layout
 constexpr std::uint32_t max_entries = 256;
-constexpr std::size_t segment_size = std::size_t{2} << 30;
+constexpr std::size_t segment_size = std::size_t{64} << 30;
 constexpr std::size_t first_place = 64 << 10;
 constexpr int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
@@ -132,7 +132,9 @@ expected<std::shared_ptr<area>> segment::find(const gang_token& token, std::uint
       if (at.size < area::bytes_on_host(ranks)) {
         return fail(errc::mismatch, "the ranks were told different sizes of the gang");
       }
-      return area::attach(memory_ + at.offset, ranks, shared_from_this());
+      auto there = area::attach(memory_ + at.offset, ranks, shared_from_this());
+      if (there) (*there)->lend(memory_, {});
+      return there;
     }
     if (!futex_wait(top().news, seen, deadline, futex_reach::host)) {
       return fail(errc::timed_out, "the area of the gang does not come");
@@ -165,6 +167,12 @@ expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::u
   o.token = token;
   o.at = *at;
   o.last = area::create(memory_ + at->offset, ranks, nullptr);
+  // Not for ever: the area refers to it, and it keeps the area.
+  o.last->lend(memory_, [weak = weak_from_this(), number](std::size_t size) -> expected<std::size_t> {
+    const auto self = weak.lock();
+    if (!self) return fail(errc::internal, "the shared memory of this process is gone");
+    return self->extend(number, size);
+  });
   std::shared_ptr<area> given(o.last.get(), [self = shared_from_this(), number](area*) { self->take_back(number); });
   o.there = given;
   write(entries()[number], &token, *at);
@@ -187,8 +195,19 @@ expected<segment::place> segment::allocate(std::size_t size) {
   return fresh;
 }
 
-void segment::take_back(std::uint32_t number) {
+expected<std::size_t> segment::extend(std::uint32_t number, std::size_t size) {
   std::lock_guard lock(mutex_);
+  auto at = allocate(size);
+  if (!at) return unexpected(std::move(at.error()));
+  owned_[number].buffers.push_back(*at);
+  return at->offset;
+}
+
+void segment::take_back(std::uint32_t number) {
+  // Goes without the lock: it may be the last that holds an area, and comes here again.
+  part_of held;
+  std::lock_guard lock(mutex_);
+  held = owned_[number].last->let_go();
   owned_[number].over = true;
   // A weak reference keeps the deleter, which keeps this segment.
   owned_[number].there.reset();
@@ -202,6 +221,7 @@ bool segment::reclaim(std::uint32_t number) {
   if (!o.last->is_deserted()) return false;
   write(entries()[number], nullptr, {});
   free_.emplace(o.at.size, o.at.offset);
+  for (const auto& b : o.buffers) free_.emplace(b.size, b.offset);
   o = {};
   return true;
 }
@@ -209,8 +229,11 @@ bool segment::reclaim(std::uint32_t number) {
 void segment::abandon(std::uint32_t number) {
   auto& o = owned_[number];
   write(entries()[number], nullptr, {});
-  fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(o.at.offset),
-            static_cast<off_t>(o.at.size));
+  o.buffers.push_back(o.at);
+  for (const auto& b : o.buffers) {
+    fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(b.offset),
+              static_cast<off_t>(b.size));
+  }
   o = {};
 }
 

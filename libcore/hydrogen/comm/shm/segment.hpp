@@ -3,7 +3,8 @@
 // them. It has no name and is gone with the last process that has mapped it; it is sealed against shrinking, so that
 // nobody can take pages away under a reader.
 //
-//     | head: magic, news | directory: token, place of each area, 256 of them | areas ... (sparse, 2 GiB) |
+//     | head: magic, news | directory: token, place of each area, 256 of them | areas ... and gang buffers ... (sparse,
+//     64 GiB) |
 //
 // An entry of the directory is published by its sequence number (odd while it is written), and `news` is a futex that
 // changes with every entry. Memory of an attempt is used again only when every rank of it has left or is dead: a
@@ -56,6 +57,8 @@ class segment : public std::enable_shared_from_this<segment> {
   void write(entry&, const gang_token*, place);
   void wake() noexcept;
   expected<place> allocate(std::size_t size);
+  /// More memory for the area with this number: an offset.
+  expected<std::size_t> extend(std::uint32_t number, std::size_t size);
   void take_back(std::uint32_t number);
   bool reclaim(std::uint32_t number);
   void abandon(std::uint32_t number);
@@ -69,6 +72,7 @@ class segment : public std::enable_shared_from_this<segment> {
     std::uint64_t since = 0;  // in the order of their beginning
     gang_token token;
     place at;
+    std::vector<place> buffers;
     std::weak_ptr<area> there;
     std::shared_ptr<area> last;  // to see whether the ranks of others have left
   };
