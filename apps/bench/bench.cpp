@@ -21,6 +21,7 @@ bool more_is_better(const result& r) {
 
 /// Above 1: better than what it stands beside.
 double ratio(const result& r) {
+  if (r.beside->ratio > 0) return r.beside->ratio;
   const double mine = median(r.samples);
   return more_is_better(r) ? mine / r.beside->value : r.beside->value / mine;
 }
@@ -33,6 +34,8 @@ bool met(const result& r) {
       return median(r.samples) >= r.aim->value;
     case goal::kind::ratio:
       return r.beside && ratio(r) >= r.aim->value;
+    case goal::kind::p99_at_most:
+      return p99(r.samples) <= r.aim->value;
   }
   return false;
 }
@@ -52,6 +55,8 @@ std::string goal_text(const result& r) {
       return fmt::format(">= {} {}", figure(r.aim->value), r.unit);
     case goal::kind::ratio:
       return fmt::format("ratio >= {}", figure(r.aim->value));
+    case goal::kind::p99_at_most:
+      return fmt::format("p99 <= {} {}", figure(r.aim->value), r.unit);
   }
   return {};
 }
@@ -82,7 +87,7 @@ double p99(std::vector<double> samples, bool more_is_better) {
 void session::start(const std::string& benchmark) {
   benchmark_ = benchmark;
   if (entries_.empty()) {
-    std::printf("%-10s %-34s %-18s %12s %12s  %-28s %7s  %s\n", "benchmark", "case", "size", "median", "p99", "beside",
+    std::printf("%-11s %-36s %-18s %12s %12s  %-28s %7s  %s\n", "benchmark", "case", "size", "median", "p99", "beside",
                 "ratio", "goal");
   }
 }
@@ -92,10 +97,10 @@ void session::report(result r) {
   const auto beside = r.beside ? fmt::format("{} {}", r.beside->name, with_unit(r.beside->value)) : std::string("-");
   const auto aim = !r.aim ? std::string("-")
                           : fmt::format("{} {}", goal_text(r),
-                                        quick_   ? ""
+                                        quick()  ? ""
                                         : met(r) ? "met"
                                                  : "MISSED");
-  fmt::print("{:<10} {:<34} {:<18} {:>12} {:>12}  {:<28} {:>7}  {}{}\n", benchmark_, r.name, r.size,
+  fmt::print("{:<11} {:<36} {:<18} {:>12} {:>12}  {:<28} {:>7}  {}{}\n", benchmark_, r.name, r.size,
              with_unit(median(r.samples)), with_unit(p99(r.samples, more_is_better(r))), beside,
              r.beside ? figure(ratio(r)) : "-", aim, r.note.empty() ? "" : "  (" + r.note + ")");
   std::fflush(stdout);
@@ -103,7 +108,7 @@ void session::report(result r) {
 }
 
 void session::remark(const std::string& text) {
-  fmt::print("{:<10} {}\n", benchmark_, text);
+  fmt::print("{:<11} {}\n", benchmark_, text);
   std::fflush(stdout);
 }
 

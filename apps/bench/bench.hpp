@@ -12,6 +12,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace hydrogen::bench {
@@ -20,10 +21,11 @@ namespace hydrogen::bench {
 struct reference {
   std::string name;  // "hand-written loop", "polars 2.1"
   double value = 0;  // in the unit of the case
+  double ratio = 0;  // to it, where both were measured in alternation; 0: that of the medians
 };
 
 struct goal {
-  enum class kind { at_most, at_least, ratio };  // of the median; or of the ratio to the reference
+  enum class kind { at_most, at_least, ratio, p99_at_most };  // of the median; or of the ratio to the reference
   kind is = kind::at_most;
   double value = 0;
 };
@@ -42,14 +44,20 @@ double median(std::vector<double> samples);
 /// The smallest sample that at least 99 of 100 do not exceed; of a rate, the largest that 99 of 100 reach.
 double p99(std::vector<double> samples, bool more_is_better = false);
 
+struct session_options {
+  bool quick = false;  // a hundredth of the work and few rounds, to see that everything runs; the figures mean nothing
+  std::vector<std::string> beside = {};  // peers to be measured where they are asked for, in this order
+  std::string plot_file = {};            // for a benchmark that can draw what it measured; empty: none
+};
+
 class session {
  public:
-  /// `quick`: a hundredth of the work and few rounds, to see that everything runs; the figures mean nothing.
-  explicit session(bool quick) : quick_(quick) {}
+  explicit session(session_options options) : options_(std::move(options)) {}
 
-  bool quick() const { return quick_; }
-  std::uint64_t scaled(std::uint64_t n) const { return quick_ ? (n + 99) / 100 : n; }
-  int rounds(int n) const { return quick_ ? 2 : n; }
+  bool quick() const { return options_.quick; }
+  const session_options& options() const { return options_; }
+  std::uint64_t scaled(std::uint64_t n) const { return quick() ? (n + 99) / 100 : n; }
+  int rounds(int n) const { return quick() ? 2 : n; }
 
   /// Prints it and keeps it for the JSON file.
   void report(result);
@@ -64,7 +72,7 @@ class session {
   void start(const std::string& benchmark);
 
  private:
-  bool quick_;
+  session_options options_;
   std::string benchmark_;
   std::vector<entry> entries_;
 };
@@ -110,6 +118,9 @@ struct machine_facts {
   double load = 0;  // of the last minute, before the first benchmark
 };
 machine_facts this_machine();
+
+/// Peers that `session_options::beside` may name.
+const std::vector<std::string>& known_peers();
 
 /// The figures of all measured cases and the machine, as JSON.
 expected<void> write_json(const std::string& file, const machine_facts&, const session&);

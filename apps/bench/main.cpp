@@ -4,18 +4,22 @@
 #include <hydrogen/base/nearest.hpp>
 
 #include "bench.hpp"
+#include "collective_rank.hpp"
 #include <cli/command_line.hpp>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
+#include <sstream>
+#include <string>
 
 namespace {
 
 using namespace hydrogen;
 using namespace hydrogen::bench;
 
-int run(const std::vector<benchmark>& chosen, bool quick, const std::string& json) {
+int run(const std::vector<benchmark>& chosen, const session_options& options, const std::string& json) {
   const auto machine = this_machine();
   fmt::print("{}, {} cores, {:.1f} GiB, {}, {}, load {:.2f}{}\n\n", machine.cpu, machine.cores, machine.memory_gib,
              machine.kernel, machine.compiler, machine.load,
@@ -25,8 +29,8 @@ int run(const std::vector<benchmark>& chosen, bool quick, const std::string& jso
              "; NOT AN OPTIMISED BUILD"
 #endif
   );
-  if (quick) fmt::print("quick: a hundredth of the work; the figures mean nothing\n\n");
-  session s(quick);
+  if (options.quick) fmt::print("quick: a hundredth of the work; the figures mean nothing\n\n");
+  session s(options);
   int code = 0;
   for (const auto& b : chosen) {
     s.start(b.name);
@@ -46,10 +50,24 @@ int run(const std::vector<benchmark>& chosen, bool quick, const std::string& jso
   return code;
 }
 
+/// Where `name` stands among what is known; else says so.
+std::optional<std::size_t> place_of(const char* kind, const std::string& name, const std::vector<std::string>& known) {
+  const auto at = std::find(known.begin(), known.end(), name);
+  if (at != known.end()) return static_cast<std::size_t>(at - known.begin());
+  const auto near = nearest_name(name, known);
+  fmt::print(
+      stderr, "hydrogen-bench: no {} '{}'{}\n", kind, name,
+      near ? fmt::format(", did you mean '{}'?", *near) : fmt::format("; there are: {}", fmt::join(known, ", ")));
+  return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   start_logging("bench", "error");
+  if (argc > 1 && std::string(argv[1]) == collective_rank_flag) {
+    return run_collective_ranks({argv + 2, argv + argc});
+  }
   auto known = benchmarks();
   std::sort(known.begin(), known.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
 
@@ -58,13 +76,18 @@ int main(int argc, char** argv) {
                          "hydrogen-bench [OPTIONS] [NAME...]");
   std::vector<std::string> names;
   std::string json;
-  bool list = false, quick = false;
+  std::string beside;
+  session_options options;
+  bool list = false;
   line.arguments_left("NAME", names, "Benchmarks to run, in this order; none: all", false);
   line.text("--json", json, "FILE", "Write the figures and the machine to FILE, too");
   line.toggle("--list", list, "Print the menu and end");
-  line.toggle("--quick", quick, "A hundredth of the work, to see that everything runs");
+  line.text("--beside", beside, "LIST", fmt::format("Peers for `collectives`: {}", fmt::join(known_peers(), ",")));
+  line.text("--plot", options.plot_file, "FILE", "Draw the figures of `collectives` into FILE, as SVG");
+  line.toggle("--quick", options.quick, "A hundredth of the work, to see that everything runs");
   line.footer(
-      "Ratios above 1 are better than what stands beside. Polars and DuckDB are measured if python3 can import them.\n"
+      "Ratios above 1 are better than what stands beside. Polars and DuckDB are measured if python3 can import them,\n"
+      "Gloo and Open MPI if they are asked for and were installed when this was built.\n"
       "Exit codes: 0 done, 1 a benchmark failed, 2 bad input.");
   const auto outcome = line.read(cli::arguments(argv + 1, argv + argc));
   if (outcome.wants_help) {
@@ -83,15 +106,14 @@ int main(int argc, char** argv) {
   std::vector<std::string> known_names;
   for (const auto& b : known) known_names.push_back(b.name);
   for (const auto& name : names) {
-    const auto at = std::find(known_names.begin(), known_names.end(), name);
-    if (at == known_names.end()) {
-      const auto near = nearest_name(name, known_names);
-      fmt::print(stderr, "hydrogen-bench: no benchmark '{}'{}\n", name,
-                 near ? fmt::format(", did you mean '{}'?", *near)
-                      : fmt::format("; there are: {}", fmt::join(known_names, ", ")));
-      return 2;
-    }
-    chosen.push_back(known[static_cast<std::size_t>(at - known_names.begin())]);
+    const auto at = place_of("benchmark", name, known_names);
+    if (!at) return 2;
+    chosen.push_back(known[*at]);
   }
-  return run(names.empty() ? known : chosen, quick, json);
+  std::istringstream peers(beside);
+  for (std::string peer; std::getline(peers, peer, ',');) {
+    if (!place_of("peer", peer, known_peers())) return 2;
+    options.beside.push_back(peer);
+  }
+  return run(names.empty() ? known : chosen, options, json);
 }

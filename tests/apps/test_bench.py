@@ -6,7 +6,7 @@ import unittest
 from support import BIN, Case, run
 
 BENCH = os.path.join(BIN, "hydrogen-bench")
-NAMES = ["admission", "barrier", "fused", "gang", "launch", "queue", "reduce", "start", "tasks", "words"]
+NAMES = ["admission", "barrier", "collectives", "fused", "gang", "gradients", "launch", "queue", "reduce", "start", "tasks", "words"]
 
 
 class Bench(Case):
@@ -17,6 +17,21 @@ class Bench(Case):
     def test_an_unknown_benchmark_is_refused(self):
         self.refused(run("fusd", program=BENCH), 2, "no benchmark 'fusd'", "did you mean 'fused'?")
         self.refused(run("--jsn", program=BENCH), 2, "'--jsn'", "'--json'")
+
+    def test_an_unknown_peer_is_refused(self):
+        self.refused(run("collectives", "--beside", "gloo,mpo", program=BENCH), 2, "no peer 'mpo'", "did you mean 'mpi'?")
+
+    def test_a_peer_that_does_not_start_is_a_remark(self):
+        # An mpirun that fails; where the benchmark was built without MPI, it is not even asked for.
+        fake = self.path("mpirun")
+        with open(fake, "w") as f:
+            f.write("#!/bin/sh\necho no such luck >&2\nexit 1\n")
+        os.chmod(fake, 0o755)
+        plot = self.path("plot.svg")
+        ran = run("collectives", "--quick", "--beside", "mpi", "--plot", plot, program=BENCH, env={"PATH": self.folder})
+        self.assertRegex(self.good(ran).out.decode(), "Open MPI (does not start: .*no such luck|is not installed)")
+        with open(plot) as f:
+            self.assertIn("processes over TCP", f.read())
 
     def test_every_benchmark_runs(self):
         file = self.path("figures.json")
