@@ -3,6 +3,8 @@
 #include <hydrogen/comm/tcp/link.hpp>
 
 #include <doctest/doctest.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -33,6 +35,10 @@ class far_end {
     if (!padded.empty()) write(padded);
   }
   void close() { fd_.reset(); }
+  /// Waits until the other side has read all that was written.
+  void await_read() const {
+    for (int left = 1; left != 0; std::this_thread::yield()) REQUIRE(::ioctl(fd_.get(), SIOCOUTQ, &left) == 0);
+  }
 
  private:
   unique_fd fd_;
@@ -221,6 +227,76 @@ TEST_CASE("frames may arrive in any portions") {
   bool right = true;
   for (std::size_t i = 0; i < 5000; ++i) right &= mine[i] == static_cast<float>(i) + 0.5f;
   CHECK(right);
+}
+
+TEST_CASE("a description and a reason may arrive in any portions") {
+  fixture f;
+  const error why{errc::timed_out, "rank 7 has not arrived", "somewhere", "look there"};
+  const auto text = f.plan.text();
+  const auto reason = encode(why);
+  const auto described = as_byte_view(text);
+  std::thread writer([&] {
+    for (const auto kind : {frame_kind::describe, frame_kind::bye}) {
+      auto h = f.piece();
+      h.kind = kind;
+      if (kind == frame_kind::bye) h.code = static_cast<std::uint8_t>(why.code);
+      const byte_view payload = kind == frame_kind::bye ? byte_view(reason) : described;
+      h.length = payload.size();
+      frame_prefix prefix;
+      encode_frame(h, prefix);
+      f.far->write(prefix.bytes);
+      byte_buffer padded(payload.begin(), payload.end());
+      padded.resize(payload.size() + frame_padding(payload.size()));
+      for (std::size_t at = 0; at < padded.size(); at += 10) {
+        f.far->await_read();
+        f.far->write(byte_view(padded).subspan(at, std::min<std::size_t>(10, padded.size() - at)));
+      }
+    }
+  });
+  const auto result = f.engine->barrier(f.plan, 10s);
+  writer.join();
+  REQUIRE_FALSE(result);
+  CHECK(result.error() == why);
+}
+
+TEST_CASE("a rank that sends bytes to a join that fails is refused") {
+  int fds[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+  far_end far{unique_fd(fds[1])};
+  mesh::options options;
+  options.token = live;
+  options.nodes = {"a", "b", "c"};
+  options.self = *waker::make();
+  options.counters = std::make_shared<link_counters>();
+  std::vector<std::unique_ptr<comm::link>> links(3);
+  links[1] = std::make_unique<tcp::link>(unique_fd(fds[0]));
+  abort_word abort;
+  mesh m(options, std::move(links), abort);
+  const auto plan = join_plan(1);
+  frame_header h;
+  h.fence = fence_of(live);
+  h.plan = plan.hash;
+  h.total = 16;
+  far.write(h, byte_buffer(16));
+  const auto why = m.fail_join(plan, {errc::none, {}, {}, {}}, 1s);
+  CHECK(why.code == errc::bad_input);
+  CHECK(why.what.find("rank 1 on node b") != std::string::npos);
+}
+
+TEST_CASE("memory for a message is taken as its bytes come, not as they are announced") {
+  fixture f;
+  const auto plan = make_plan(std::source_location::current(), {.what = operation::all_gather});
+  f.far->write(f.piece(plan.hash, std::uint64_t{2} << 30), byte_buffer(16));
+  f.far->close();
+  byte_buffer theirs;
+  std::vector<inbox> in(2);
+  in[1].growing = &theirs;
+  const byte_view mine[1] = {};
+  const auto result = f.engine->pass(plan, mine, in, 10s);
+  REQUIRE_FALSE(result);
+  CHECK(result.error().code == errc::disconnected);
+  CHECK(theirs.size() == 16);
+  CHECK(theirs.capacity() <= 2 << 20);
 }
 
 TEST_CASE("a frame of the next call waits until that call") {

@@ -48,13 +48,13 @@ class mesh::sink final : public link_sink {
     switch (h.kind) {
       case frame_kind::describe:
         if (h.length > max_plan_text) return refuse(h, "describes a call in more than 512 bytes");
-        text_.resize(h.length);
-        where = text_;
+        p.text.resize(h.length);
+        where = p.text;
         return verdict::take;
       case frame_kind::bye:
         if (h.length > max_reason) return refuse(h, "says bye in more than 4096 bytes");
-        text_.resize(h.length);
-        where = text_;
+        p.text.resize(h.length);
+        where = p.text;
         return verdict::take;
       case frame_kind::piece:
         break;
@@ -90,7 +90,7 @@ class mesh::sink final : public link_sink {
     auto& p = mesh_.peers_[from_];
     switch (h.kind) {
       case frame_kind::describe:
-        p.plans[h.plan % p.plans.size()] = {h.plan, std::string(as_text(text_))};
+        p.plans[h.plan % p.plans.size()] = {h.plan, std::string(as_text(p.text))};
         return {};
       case frame_kind::bye:
         p.gone = p.left = true;
@@ -125,7 +125,7 @@ class mesh::sink final : public link_sink {
                    {}});
   }
   error reason() const {
-    auto why = decode<error>(text_, "reason of a bye");
+    auto why = decode<error>(mesh_.peers_[from_].text, "reason of a bye");
     if (!why || why->code == errc::none) {
       return {errc::internal, mesh_.name(from_) + " failed and gave no reason that can be read", {}, {}};
     }
@@ -135,7 +135,6 @@ class mesh::sink final : public link_sink {
   mesh& mesh_;
   exchange* current_;
   std::uint32_t from_;
-  byte_buffer text_;
   bool decided_ = false;
 };
 
@@ -271,7 +270,10 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
 error mesh::fail_join(const call_plan& plan, error why, duration waited) {
   class nothing final : public exchange {
     void start(mesh&) override {}
-    expected<mutable_byte_view> place(std::uint32_t, const frame_header&) override { return mutable_byte_view(); }
+    expected<mutable_byte_view> place(std::uint32_t, const frame_header& h) override {
+      if (h.length != 0) return hydrogen::fail(errc::bad_input, "sends bytes when it joins");
+      return mutable_byte_view();
+    }
     void arrived(std::uint32_t, const frame_header&, mesh&) override {}
     bool has_all_of(std::uint32_t) const override { return false; }
   };

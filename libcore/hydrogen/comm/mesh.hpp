@@ -100,6 +100,7 @@ class mesh {
       std::string text;
     };
     std::array<told, 32> plans;                 // what it has described
+    byte_buffer text;                           // of a description or a bye, as it comes
     std::array<std::uint64_t, 32> described{};  // to it: same places
   };
 

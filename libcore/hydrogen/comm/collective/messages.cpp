@@ -7,7 +7,10 @@ namespace hydrogen::comm {
 
 namespace {
 constexpr std::size_t message_piece = 256 << 10;
-}
+// Memory for a message is taken ahead of its bytes: so many times what has come, and at least so much.
+constexpr std::uint64_t growth = 4;
+constexpr std::uint64_t least_room = 1 << 20;
+}  // namespace
 
 void messages::start(mesh& m) {
   // Turn by turn, so that every peer has something early; the first frame also says that this rank has entered.
@@ -45,11 +48,10 @@ expected<mutable_byte_view> messages::place(std::uint32_t from, const frame_head
   }
   if (to.growing == nullptr) return to.fixed.subspan(h.offset, h.length);
   try {
-    if (!s.entered) {
-      to.growing->clear();
-      to.growing->reserve(h.total);
-    }
-    to.growing->resize(h.offset + h.length);
+    if (!s.entered) to.growing->clear();
+    const auto needed = h.offset + h.length;
+    if (needed > to.growing->capacity()) to.growing->reserve(std::min(h.total, std::max(growth * needed, least_room)));
+    to.growing->resize(needed);
   } catch (const std::bad_alloc&) {
     return fail(errc::over_limit, "no memory for the " + std::to_string(h.total) + " bytes that it sends");
   }
