@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -105,6 +106,21 @@ TEST_CASE("bytes that are no record are an error, whatever they are") {
     (void)decode_record(bytes);  // an error or another record, never a crash
   }
   CHECK_FALSE(decode_record(byte_buffer(3)));
+}
+
+TEST_CASE("a record that announces more than it has bytes for is an error") {
+  auto bytes = encode_record({{1}, go_record{{some_request, {{1}, 10}}, {{"n0", {12}, {13}, "", 1, {0}}}}});
+  // The tag of the member table: one member of three words and three pointers.
+  const std::uint64_t one_member = std::uint64_t{0x00030003} << 32 | 1 << 2;
+  const std::uint64_t empty_members = std::uint64_t{4'000'000} << 2;
+  int tags = 0;
+  for (std::size_t at = 0; at < bytes.size(); at += 8) {
+    if (std::memcmp(bytes.data() + at, &one_member, 8) != 0) continue;
+    std::memcpy(bytes.data() + at, &empty_members, 8);
+    ++tags;
+  }
+  CHECK(tags == 1);
+  CHECK_FALSE(decode_record(bytes));
 }
 
 TEST_CASE("what was synced is there after a restart, what was not is gone") {

@@ -164,7 +164,10 @@ expected<record> decode_record(byte_view bytes) {
     // A copy, because the reader needs words that are aligned.
     auto words = kj::heapArray<capnp::word>(bytes.size() / sizeof(capnp::word));
     if (!bytes.empty()) std::memcpy(words.begin(), bytes.data(), bytes.size());
-    capnp::FlatArrayMessageReader reader(words);
+    // Pointers of a damaged record may lead to the same words again and again, and lists of nothing be of any length.
+    capnp::ReaderOptions limits;
+    limits.traversalLimitInWords = 4 * words.size();
+    capnp::FlatArrayMessageReader reader(words, limits);
     const auto root = reader.getRoot<schema::JournalRecord>();
     record x;
     x.term = {root.getTerm()};
