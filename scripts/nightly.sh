@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What takes longer than a change should wait: the thread sanitizer below actors/, many more seeds of the simulators,
-# defects that must be noticed, disasters, and the model if spin is installed (8 GiB).
+# defects that must be noticed, ten minutes for each fuzz target, disasters, and the model if spin is installed (8 GiB).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install-deps.sh
@@ -12,5 +12,6 @@ scripts/mutants.sh
 build/release/bin/hydrogen-sim --seeds 1..100000 --cells
 HYDROGEN_SEEDS=1..50000 ctest --preset release --no-tests=error -R '^job$' --timeout 3000
 scripts/chaos.sh --rounds 100
+scripts/fuzz.sh --seconds 600
 HYDROGEN_ZOMBIES=1000 build/release/bin/test_actors --test-case='*zombie*'
 if command -v spin >/dev/null; then docs/model/check.sh; fi
