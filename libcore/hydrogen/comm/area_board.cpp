@@ -20,6 +20,7 @@ const std::uint64_t probe_word = make_boot_id().value;
 std::shared_ptr<area> area::part(part_of what) {
   auto& whole = *what.whole;
   std::lock_guard lock(whole.parts_mutex_);
+  std::erase_if(whole.parts_, [](const auto& p) { return p.second.expired(); });
   auto& place = whole.parts_[what.group];
   if (auto there = place.lock()) return there;
   auto made = std::make_shared<area>(static_cast<std::uint32_t>(what.ranks.size()));
@@ -80,6 +81,7 @@ area::standing area::standing_of(std::uint32_t rank) const {
   const auto words = board(rank);
   for (int attempt = 0; attempt < 100; ++attempt) {
     const auto before = words[sequence].load(std::memory_order_acquire);
+    if (before == 0) return {};  // the usual gang has no parts
     if (before % 2 != 0) continue;
     std::vector<std::uint64_t> copy(words.size());
     // Acquire: what is read after them, the sequence, cannot be older.
@@ -108,7 +110,7 @@ area::standing area::standing_of(std::uint32_t rank) const {
     s.text = plan.text(ranks);
     return s;
   }
-  return {0, 0, std::vector<std::uint64_t>(words.size() - members), {}};
+  return {};
 }
 
 bool area::has_arrived(std::uint32_t self, std::uint32_t rank) const {

@@ -144,12 +144,15 @@ pending group::later(request r) {
   });
 }
 
-expected<void> group::perform(const request& r) {
+expected<void> group::perform(const request& r) try {
   if (state_->broken.code != errc::none) return unexpected(state_->broken);
   if (!engine_) return perform_alone(r);
   if (r.plan.what == operation::barrier) return kept(engine_->barrier(r.plan, r.timeout));
   if (r.plan.what == operation::transfer) return kept(perform_transfer(r));
   return kept(r.plan.kind != element::none ? perform_typed(r) : perform_bytes(r));
+} catch (const std::bad_alloc&) {
+  // The others are told: they wait, and this may be the thread for calls that are made later.
+  return kept<void>(fail(errc::over_limit, "no memory for the data of this call", r.plan.text(ranks_)));
 }
 
 /// Nobody to meet: what the rank has for itself is the result.

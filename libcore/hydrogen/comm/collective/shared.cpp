@@ -57,7 +57,7 @@ error shared_engine::crossing() const {
     std::string theirs;
     if (group_ != 0 && !whole.has_arrived(rank, ties_->rank)) {
       theirs = whole.call_of(rank);
-    } else if (const auto s = whole.standing_of(rank); s.group != group_ && s.is_in(ties_->rank)) {
+    } else if (const auto s = whole.standing_of(rank); s.calls != 0 && s.group != group_ && s.is_in(ties_->rank)) {
       const auto known = ties_->calls.find(s.group);
       if (s.calls > (known != ties_->calls.end() ? known->second : 0)) theirs = s.text;
     }
