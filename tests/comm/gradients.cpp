@@ -14,7 +14,7 @@ using namespace hydrogen::comm::testing;
 
 namespace {
 
-const std::vector<std::size_t> layers{1000, 3, 0, 50'000, 17, 1, 4096, 300};
+const std::vector<std::size_t> layers{1000, 3, 0, 12'000, 17, 1, 4096, 300};
 
 unexpected wrong_gradient(std::string what) {
   return fail(errc::internal, std::move(what));
