@@ -321,9 +321,8 @@ expected<std::shared_ptr<area>> rendezvous::meet_part(const gang_token& token, s
     if (!mine) {
       return fail(errc::refused, "this process shares no memory, so it cannot begin a group of ranks of its host");
     }
-    auto made = mine->publish(its, size);
+    auto made = mine->publish(its, size, part);
     if (!made) return made;
-    (*made)->belongs_to(part);
     remember(*made, members, part.ranks);
     return made;
   }

@@ -12,7 +12,7 @@ namespace {
 constexpr std::uint64_t segment_magic = 0x6d67657368594432;  // also the version of the layout
 constexpr std::uint32_t max_entries = 256;
 #if defined(__SANITIZE_THREAD__)
-constexpr std::size_t segment_size = std::size_t{2} << 30;  // it writes down something for every word that is mapped
+constexpr std::size_t segment_size = std::size_t{256} << 20;  // it remembers something of every word that is mapped
 #else
 constexpr std::size_t segment_size = std::size_t{64} << 30;
 #endif
@@ -146,7 +146,7 @@ expected<std::shared_ptr<area>> segment::find(const gang_token& token, std::uint
   }
 }
 
-expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::uint32_t ranks) {
+expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::uint32_t ranks, part_of part) {
   std::lock_guard lock(mutex_);
   std::uint32_t number = max_entries;
   std::uint32_t oldest = max_entries;
@@ -171,6 +171,7 @@ expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::u
   o.token = token;
   o.at = *at;
   o.last = area::create(memory_ + at->offset, ranks, nullptr);
+  if (part.whole) o.last->belongs_to(std::move(part));
   // Not for ever: the area refers to it, and it keeps the area.
   o.last->lend(memory_, [weak = weak_from_this(), number](std::size_t size) -> expected<std::size_t> {
     const auto self = weak.lock();

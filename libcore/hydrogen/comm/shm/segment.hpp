@@ -36,9 +36,9 @@ class segment : public std::enable_shared_from_this<segment> {
 
   int file() const { return file_.get(); }
 
-  /// Owner: makes the area of an attempt and tells everybody; the same one when asked again. It is taken back when the
-  /// returned pointer and its copies are gone. errc::over_limit: the place is used up.
-  expected<std::shared_ptr<area>> publish(const gang_token&, std::uint32_t ranks);
+  /// Owner: makes the area of an attempt, or of a part of one, and tells everybody; the same one when asked again. It
+  /// is taken back when the returned pointer and its copies are gone. errc::over_limit: the place is used up.
+  expected<std::shared_ptr<area>> publish(const gang_token&, std::uint32_t ranks, part_of = {});
   /// Neighbour: waits for the area of an attempt. errc::timed_out; mismatch: other size; the abort word's reason.
   expected<std::shared_ptr<area>> find(const gang_token&, std::uint32_t ranks, abort_word&, time_point deadline);
 
