@@ -96,8 +96,8 @@ byte_buffer bytes_for(std::uint64_t seed, std::size_t count) {
 
 /// What a call needs until its result has been looked at. `check` looks.
 struct made {
+  std::function<expected<void>()> check;  // keeps the buffers of the call, which ends first
   pending call;
-  std::function<expected<void>()> check;
 };
 
 /// Runs the steps of one rank.
@@ -143,7 +143,7 @@ class runner {
 
   /// Adds what has still to be looked at.
   void add(pending call, std::function<expected<void>()> check) {
-    open_.push_back({std::move(call), std::move(check)});
+    open_.push_back({std::move(check), std::move(call)});
   }
   expected<void> add(expected<void> done, const std::function<expected<void>()>& check) {
     return done ? check() : done;
@@ -353,7 +353,7 @@ TEST_CASE("random programs of collectives give what a sequential run gives") {
     });
     for (std::uint32_t r = 0; r < team.size(); ++r) {
       INFO("programs from ", first, ", ", text_of(placement), ", rank ", r);
-      REQUIRE_MESSAGE(results[r], results[r].error().message());
+      CHECK_MESSAGE(results[r], results[r].error().message());
     }
   }
 }

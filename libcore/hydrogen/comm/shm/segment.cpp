@@ -171,13 +171,14 @@ expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::u
   o.token = token;
   o.at = *at;
   o.last = area::create(memory_ + at->offset, ranks, nullptr);
-  if (part.whole) o.last->belongs_to(std::move(part));
   // Not for ever: the area refers to it, and it keeps the area.
   o.last->lend(memory_, [weak = weak_from_this(), number](std::size_t size) -> expected<std::size_t> {
     const auto self = weak.lock();
     if (!self) return fail(errc::internal, "the shared memory of this process is gone");
     return self->extend(number, size);
   });
+  // A part has the buffers of the whole, which may lie in another segment.
+  if (part.whole) o.last->belongs_to(std::move(part));
   std::shared_ptr<area> given(o.last.get(), [self = shared_from_this(), number](area*) { self->take_back(number); });
   o.there = given;
   write(entries()[number], &token, *at);
