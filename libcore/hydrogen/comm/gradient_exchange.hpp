@@ -76,7 +76,7 @@ class gradient_exchange {
   gang_buffer<float> memory_;
   gang_buffer<bfloat16> wire_;
   std::vector<bucket> buckets_;  // after the memory: their calls, which use it, end first
-  std::size_t begun_ = 0;  // buckets of this step
+  std::size_t begun_ = 0;        // buckets of this step
   std::uint32_t micro_batch_ = 0;
 };
 
