@@ -323,8 +323,8 @@ class runner {
 
 int number_of_programs() {
   const char* wanted = std::getenv("HYDROGEN_TEST_PROGRAMS");
-#if defined(__SANITIZE_THREAD__)
-  constexpr int usual = 200;
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  constexpr int usual = 300;
 #else
   constexpr int usual = 1000;
 #endif
