@@ -117,6 +117,22 @@ TEST_CASE("a rank that is killed in any call is named by all others, and the res
   }
 }
 
+TEST_CASE("two processes make every call with data that the kernel copies from one to the other") {
+  for (const std::string between : {"memory", "stages", "tcp"}) {
+    const auto key = secret::random();
+    rank_process first(key, between), second(key, between);
+    start_gang({&first, &second}, 1, 56);
+    INFO(between);
+    for (auto* r : {&first, &second}) {
+      std::string end;
+      do {
+        end = r->hear();
+      } while (end.starts_with("call "));
+      CHECK(end == "done");
+    }
+  }
+}
+
 TEST_CASE("gangs that are ended in the middle of calls leave no descriptor and no thread behind") {
   for (const std::string between : {"memory", "stages", "tcp"}) {
     const auto key = secret::random();

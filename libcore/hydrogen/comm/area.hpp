@@ -21,8 +21,8 @@
 // instructions, and whoever watches it (`lost`) wakes the others, who then see what it had done and that it is gone.
 //
 // Some ranks of a gang can meet in an area of their own, a part (`part_of`). Whoever sleeps in a part sleeps at the
-// bell of the whole, and a part that breaks breaks the whole. While a gang has parts, each rank says on the board of
-// the whole which call it is in, so that two ranks that wait for each other in two groups are found (`crossing`).
+// bell of the whole, and a part that breaks breaks the whole. Each rank says on the board of the whole which call of
+// which part it has come to, so that two ranks that wait for each other in two groups are found.
 //
 // Each rank's functions are called by one thread at a time; `wake` and `lost` by any thread.
 

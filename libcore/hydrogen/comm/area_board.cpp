@@ -68,7 +68,7 @@ void area::stand(std::uint32_t rank, std::uint64_t number, const call_plan& plan
     set(file + i, word);
   }
   if (!same_group) {
-    for (std::size_t i = members; i < words.size(); ++i) set(i, ranks.empty() ? ~std::uint64_t{0} : 0);
+    for (std::size_t i = members; i < words.size(); ++i) set(i, 0);
     for (const auto r : ranks) {
       auto& word = words[members + r / 64];
       word.store(word.load(std::memory_order_relaxed) | std::uint64_t{1} << (r % 64), std::memory_order_relaxed);
@@ -104,7 +104,7 @@ area::standing area::standing_of(std::uint32_t rank) const {
     plan.count = copy[count];
     plan.file = name;
     std::vector<std::uint32_t> ranks;
-    for (std::uint32_t r = 0; s.group != 0 && r < ranks_; ++r) {
+    for (std::uint32_t r = 0; r < ranks_; ++r) {
       if (s.is_in(r)) ranks.push_back(r);
     }
     s.text = plan.text(ranks);

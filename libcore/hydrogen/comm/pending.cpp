@@ -42,12 +42,13 @@ call_queue::~call_queue() {
 
 pending call_queue::make(std::function<expected<void>()> call) {
   auto result = std::make_shared<pending::state>();
-  is_used_ = true;
   {
     std::lock_guard lock(mutex_);
-    jobs_.push_back({std::move(call), result});
+    // First: a call without a thread would be waited for in vain.
     if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+    jobs_.push_back({std::move(call), result});
   }
+  is_used_ = true;
   changed_.notify_all();
   return pending(std::move(result));
 }

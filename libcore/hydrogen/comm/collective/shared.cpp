@@ -8,7 +8,6 @@ namespace hydrogen::comm {
 shared_engine::shared_engine(std::shared_ptr<shared_ties> ties, abort_word& abort)
     : ties_(std::move(ties)), area_(ties_->whole), self_(ties_->rank), abort_(abort) {
   sources_.resize(area_->size());
-  destinations_.resize(area_->size());
   on_abort_ = abort_.on_abort([a = area_.get()] { a->wake(); });
 }
 
@@ -21,7 +20,6 @@ shared_engine::shared_engine(std::shared_ptr<shared_ties> ties, std::shared_ptr<
       self_(static_cast<std::uint32_t>(std::find(ranks_.begin(), ranks_.end(), ties_->rank) - ranks_.begin())),
       abort_(abort) {
   sources_.resize(area_->size());
-  destinations_.resize(area_->size());
   area_->introduce(self_);
   on_abort_ = abort_.on_abort([a = area_.get()] { a->wake(); });
 }
