@@ -269,12 +269,12 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
 
 error mesh::fail_join(const call_plan& plan, error why, duration waited) {
   class nothing final : public exchange {
-    void start(mesh&) override {}
+    void start(exchange_port&) override {}
     expected<mutable_byte_view> place(std::uint32_t, const frame_header& h) override {
       if (h.length != 0) return hydrogen::fail(errc::bad_input, "sends bytes when it joins");
       return mutable_byte_view();
     }
-    void arrived(std::uint32_t, const frame_header&, mesh&) override {}
+    void arrived(std::uint32_t, const frame_header&, exchange_port&) override {}
     bool has_all_of(std::uint32_t) const override { return false; }
   };
   plan_ = plan;

@@ -10,6 +10,7 @@
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/comm/call.hpp>
+#include <hydrogen/comm/exchange.hpp>
 #include <hydrogen/comm/link.hpp>
 #include <hydrogen/comm/patience.hpp>
 #include <hydrogen/comm/token.hpp>
@@ -24,8 +25,6 @@
 
 namespace hydrogen::comm {
 
-class mesh;
-
 /// What was refused or thrown away, per process (see rendezvous). Atomic counters.
 struct link_counters {
   std::atomic<std::uint64_t> strays{0};   // frames or handshakes of another token
@@ -33,20 +32,7 @@ struct link_counters {
   std::atomic<std::uint64_t> expired{0};  // parked connections whose rank did not come
 };
 
-/// One collective call over a mesh: the pure part, without waiting. Members are numbered within the call.
-class exchange {
- public:
-  virtual ~exchange() = default;
-  /// Queues the first frames: at least one to each other member.
-  virtual void start(mesh&) = 0;
-  /// Where the payload of a piece goes; errors refuse a piece that is not part of the plan.
-  virtual expected<mutable_byte_view> place(std::uint32_t from, const frame_header&) = 0;
-  virtual void arrived(std::uint32_t from, const frame_header&, mesh&) = 0;
-  /// Nothing more is expected from that member.
-  virtual bool has_all_of(std::uint32_t from) const = 0;
-};
-
-class mesh {
+class mesh final : public exchange_port {
  public:
   struct options {
     gang_token token;
@@ -66,8 +52,8 @@ class mesh {
   std::uint32_t gang_rank() const { return options_.rank; }
   std::uint32_t gang_size() const { return static_cast<std::uint32_t>(links_.size()); }
   /// The same within the current call.
-  std::uint32_t rank() const { return self_; }
-  std::uint32_t size() const { return static_cast<std::uint32_t>(members_.size()); }
+  std::uint32_t rank() const override { return self_; }
+  std::uint32_t size() const override { return static_cast<std::uint32_t>(members_.size()); }
 
   /// One call of all ranks, or of `members`, ascending, this rank among them. After an error every further call gives
   /// the same error.
@@ -77,12 +63,12 @@ class mesh {
   /// tells them `why`, and returns it; with errc::none in `why`, the error that names the ranks that did not come.
   error fail_join(const call_plan&, error why, duration waited);
 
-  /// For exchanges: queues a piece of the current call for a member. `header` needs phase, chunk, offset, length,
-  /// total.
-  void send(std::uint32_t to, frame_header header, byte_view payload, bool first = false);
-
-  /// Memory of at least `size` bytes, aligned to 64, kept from call to call.
-  std::byte* scratch(std::size_t size);
+  void send(std::uint32_t to, frame_header header, byte_view payload, bool first = false) override;
+  std::byte* scratch(std::size_t size) override;
+  void combine(element kind, reduction how, std::span<const std::byte* const> sources, std::size_t count,
+               std::byte* destination) override {
+    comm::combine(kind, how, sources, count, {&destination, 1});
+  }
 
  private:
   class sink;

@@ -12,7 +12,7 @@ constexpr std::uint64_t growth = 4;
 constexpr std::uint64_t least_room = 1 << 20;
 }  // namespace
 
-void messages::start(mesh& m) {
+void messages::start(exchange_port& m) {
   // Turn by turn, so that every peer has something early; the first frame also says that this rank has entered.
   std::size_t longest = 1;
   for (const auto& o : out_) longest = std::max(longest, o.size());
@@ -58,7 +58,7 @@ expected<mutable_byte_view> messages::place(std::uint32_t from, const frame_head
   return mutable_byte_view(*to.growing).subspan(h.offset, h.length);
 }
 
-void messages::arrived(std::uint32_t from, const frame_header& h, mesh&) {
+void messages::arrived(std::uint32_t from, const frame_header& h, exchange_port&) {
   auto& s = seats_[from];
   s.entered = true;
   s.total = h.total;

@@ -3,8 +3,8 @@
 // bytes), broadcast, gather, scatter, all_gather, all_to_all, a transfer between two, and the one-shot reductions for
 // small sizes (whoever needs a result adds up what it got).
 
+#include <hydrogen/comm/exchange.hpp>
 #include <hydrogen/comm/group_engine.hpp>
-#include <hydrogen/comm/mesh.hpp>
 
 #include <vector>
 
@@ -16,9 +16,9 @@ class messages final : public exchange {
   /// the rank itself are not used. Everything must outlive the exchange.
   messages(std::span<const byte_view> out, std::span<const inbox> in) : out_(out), in_(in), seats_(in.size()) {}
 
-  void start(mesh&) override;
+  void start(exchange_port&) override;
   expected<mutable_byte_view> place(std::uint32_t from, const frame_header&) override;
-  void arrived(std::uint32_t from, const frame_header&, mesh&) override;
+  void arrived(std::uint32_t from, const frame_header&, exchange_port&) override;
   bool has_all_of(std::uint32_t from) const override;
 
  private:

@@ -19,7 +19,7 @@ frame_header owner_reduce::piece_of(std::uint32_t owner, std::size_t done, phase
   return h;
 }
 
-void owner_reduce::start(mesh& m) {
+void owner_reduce::start(exchange_port& m) {
   self_ = m.rank();
   seats_.resize(m.size());
   sources_.resize(m.size());
@@ -58,7 +58,7 @@ expected<mutable_byte_view> owner_reduce::place(std::uint32_t from, const frame_
   return step == raw ? mutable_byte_view(s.raw_at + done, h.length) : mutable_byte_view(data_ + h.offset, h.length);
 }
 
-void owner_reduce::arrived(std::uint32_t from, const frame_header& h, mesh& m) {
+void owner_reduce::arrived(std::uint32_t from, const frame_header& h, exchange_port& m) {
   if (h.phase == sum) {
     seats_[from].sum_received += h.length;
     return;
@@ -76,7 +76,7 @@ void owner_reduce::arrived(std::uint32_t from, const frame_header& h, mesh& m) {
     }
     // The data of a member that gets nothing stays as it is.
     if (whom_ == result_to::root && self_ != root_) at = seats_[root_].raw_at + reduced_;
-    combine(kind_, how_, sources_, result.length / size_of(kind_), {&at, 1});
+    m.combine(kind_, how_, sources_, result.length / size_of(kind_), at);
     for (std::uint32_t i = 1; i < m.size(); ++i) {
       const auto to = (self_ + i) % m.size();
       if (whom_ == result_to::all || (whom_ == result_to::root && to == root_)) {

@@ -3,8 +3,8 @@
 // others, adds piece by piece in the fixed order as soon as a piece of everyone is there, and sends each sum to whoever
 // gets it at once, ahead of raw data. For an all-reduce the same number of bytes as a ring, in two steps.
 
+#include <hydrogen/comm/exchange.hpp>
 #include <hydrogen/comm/group_engine.hpp>
-#include <hydrogen/comm/mesh.hpp>
 
 #include <vector>
 
@@ -16,9 +16,9 @@ class owner_reduce final : public exchange {
   owner_reduce(element kind, reduction how, std::byte* data, std::size_t count, result_to whom, std::uint32_t root)
       : kind_(kind), how_(how), data_(data), count_(count), whom_(whom), root_(root) {}
 
-  void start(mesh&) override;
+  void start(exchange_port&) override;
   expected<mutable_byte_view> place(std::uint32_t from, const frame_header&) override;
-  void arrived(std::uint32_t from, const frame_header&, mesh&) override;
+  void arrived(std::uint32_t from, const frame_header&, exchange_port&) override;
   bool has_all_of(std::uint32_t from) const override;
 
  private:
