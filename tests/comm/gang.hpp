@@ -15,11 +15,14 @@ namespace hydrogen::comm::testing {
 /// How data gets from one process to another.
 enum class medium { memory, stages, tcp };
 
-/// The process of each rank, and what is between processes.
+/// The process of each rank, what is between processes of a host, and the host of each process (none: all are on one).
+/// Hosts are loopback addresses; TCP is between them.
 struct layout : std::vector<int> {
   layout(std::initializer_list<int> processes) : vector(processes) {}
-  explicit layout(std::vector<int> processes, medium m = medium::memory) : vector(std::move(processes)), between(m) {}
+  explicit layout(std::vector<int> processes, medium m = medium::memory, std::vector<int> hosts_ = {})
+      : vector(std::move(processes)), between(m), hosts(std::move(hosts_)) {}
   medium between = medium::memory;
+  std::vector<int> hosts;
 };
 
 struct process {
@@ -27,13 +30,13 @@ struct process {
   std::unique_ptr<rendezvous> meet;
   std::unique_ptr<acceptor> listener;
 
-  process(const std::optional<secret>& key, medium between) {
+  process(const std::optional<secret>& key, medium between, int host) {
     rendezvous_options options;
     options.share_memory = between != medium::tcp;
     options.read_memory = between == medium::memory;
     meet = std::make_unique<rendezvous>(key, options);
     if (!key) return;
-    auto l = acceptor::listen("127.0.0.1:0", *key, boot,
+    auto l = acceptor::listen("127.0.0." + std::to_string(1 + host) + ":0", *key, boot,
                               [m = meet.get()](unique_fd fd, hello h) { m->accepted(std::move(fd), std::move(h)); });
     if (!l) throw failure(l.error());
     listener = std::move(*l);
@@ -47,7 +50,10 @@ class gang {
     int count = 0;
     for (int p : placement_) count = std::max(count, p + 1);
     const auto key = count > 1 ? std::optional(secret::random()) : std::nullopt;
-    for (int p = 0; p < count; ++p) processes_.push_back(std::make_unique<process>(key, placement_.between));
+    for (int p = 0; p < count; ++p) {
+      const auto host = placement_.hosts.empty() ? 0 : placement_.hosts[static_cast<std::size_t>(p)];
+      processes_.push_back(std::make_unique<process>(key, placement_.between, host));
+    }
     for (std::uint32_t r = 0; r < placement_.size(); ++r) {
       const auto& p = *processes_[placement_[r]];
       members.push_back({r, p.boot, p.listener ? p.listener->endpoint() : "",
@@ -88,7 +94,8 @@ class gang {
   std::vector<std::unique_ptr<process>> processes_;
 };
 
-/// Every kind of placement for P ranks: all together, all apart, pairs, and interleaved; over each medium.
+/// Every kind of placement for P ranks: all together, all apart, pairs, and interleaved, over each medium; and over two
+/// hosts, one after the other with processes of one or more ranks, and interleaved.
 inline std::vector<layout> placements(int ranks) {
   std::vector<int> together(ranks, 0), apart, pairs, mixed;
   for (int r = 0; r < ranks; ++r) {
@@ -101,6 +108,15 @@ inline std::vector<layout> placements(int ranks) {
     if (ranks > 1) all.emplace_back(apart, between);
     if (ranks > 2) all.insert(all.end(), {layout(pairs, between), layout(mixed, between)});
   }
+  if (ranks < 3) return all;
+  std::vector<int> in_halves, in_turns, of_pairs;
+  for (int r = 0; r < ranks; ++r) {
+    in_halves.push_back(r < (ranks + 1) / 2 ? 0 : 1);
+    in_turns.push_back(r % 3 == 2 ? 1 : 0);
+    if (r % 2 == 0) of_pairs.push_back(r < ranks / 2 ? 0 : 1);
+  }
+  all.insert(all.end(), {layout(apart, medium::memory, in_halves), layout(apart, medium::stages, in_turns),
+                         layout(pairs, medium::stages, of_pairs), layout(in_halves, medium::memory, {0, 1})});
   return all;
 }
 
@@ -109,6 +125,8 @@ inline std::string text_of(const layout& placement) {
                     : placement.between == medium::stages ? "placement over stages"
                                                           : "placement";
   for (int p : placement) out.append(" ").append(std::to_string(p));
+  if (!placement.hosts.empty()) out.append(", hosts");
+  for (int h : placement.hosts) out.append(" ").append(std::to_string(h));
   return out;
 }
 

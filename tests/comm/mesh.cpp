@@ -17,6 +17,11 @@ namespace {
 
 const gang_token live{{{1, 2}, 3, 4, 5}, {{2}, 9}};
 
+template <class T>
+reducing work(const call_plan& plan, T* data) {
+  return {plan.kind, plan.how, reinterpret_cast<std::byte*>(data), plan.count, result_to::all, 0};
+}
+
 /// The far end: writes frames as bytes.
 class far_end {
  public:
@@ -110,7 +115,7 @@ TEST_CASE("a reduction takes the other's contribution and ignores an old one") {
   f.far->write(old, std::as_bytes(std::span(stale)));
   f.far->write(f.piece(plan.hash, 16), std::as_bytes(std::span(fresh)));
   std::vector<float> mine{10, 20, 30, 40};
-  REQUIRE(f.engine->reduce(plan, reinterpret_cast<std::byte*>(mine.data()), result_to::all, 0, 10s));
+  REQUIRE(f.engine->reduce(plan, work(plan, mine.data()), 10s));
   CHECK(mine == std::vector<float>{11, 22, 33, 44});
 }
 
@@ -146,7 +151,7 @@ TEST_CASE("pieces that are not part of the plan are refused and counted") {
       encode_frame(h, prefix);
       f.far->write(prefix.bytes);
     });
-    const auto result = f.engine->reduce(plan, reinterpret_cast<std::byte*>(mine.data()), result_to::all, 0, 10s);
+    const auto result = f.engine->reduce(plan, work(plan, mine.data()), 10s);
     writer.join();
     REQUIRE_FALSE(result);
     INFO(result.error().message());
@@ -195,7 +200,7 @@ TEST_CASE("a peer that dies is named with its node, in every kind of call") {
     encode_frame(h, prefix);
     f.far->write(byte_view(prefix.bytes).first(count == 0 ? 50 : frame_prefix_size));
     f.far->close();
-    const auto result = f.engine->reduce(plan, reinterpret_cast<std::byte*>(mine.data()), result_to::all, 0, 10s);
+    const auto result = f.engine->reduce(plan, work(plan, mine.data()), 10s);
     REQUIRE_FALSE(result);
     INFO(result.error().message());
     CHECK(result.error().code == errc::disconnected);
@@ -221,7 +226,7 @@ TEST_CASE("frames may arrive in any portions") {
       f.far->write(byte_view(wire).subspan(at, std::min(size, wire.size() - at)));
     }
   });
-  const auto result = f.engine->reduce(plan, reinterpret_cast<std::byte*>(mine.data()), result_to::all, 0, 10s);
+  const auto result = f.engine->reduce(plan, work(plan, mine.data()), 10s);
   writer.join();
   REQUIRE(result);
   bool right = true;
@@ -310,7 +315,7 @@ TEST_CASE("a frame of the next call waits until that call") {
   f.far->write(later, std::as_bytes(std::span(theirs)));
   REQUIRE(f.engine->barrier(first, 10s));
   float mine = 3;
-  REQUIRE(f.engine->reduce(second, reinterpret_cast<std::byte*>(&mine), result_to::all, 0, 10s));
+  REQUIRE(f.engine->reduce(second, work(second, &mine), 10s));
   CHECK(mine == 5);
 }
 

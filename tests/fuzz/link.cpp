@@ -199,7 +199,8 @@ bool make(group_engine& engine, const fuzz::call& c, const fuzz::told& told) {
     return true;
   }
   auto values = fuzz::values_of(c, 0);
-  if (!engine.reduce(c.plan, reinterpret_cast<std::byte*>(values.data()), c.whom, 0, timeout)) return false;
+  auto* data = reinterpret_cast<std::byte*>(values.data());
+  if (!engine.reduce(c.plan, {c.plan.kind, c.plan.how, data, c.plan.count, c.whom, 0}, timeout)) return false;
   fuzz::must(fuzz::is_right(c, values, told), "the result of a reduction is wrong");
   return true;
 }

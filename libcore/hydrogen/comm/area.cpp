@@ -144,18 +144,19 @@ void area::wake() noexcept {
   if (h.sleepers.load(std::memory_order_seq_cst) != 0) futex_wake_all(h.news, futex_);
 }
 
-/// The last one has arrived, which took a sequentially consistent step: whoever counts itself as a sleeper after this
-/// look sees that.
-void area::wake_arrived() noexcept {
+/// The step was sequentially consistent, as arriving is: whoever counts itself as a sleeper after this look sees it.
+void area::wake_sleepers() noexcept {
   if (bell().sleepers.load(std::memory_order_seq_cst) != 0) wake();
 }
 
-bool area::look(std::uint64_t target) const {
+bool area::look(std::uint32_t rank, std::uint64_t target) const {
   if (is_complete(target)) return true;
   for (std::uint32_t i = 0; i < wait_.spins; ++i) {
     spin_pause();
     if (is_complete(target)) return true;
   }
+  // Before yielding, which would let ranks on one CPU go on by turns there, and never come to sleep.
+  if (wait_.spins != 0) leave_cpu_to_others(rank);
   for (std::uint32_t i = 0; i < wait_.yields; ++i) {
     ::sched_yield();
     if (is_complete(target)) return true;
@@ -249,21 +250,21 @@ expected<void> area::step(std::uint32_t rank, area_wait& how) {
     case arrival::broken:
       return unexpected(how.abort.is_set() ? how.abort.reason() : reason());
     case arrival::last:
-      wake_arrived();
+      wake_sleepers();
       return {};
     case arrival::early:
       break;
   }
-  return look(target) ? expected<void>() : wait(rank, target, how);
+  return look(rank, target) ? expected<void>() : wait(rank, target, how);
 }
 
 void area::finish(std::uint32_t rank) {
   const auto target = ++seats_[rank].barriers * ranks_;
   const auto how = arrive(target);
   invariant(how != arrival::broken, "a gang area broke inside a call that all ranks have entered");
-  if (how == arrival::last) return wake_arrived();
+  if (how == arrival::last) return wake_sleepers();
   auto& h = bell();
-  while (!look(target)) {
+  while (!look(rank, target)) {
     h.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const auto seen = h.news.load(std::memory_order_seq_cst);
     if (!is_complete(target)) futex_wait(h.news, seen, never, futex_);
@@ -288,7 +289,6 @@ void area::leave_cpu_to_others(std::uint32_t rank) const {
 
 expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& how) {
   auto& h = bell();
-  if (wait_.spins != 0) leave_cpu_to_others(rank);
   for (;;) {
     h.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const auto seen = h.news.load(std::memory_order_seq_cst);
@@ -311,7 +311,7 @@ expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& h
     h.sleepers.fetch_sub(1, std::memory_order_relaxed);
     if (done) return {};
     if (why.code == errc::none) {
-      if (look(target)) return {};
+      if (look(rank, target)) return {};
       continue;
     }
     auto final = give_up(rank, target, why);

@@ -52,7 +52,7 @@ struct area_wait {
   std::function<error()> also;
 };
 
-/// Some ranks of a gang that meets in `whole`.
+/// Some ranks of a gang that meets in `whole`; without it, of one that spans hosts (an island).
 struct part_of {
   std::shared_ptr<area> whole;
   std::vector<std::uint32_t> ranks;  // of the gang, ascending
@@ -106,6 +106,8 @@ class area {
   const taker& take_buffer() const { return take_; }
 
   std::uint32_t size() const { return ranks_; }
+  /// The number of a rank in the gang.
+  std::uint32_t name(std::uint32_t rank) const { return part_.ranks.empty() ? rank : part_.ranks[rank]; }
   bool is_on_host() const { return stage_size_ != 0; }
   /// Bytes of a rank's slot: contributions up to this size are copied there.
   std::size_t slot_size() const { return slot_size_; }
@@ -176,6 +178,8 @@ class area {
   bool is_deserted() const;
   /// Makes waiting ranks look at their abort words.
   void wake() noexcept;
+  /// The same, after a step that they may have to see, if there are any.
+  void wake_sleepers() noexcept;
 
  private:
   struct header;
@@ -193,16 +197,21 @@ class area {
   void lie_at(std::byte* memory);
   void construct();
   std::span<std::atomic<std::uint64_t>> board(std::uint32_t rank) const;
-  std::uint32_t name(std::uint32_t rank) const { return part_.whole ? part_.ranks[rank] : rank; }
-  std::span<const std::uint32_t> among() const { return part_.ranks; }
+  /// Calls of an island are calls of the whole gang.
+  std::span<const std::uint32_t> among() const {
+    return part_.whole ? std::span<const std::uint32_t>(part_.ranks) : std::span<const std::uint32_t>();
+  }
+  /// In an island a call has several meetings, and some have none: nobody counts calls there.
+  std::uint64_t number_of(std::uint64_t calls) const {
+    return part_.whole || part_.ranks.empty() || calls <= 1 ? calls : unnumbered;
+  }
   header& bell() const { return *bell_; }
   enum class arrival { broken, early, last };
   arrival arrive(std::uint64_t target);
   expected<void> all_alike(std::uint32_t rank, std::uint64_t call) const;
   bool is_complete(std::uint64_t target) const;
-  void wake_arrived() noexcept;
   /// Looks for a while without sleeping; true when complete.
-  bool look(std::uint64_t target) const;
+  bool look(std::uint32_t rank, std::uint64_t target) const;
   expected<void> wait(std::uint32_t rank, std::uint64_t target, area_wait&);
   void leave_cpu_to_others(std::uint32_t rank) const;
   /// What speaks against going on: a rank that has left, is dead, or called something else; the whole is broken.

@@ -31,6 +31,7 @@ std::shared_ptr<area> area::part(part_of what) {
 
 void area::belongs_to(part_of what) {
   part_ = std::move(what);
+  if (!part_.whole) return;
   wait_ = part_.whole->wait_;
   bell_ = part_.whole->bell_;
   base_ = part_.whole->base_;
@@ -55,7 +56,8 @@ void area::stand(std::uint32_t rank, std::uint64_t number, const call_plan& plan
   const bool same_group = words[group].load(std::memory_order_relaxed) == plan.group && before != 0;
   set(group, plan.group);
   set(calls, number);
-  set(kinds, std::uint64_t{static_cast<std::uint8_t>(plan.what)} << 16 |
+  set(kinds, std::uint64_t{static_cast<std::uint8_t>(plan.by)} << 24 |
+                 std::uint64_t{static_cast<std::uint8_t>(plan.what)} << 16 |
                  std::uint64_t{static_cast<std::uint8_t>(plan.kind)} << 8 | static_cast<std::uint8_t>(plan.how));
   set(line, plan.line);
   set(roots, std::uint64_t{plan.root} << 32 | plan.to);
@@ -95,7 +97,8 @@ area::standing area::standing_of(std::uint32_t rank) const {
     std::memcpy(name, &copy[file], sizeof name);
     name[sizeof name - 1] = 0;
     call_plan plan;
-    plan.what = static_cast<operation>(copy[kinds] >> 16);
+    plan.by = static_cast<algorithm>(copy[kinds] >> 24);
+    plan.what = static_cast<operation>(copy[kinds] >> 16 & 0xff);
     plan.kind = static_cast<element>(copy[kinds] >> 8 & 0xff);
     plan.how = static_cast<reduction>(copy[kinds] & 0xff);
     plan.line = static_cast<std::uint32_t>(copy[line]);
@@ -105,7 +108,7 @@ area::standing area::standing_of(std::uint32_t rank) const {
     plan.file = name;
     std::vector<std::uint32_t> ranks;
     for (std::uint32_t r = 0; r < ranks_; ++r) {
-      if (s.is_in(r)) ranks.push_back(r);
+      if (s.is_in(r)) ranks.push_back(this->name(r));
     }
     s.text = plan.text(ranks);
     return s;

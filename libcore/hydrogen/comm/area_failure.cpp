@@ -40,7 +40,7 @@ error area::trouble(std::uint32_t rank) const {
         if (auto why = part_.whole->absence_of(part_.ranks[r], mine.text(among())); why.code != errc::none) return why;
       }
       // The join is a call of the whole.
-      return left_error(name(r), entered + (part_.whole ? 1 : 0),
+      return left_error(name(r), number_of(entered + (part_.whole ? 1 : 0)),
                         entered > 0 ? other.said[1 - parity].text(among()) : "", mine.text(among()));
     }
   }
@@ -62,7 +62,7 @@ error area::absence_of(std::uint32_t rank, const std::string& call) const {
           errc::disconnected, "rank " + std::to_string(name(rank)) + " is gone: its process ended, in " + call, {}, {}};
     case seat::left: {
       const auto calls = calls_of(rank);
-      return left_error(name(rank), calls, calls > 0 ? call_of(rank) : "", call);
+      return left_error(name(rank), number_of(calls), calls > 0 ? call_of(rank) : "", call);
     }
     default:
       return {errc::none, {}, {}, {}};

@@ -18,6 +18,7 @@ struct area::publication {
   reduction how;
   offer::place is;
   bool parted;
+  algorithm by;
   std::uint32_t root;
   std::uint32_t to;
   std::uint32_t line;
@@ -39,6 +40,7 @@ struct area::publication {
     what = plan.what;
     kind = plan.kind;
     how = plan.how;
+    by = plan.by;
     root = plan.root;
     to = plan.to;
     line = plan.line;
@@ -56,6 +58,7 @@ struct area::publication {
     plan.what = what;
     plan.kind = kind;
     plan.how = how;
+    plan.by = by;
     plan.root = root;
     plan.to = to;
     plan.count = count;

@@ -17,13 +17,30 @@ std::string seconds(duration d) {
 
 std::uint64_t hash_of(const call_plan& p) {
   auto h = p.what == operation::transfer ? hash_mix(p.root, p.to) : hash_bytes(as_byte_view(p.file), p.line);
-  h = hash_mix(h, std::uint64_t{p.root} << 32 | std::uint64_t{static_cast<std::uint8_t>(p.what)} << 16 |
+  h = hash_mix(h, std::uint64_t{p.root} << 32 | std::uint64_t{static_cast<std::uint8_t>(p.by)} << 24 |
+                      std::uint64_t{static_cast<std::uint8_t>(p.what)} << 16 |
                       std::uint64_t{static_cast<std::uint8_t>(p.kind)} << 8 | static_cast<std::uint8_t>(p.how));
   return hash_mix(hash_mix(h, p.count), p.group);
 }
 
 std::string elements(const call_plan& p) {
   return std::string(to_string(p.kind)) + " x " + std::to_string(p.count);
+}
+
+std::string_view by_name(algorithm by) {
+  switch (by) {
+    case algorithm::picked:
+      return "";
+    case algorithm::one_shot:
+      return ", by one shot";
+    case algorithm::owner_reduce:
+      return ", by owners";
+    case algorithm::hierarchical:
+      return ", by hosts";
+    case algorithm::rotating_ring:
+      return ", by a ring";
+  }
+  return "";
 }
 
 std::string with_article(std::span<const std::uint32_t> ranks, std::string_view one, std::string_view many) {
@@ -51,7 +68,7 @@ std::string call_plan::text(std::span<const std::uint32_t> among) const {
       out = "broadcast(" + rooted() + ")";
       break;
     case operation::all_reduce:
-      out = "all_reduce(" + reduced() + ")";
+      out = "all_reduce(" + reduced() + std::string(by_name(by)) + ")";
       break;
     case operation::reduce:
       out = "reduce(root " + std::to_string(root) + ", " + reduced() + ")";
@@ -162,8 +179,12 @@ error missing_error(const std::string& call, duration waited, std::span<const ra
 }
 
 error left_error(std::uint32_t rank, std::uint64_t calls, const std::string& last_call, const std::string& call) {
-  std::string text = "rank " + std::to_string(rank) + " left ";
-  text += calls <= 1 ? "without a call" : "after call " + std::to_string(calls - 1) + " (" + last_call + ")";
+  std::string text = "rank " + std::to_string(rank) + " left";
+  if (calls == unnumbered) {
+    if (!last_call.empty()) text += " after " + last_call;
+  } else {
+    text += calls <= 1 ? " without a call" : " after call " + std::to_string(calls - 1) + " (" + last_call + ")";
+  }
   text += "; the others are at " + call;
   return {errc::disconnected, std::move(text), {}, "every rank makes the same calls before it returns"};
 }

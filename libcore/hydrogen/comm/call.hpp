@@ -20,14 +20,26 @@
 
 namespace hydrogen::comm {
 
+/// How an all-reduce is made. All but the ring give the same bits; each is used where it is possible, else another of
+/// these. `picked`: by the table (tuning.hpp), which never picks the ring.
+enum class algorithm : std::uint8_t {
+  picked,
+  one_shot,      // everyone gets everything, and adds
+  owner_reduce,  // each rank adds its share, and sends the sums
+  hierarchical,  // ranks that share memory first, then one of each host
+  rotating_ring  // the order of addition rotates: other bits, over links; at most two connections are busy
+};
+
 /// How long a call waits for the other ranks, and how it is named in errors.
 struct call_options {
   // Not explicit: a call site alone is enough, `group.barrier()` passes its own.
-  call_options(std::source_location at = std::source_location::current(), duration limit = 60s)
-      : site(at), timeout(limit) {}
+  call_options(std::source_location at = std::source_location::current(), duration limit = 60s,
+               algorithm way = algorithm::picked)
+      : site(at), timeout(limit), by(way) {}
 
   std::source_location site;  // all ranks call from the same file and line
   duration timeout;           // from entering the call; then errc::timed_out names who is missing
+  algorithm by;               // of an all-reduce; the same at all ranks
 };
 
 /// The moment `timeout` from now, also for timeouts without measure.
@@ -76,6 +88,7 @@ struct call_plan {
   const char* file = "";    // base name, in static memory
   std::uint32_t line = 0;
   std::uint64_t group = 0;  // of_ranks(...); 0: the whole gang
+  algorithm by = algorithm::picked;
   std::uint64_t hash = 0;
 
   /// "all_reduce(float x 10, sum) at train.cpp:12". `among`: the ranks of the group, if it is not the whole gang.
@@ -103,7 +116,8 @@ struct rank_report {
 error mismatch_error(std::vector<std::pair<std::uint32_t, std::string>> calls);
 /// errc::timed_out: who has not arrived within `waited`, what it did last, who waits.
 error missing_error(const std::string& call, duration waited, std::span<const rank_report> ranks);
-/// errc::disconnected: a rank that returned before this call. `calls`: how many it made.
+/// errc::disconnected: a rank that returned before this call. `calls`: how many it made, or `unnumbered`.
+inline constexpr std::uint64_t unnumbered = ~std::uint64_t{0};
 error left_error(std::uint32_t rank, std::uint64_t calls, const std::string& last_call, const std::string& call);
 
 }  // namespace hydrogen::comm

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <type_traits>
 
 namespace hydrogen::comm {
@@ -14,10 +15,10 @@ namespace {
 constexpr std::size_t chunk_bytes = 4096;
 
 template <class T>
-constexpr bool is_narrow = std::is_same_v<T, half> || std::is_same_v<T, bfloat16>;
+constexpr bool narrow_type = std::is_same_v<T, half> || std::is_same_v<T, bfloat16>;
 /// What numbers of a type are combined as.
 template <class T>
-using wide = std::conditional_t<is_narrow<T>, float, T>;
+using wide = std::conditional_t<narrow_type<T>, float, T>;
 
 template <class T>
 struct add {
@@ -50,9 +51,22 @@ struct larger {
   static T of(T a, T b) { return b > a ? b : a; }
 };
 
+/// How many of the sources are in the left branch.
+std::size_t left_of(std::size_t n, const std::uint32_t* weights) {
+  if (weights == nullptr) return std::bit_floor(n - 1);
+  std::size_t all = 0;
+  for (std::size_t i = 0; i < n; ++i) all += weights[i];
+  std::size_t left = 0;
+  std::size_t ranks = 0;
+  while (ranks < std::bit_floor(all - 1)) ranks += weights[left++];
+  invariant(ranks == std::bit_floor(all - 1), "a source stands for ranks that are no branch of the tree");
+  return left;
+}
+
 /// out[i] = tree over source[0][i] .. source[n-1][i], n >= 1, count <= chunk. `out` overlaps no source.
 template <class T, template <class> class Op>
-void fold(const T* const* source, std::size_t n, std::size_t count, wide<T>* __restrict out) {
+void fold(const T* const* source, std::size_t n, std::size_t count, wide<T>* __restrict out,
+          const std::uint32_t* weights = nullptr) {
   using W = wide<T>;
   const T* a = source[0];
   if (n == 1) {
@@ -62,36 +76,38 @@ void fold(const T* const* source, std::size_t n, std::size_t count, wide<T>* __r
   const T* b = source[1];
   if (n == 2) {
     for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(W(a[i]), W(b[i]));
-  } else if (n == 3) {
+  } else if (n == 3 && weights == nullptr) {
     const T* c = source[2];
     for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(Op<W>::of(W(a[i]), W(b[i])), W(c[i]));
-  } else if (n == 4) {
+  } else if (n == 4 && weights == nullptr) {
     const T* c = source[2];
     const T* d = source[3];
     for (std::size_t i = 0; i < count; ++i) {
       out[i] = Op<W>::of(Op<W>::of(W(a[i]), W(b[i])), Op<W>::of(W(c[i]), W(d[i])));
     }
   } else {
-    const auto left = std::bit_floor(n - 1);
-    fold<T, Op>(source, left, count, out);
+    const auto left = left_of(n, weights);
+    fold<T, Op>(source, left, count, out, weights);
     if (n - left == 1) {
       const T* right = source[left];
       for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(out[i], W(right[i]));
       return;
     }
     W right[chunk_bytes / sizeof(W)];
-    fold<T, Op>(source + left, n - left, count, right);
+    fold<T, Op>(source + left, n - left, count, right, weights == nullptr ? nullptr : weights + left);
     for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(out[i], right[i]);
   }
 }
 
 template <class T, template <class> class Op>
 void combine_as(bool mean, std::span<const std::byte* const> sources, std::size_t count,
-                std::span<std::byte* const> destinations) {
+                std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights) {
   using W = wide<T>;
   constexpr std::size_t chunk = chunk_bytes / sizeof(W);
   constexpr std::size_t few = 16;
   const std::size_t ranks = sources.size();
+  const std::uint32_t* branches = weights.empty() ? nullptr : weights.data();
+  const auto divisor = static_cast<W>(std::accumulate(weights.begin(), weights.end(), weights.empty() ? ranks : 0));
   const T* small[few];
   std::unique_ptr<const T*[]> many;
   const T** at = small;
@@ -103,12 +119,11 @@ void combine_as(bool mean, std::span<const std::byte* const> sources, std::size_
   for (std::size_t first = 0; first < count; first += chunk) {
     const auto n = std::min(chunk, count - first);
     for (std::size_t r = 0; r < ranks; ++r) at[r] = reinterpret_cast<const T*>(sources[r]) + first;
-    fold<T, Op>(at, ranks, n, sum);
+    fold<T, Op>(at, ranks, n, sum, branches);
     if (mean) {
-      const W divisor = static_cast<W>(ranks);
       for (std::size_t i = 0; i < n; ++i) sum[i] = sum[i] / divisor;
     }
-    if constexpr (is_narrow<T>) {
+    if constexpr (narrow_type<T>) {
       alignas(64) T rounded[chunk];
       for (std::size_t i = 0; i < n; ++i) rounded[i] = T(sum[i]);
       for (auto* to : destinations) std::memcpy(reinterpret_cast<T*>(to) + first, rounded, n * sizeof(T));
@@ -120,18 +135,18 @@ void combine_as(bool mean, std::span<const std::byte* const> sources, std::size_
 
 template <class T>
 void combine_of(reduction how, std::span<const std::byte* const> sources, std::size_t count,
-                std::span<std::byte* const> destinations) {
+                std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights) {
   switch (how) {
     case reduction::sum:
-      return combine_as<T, add>(false, sources, count, destinations);
+      return combine_as<T, add>(false, sources, count, destinations, weights);
     case reduction::mean:
-      return combine_as<T, add>(true, sources, count, destinations);
+      return combine_as<T, add>(true, sources, count, destinations, weights);
     case reduction::min:
-      return combine_as<T, smaller>(false, sources, count, destinations);
+      return combine_as<T, smaller>(false, sources, count, destinations, weights);
     case reduction::max:
-      return combine_as<T, larger>(false, sources, count, destinations);
+      return combine_as<T, larger>(false, sources, count, destinations, weights);
     case reduction::product:
-      return combine_as<T, multiply>(false, sources, count, destinations);
+      return combine_as<T, multiply>(false, sources, count, destinations, weights);
   }
 }
 
@@ -190,22 +205,43 @@ std::string_view to_string(reduction how) {
   return "unknown";
 }
 
+bool is_narrow(element kind) {
+  return kind == element::float16 || kind == element::bfloat16;
+}
+
+void widen(element from, const std::byte* source, std::size_t count, float* destination) {
+  const auto all = [&](const auto* x) {
+    for (std::size_t i = 0; i < count; ++i) destination[i] = static_cast<float>(x[i]);
+  };
+  if (from == element::float16) return all(reinterpret_cast<const half*>(source));
+  all(reinterpret_cast<const hydrogen::bfloat16*>(source));
+}
+
+void narrow(const float* source, std::size_t count, element to, std::byte* destination) {
+  const auto all = [&]<class T>(T* x) {
+    for (std::size_t i = 0; i < count; ++i) x[i] = T(source[i]);
+  };
+  if (to == element::float16) return all(reinterpret_cast<half*>(destination));
+  all(reinterpret_cast<hydrogen::bfloat16*>(destination));
+}
+
 void combine(element kind, reduction how, std::span<const std::byte* const> sources, std::size_t count,
-             std::span<std::byte* const> destinations) {
+             std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights) {
   invariant(!sources.empty(), "combine without sources");
+  invariant(weights.empty() || (weights.size() == sources.size() && !is_narrow(kind)), "combine of other weights");
   switch (kind) {
     case element::float32:
-      return combine_of<float>(how, sources, count, destinations);
+      return combine_of<float>(how, sources, count, destinations, weights);
     case element::float64:
-      return combine_of<double>(how, sources, count, destinations);
+      return combine_of<double>(how, sources, count, destinations, weights);
     case element::int64:
-      return combine_of<std::int64_t>(how, sources, count, destinations);
+      return combine_of<std::int64_t>(how, sources, count, destinations, weights);
     case element::int32:
-      return combine_of<std::int32_t>(how, sources, count, destinations);
+      return combine_of<std::int32_t>(how, sources, count, destinations, weights);
     case element::float16:
-      return combine_of<half>(how, sources, count, destinations);
+      return combine_of<half>(how, sources, count, destinations, weights);
     case element::bfloat16:
-      return combine_of<hydrogen::bfloat16>(how, sources, count, destinations);
+      return combine_of<hydrogen::bfloat16>(how, sources, count, destinations, weights);
     case element::none:
       broken_invariant("combine of bytes");
   }

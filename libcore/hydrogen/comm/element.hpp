@@ -47,8 +47,15 @@ concept number = element_of<T>
 
 /// Combines `count` elements of every source, in rank order, and stores the result into every destination. Sources and
 /// destinations are aligned for the element type; a destination may be one of the sources, other overlaps may not be.
+/// `weights`: how many ranks each source stands for, as the combination of theirs; none: one each. Each must be a whole
+/// branch of the tree over all ranks, and no type narrower than what it is combined as.
 void combine(element, reduction, std::span<const std::byte* const> sources, std::size_t count,
-             std::span<std::byte* const> destinations);
+             std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights = {});
+
+/// half and bfloat16: float, exactly. Back: rounded. `count` elements.
+bool is_narrow(element);
+void widen(element from, const std::byte* source, std::size_t count, float* destination);
+void narrow(const float* source, std::size_t count, element to, std::byte* destination);
 
 /// Which part of a buffer belongs to a rank, in elements, where a call divides one among all ranks.
 struct share {

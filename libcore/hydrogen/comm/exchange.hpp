@@ -24,7 +24,7 @@ class exchange_port {
   virtual std::byte* scratch(std::size_t size) = 0;
   /// As comm::combine.
   virtual void combine(element, reduction, std::span<const std::byte* const> sources, std::size_t count,
-                       std::byte* destination) = 0;
+                       std::byte* destination, std::span<const std::uint32_t> weights = {}) = 0;
 
  protected:
   ~exchange_port() = default;

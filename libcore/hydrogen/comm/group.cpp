@@ -75,6 +75,7 @@ group::request group::plain(operation what, const call_options& options, element
   plan.root = root < size_ ? name(root) : root;
   plan.count = count;
   plan.group = key_;
+  if (what == operation::all_reduce) plan.by = options.by;
   r.plan = make_plan(options.site, plan);
   r.timeout = options.timeout;
   r.root = root;
@@ -109,6 +110,7 @@ expected<void> group::check(const request& r) const {
   const bool reduces = r.plan.what == operation::all_reduce || r.plan.what == operation::reduce ||
                        r.plan.what == operation::reduce_scatter;
   if (reduces && r.plan.how > reduction::product) return refuse("unknown reduction");
+  if (r.plan.by > algorithm::rotating_ring) return refuse("unknown algorithm");
   if (reduces && r.plan.how == reduction::mean && is_integer(r.plan.kind)) {
     return refuse("the mean of integers is not an integer", "use double, or sum");
   }
@@ -164,13 +166,16 @@ expected<void> group::perform_alone(const request& r) {
 }
 
 expected<void> group::perform_typed(const request& r) {
+  reducing work{r.plan.kind, r.plan.how, r.data, r.plan.count, result_to::all, r.root};
   switch (r.plan.what) {
     case operation::all_reduce:
-      return engine_->reduce(r.plan, r.data, result_to::all, 0, r.timeout);
+      return engine_->reduce(r.plan, work, r.timeout);
     case operation::reduce:
-      return engine_->reduce(r.plan, r.data, result_to::root, r.root, r.timeout);
+      work.whom = result_to::root;
+      return engine_->reduce(r.plan, work, r.timeout);
     case operation::reduce_scatter:
-      return engine_->reduce(r.plan, r.data, result_to::owners, 0, r.timeout);
+      work.whom = result_to::owners;
+      return engine_->reduce(r.plan, work, r.timeout);
     default:
       break;
   }
@@ -277,8 +282,19 @@ expected<std::shared_ptr<std::byte>> private_memory(std::size_t bytes) {
 }
 
 expected<std::shared_ptr<std::byte>> group_engine::buffer(const call_plan& plan, std::size_t bytes, duration timeout) {
-  if (auto ok = barrier(plan, timeout); !ok) return unexpected(std::move(ok.error()));
-  return private_memory(bytes);
+  return all_or_none(*this, plan, private_memory(bytes), timeout);
+}
+
+expected<std::shared_ptr<std::byte>> all_or_none(group_engine& engine, const call_plan& plan,
+                                                 expected<std::shared_ptr<std::byte>> mine, duration timeout) {
+  const auto found = std::byte{mine.has_value()};
+  const byte_view out[1] = {{&found, 1}};
+  std::vector<std::byte> all(engine.size(), found);
+  std::vector<inbox> in(all.size());
+  for (std::size_t m = 0; m < all.size(); ++m) in[m].fixed = {&all[m], 1};
+  if (auto ok = engine.pass(plan, out, in, timeout); !ok) return unexpected(std::move(ok.error()));
+  if (!mine || std::all_of(all.begin(), all.end(), [](auto there) { return there != std::byte{0}; })) return mine;
+  return fail(errc::over_limit, "another rank has no memory for its buffer", plan.text());
 }
 
 group::request group::bytes_of(operation what, std::uint32_t root, byte_view mine, std::span<const byte_view> parts,

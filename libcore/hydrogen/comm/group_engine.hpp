@@ -31,16 +31,28 @@ expected<std::shared_ptr<std::byte>> private_memory(std::size_t bytes);
 /// Who gets the result of a reduction: everyone all of it, the root all of it, or each its share.
 enum class result_to : std::uint8_t { all, root, owners };
 
+/// What a reduction works on, which need not be what the plan says: a step of a call in several steps.
+struct reducing {
+  element kind = element::none;
+  reduction how = reduction::sum;
+  std::byte* data = nullptr;
+  std::size_t count = 0;  // elements
+  result_to whom = result_to::all;
+  std::uint32_t root = 0;  // a member
+
+  std::size_t bytes() const { return count * size_of(kind); }
+};
+
 class group_engine {
  public:
   virtual ~group_engine() = default;
+  virtual std::uint32_t size() const = 0;
   /// Where ranks meet, if they have one area.
   virtual std::shared_ptr<area> meets_in() const { return nullptr; }
 
   virtual expected<void> barrier(const call_plan&, duration timeout) = 0;
-  /// `data`: plan.count elements of plan.kind. What the member gets of the result replaces its own; the rest of its
-  /// data stays as it is. `root`: a member.
-  virtual expected<void> reduce(const call_plan&, std::byte* data, result_to, std::uint32_t root, duration timeout) = 0;
+  /// What the member gets of the result replaces its own; the rest of its data stays as it is.
+  virtual expected<void> reduce(const call_plan&, const reducing&, duration timeout) = 0;
   /// One message from each member to each: `out` for each member, or one entry for all; `in` from each. What a member
   /// sends to itself is not carried.
   virtual expected<void> pass(const call_plan&, std::span<const byte_view> out, std::span<const inbox> in,
@@ -49,10 +61,14 @@ class group_engine {
   virtual expected<std::unique_ptr<group_engine>> split(const call_plan&, std::span<const std::uint32_t> members,
                                                         duration timeout) = 0;
   /// Memory for the data of this rank that the others can read where it is, if there is such memory; a call of the
-  /// whole gang. Aligned to a page; its content is unspecified.
+  /// whole gang. Aligned to a page; its content is unspecified. errc::over_limit, for all: no room for one of them.
   virtual expected<std::shared_ptr<std::byte>> buffer(const call_plan&, std::size_t bytes, duration timeout);
   /// A call of this member has failed: ends all groups of its gang.
   virtual void give_up(const error&) {}
 };
+
+/// For `buffer`: who has got no memory tells all others.
+expected<std::shared_ptr<std::byte>> all_or_none(group_engine&, const call_plan&,
+                                                 expected<std::shared_ptr<std::byte>> mine, duration timeout);
 
 }  // namespace hydrogen::comm

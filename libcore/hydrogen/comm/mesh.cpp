@@ -10,26 +10,12 @@
 namespace hydrogen::comm {
 namespace {
 
-// A longer text than any plan's; the reason in a bye may be longer.
+// A longer text than any plan's.
 constexpr std::size_t max_plan_text = 512;
-constexpr std::size_t max_reason = 4096;
 
 byte_buffer bytes_of(std::string_view text) {
   const auto view = as_byte_view(text.substr(0, max_plan_text));
   return {view.begin(), view.end()};
-}
-
-/// The reason as a bye carries it.
-byte_buffer bytes_of(error why) {
-  for (auto* text : {&why.what, &why.where, &why.hint}) {
-    if (text->size() > max_reason / 4) text->resize(max_reason / 4);
-  }
-  return encode(why);
-}
-
-timespec until(time_point deadline) {
-  const auto left = std::clamp<duration>(deadline == never ? duration(1h) : deadline - now(), 0ns, 1h);
-  return {left.count() / 1'000'000'000, left.count() % 1'000'000'000};
 }
 
 }  // namespace
@@ -96,7 +82,7 @@ class mesh::sink final : public link_sink {
         p.gone = p.left = true;
         if (h.code != 0) return decide(reason());
         if (p.finished) return {};
-        return decide(left_error(from_, p.calls, p.entered ? p.this_call : p.last_call, mesh_.text()));
+        return decide(mesh_.left(from_, p.entered ? p.this_call : p.last_call));
       case frame_kind::piece:
         break;
     }
@@ -204,12 +190,11 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
                          std::span<const std::uint32_t> members) {
   if (broken_.code != errc::none) return unexpected(broken_);
   plan_ = plan;
-  all_ranks_ = members.empty();
-  if (all_ranks_ && members_.size() != links_.size()) {
+  if (!members.empty()) {
+    members_.assign(members.begin(), members.end());
+  } else if (members_.size() != links_.size()) {
     members_.resize(links_.size());
     std::iota(members_.begin(), members_.end(), 0);
-  } else if (!all_ranks_) {
-    members_.assign(members.begin(), members.end());
   }
   for (std::uint32_t i = 0; i < size(); ++i) index_[members_[i]] = i;
   self_ = index_[gang_rank()];
@@ -223,7 +208,7 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
     p.entered = p.finished = false;
     ++unfinished_;
     if (p.gone) {
-      lost = p.left ? left_error(r, p.calls, p.last_call, text())
+      lost = p.left ? left(r, p.last_call)
                     : error{errc::disconnected, name(r) + " is gone, in " + text() + ": its link has ended", {}, {}};
     }
     auto& place = p.described[plan.hash % p.described.size()];
@@ -267,23 +252,6 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
   return {};
 }
 
-error mesh::fail_join(const call_plan& plan, error why, duration waited) {
-  class nothing final : public exchange {
-    void start(exchange_port&) override {}
-    expected<mutable_byte_view> place(std::uint32_t, const frame_header& h) override {
-      if (h.length != 0) return hydrogen::fail(errc::bad_input, "sends bytes when it joins");
-      return mutable_byte_view();
-    }
-    void arrived(std::uint32_t, const frame_header&, exchange_port&) override {}
-    bool has_all_of(std::uint32_t) const override { return false; }
-  };
-  plan_ = plan;
-  nothing current;
-  bool any = false;
-  if (auto ok = progress(current, any); !ok && why.code == errc::none) why = std::move(ok.error());
-  return fail(why.code == errc::none ? late(waited) : std::move(why));
-}
-
 expected<void> mesh::progress(exchange& current, bool& any) {
   for (const auto r : members_) {
     auto* l = links_[r].get();
@@ -305,7 +273,7 @@ expected<void> mesh::progress(exchange& current, bool& any) {
       l->close();
       // It had sent everything, so it had everything: it may go.
       if (p.finished) continue;
-      error why = bye ? left_error(r, p.calls, p.last_call, text()) : !read ? read.error() : written.error();
+      error why = bye ? left(r, p.last_call) : !read ? read.error() : written.error();
       if (why.code == errc::bad_input) ++options_.counters->refused;
       why.what = name(r) + (why.code == errc::disconnected ? " is gone, in " : " broke the link in ") + text() + ": " +
                  why.what;
@@ -314,6 +282,11 @@ expected<void> mesh::progress(exchange& current, bool& any) {
   }
   all_links_ = false;
   return {};
+}
+
+timespec mesh::until(time_point deadline) {
+  const auto left = std::clamp<duration>(deadline == never ? duration(1h) : deadline - now(), 0ns, 1h);
+  return {left.count() / 1'000'000'000, left.count() % 1'000'000'000};
 }
 
 expected<void> mesh::sleep(time_point deadline) {
@@ -339,60 +312,6 @@ expected<void> mesh::sleep(time_point deadline) {
   }
   options_.self->awake();
   return {};
-}
-
-error mesh::late(duration timeout) const {
-  std::vector<rank_report> reports;
-  std::vector<std::uint32_t> stalled;
-  for (const auto r : members_) {
-    if (r == gang_rank()) {
-      reports.push_back({r, true, {}});
-      continue;
-    }
-    const auto& p = peers_[r];
-    // A rank that joins describes the call as soon as a link is there, before it has all of its links.
-    const bool there = p.entered || p.plans[plan_.hash % p.plans.size()].plan == plan_.hash;
-    reports.push_back({r, plan_.what == operation::join ? there : p.entered, p.last_call});
-    if (p.entered && (!p.finished || !links_[r]->idle())) stalled.push_back(r);
-  }
-  auto e = missing_error(text(), timeout, reports);
-  if (!stalled.empty() && stalled.size() + 1 < size()) e.what += "; the data of " + rank_list(stalled) + " has stopped";
-  return e;
-}
-
-error mesh::fail(error why) {
-  broken_ = std::move(why);
-  say_bye(broken_, abort_.is_set() ? 0ns : 500ms);
-  // No payload of the caller is referenced any more.
-  for (auto& l : links_) {
-    if (l) l->close();
-  }
-  return broken_;
-}
-
-void mesh::say_bye(const error& why, duration patience) {
-  const auto reason = why.code == errc::none ? byte_buffer() : bytes_of(why);
-  for (std::uint32_t r = 0; r < gang_size(); ++r) {
-    if (!links_[r] || peers_[r].gone) continue;
-    auto h = header(frame_kind::bye, r);
-    h.code = static_cast<std::uint8_t>(why.code);
-    h.length = reason.size();
-    links_[r]->drop();
-    links_[r]->send_copy(h, reason);
-  }
-  const auto deadline = now() + patience;
-  for (;;) {
-    polled_.clear();
-    for (std::uint32_t r = 0; r < gang_size(); ++r) {
-      auto* l = links_[r].get();
-      if (l == nullptr || peers_[r].gone || l->idle()) continue;
-      if (!l->flush()) peers_[r].gone = true;
-      if (l->fd() >= 0 && !l->idle() && !peers_[r].gone) polled_.push_back({l->fd(), POLLOUT, 0});
-    }
-    if (polled_.empty() || now() >= deadline || abort_.is_set()) return;
-    const auto limit = until(std::min(deadline, now() + 20ms));
-    ::ppoll(polled_.data(), polled_.size(), &limit, nullptr);
-  }
 }
 
 }  // namespace hydrogen::comm

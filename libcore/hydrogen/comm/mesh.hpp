@@ -59,6 +59,12 @@ class mesh final : public exchange_port {
   /// the same error.
   expected<void> run(const call_plan&, exchange&, duration timeout, std::span<const std::uint32_t> members = {});
 
+  /// Many calls come to few links: nobody counts them.
+  void sees_some_calls() { sees_all_calls_ = false; }
+
+  /// A call of this rank has failed in some other place: tells the others, and ends the mesh.
+  void give_up(const error& why);
+
   /// A join that failed before all links were there (the missing ones are null): reads what the present ranks say,
   /// tells them `why`, and returns it; with errc::none in `why`, the error that names the ranks that did not come.
   error fail_join(const call_plan&, error why, duration waited);
@@ -66,12 +72,13 @@ class mesh final : public exchange_port {
   void send(std::uint32_t to, frame_header header, byte_view payload, bool first = false) override;
   std::byte* scratch(std::size_t size) override;
   void combine(element kind, reduction how, std::span<const std::byte* const> sources, std::size_t count,
-               std::byte* destination) override {
-    comm::combine(kind, how, sources, count, {&destination, 1});
+               std::byte* destination, std::span<const std::uint32_t> weights) override {
+    comm::combine(kind, how, sources, count, {&destination, 1}, weights);
   }
 
  private:
   class sink;
+  static constexpr std::size_t max_reason = 4096;  // bytes of why a rank says bye
   struct peer {
     bool entered = false;    // in the current call
     bool finished = false;   // the current call needs nothing more from it
@@ -91,14 +98,17 @@ class mesh final : public exchange_port {
   };
 
   expected<void> progress(exchange&, bool& any);
+  static timespec until(time_point deadline);
   expected<void> sleep(time_point deadline);
   bool complete() const;
   error late(duration timeout) const;
   error fail(error why);
   void say_bye(const error& why, duration patience);
   frame_header header(frame_kind kind, std::uint32_t to) const;
-  std::string text() const { return plan_.text(all_ranks_ ? std::span<const std::uint32_t>() : members_); }
+  /// Some ranks can make a step of a call of all.
+  std::string text() const { return plan_.text(plan_.group == 0 ? std::span<const std::uint32_t>() : members_); }
   std::string name(std::uint32_t rank) const;
+  error left(std::uint32_t rank, const std::string& last_call) const;
 
   options options_;
   gang_fence fence_;
@@ -111,8 +121,8 @@ class mesh final : public exchange_port {
   std::vector<std::uint32_t> members_;  // gang ranks
   std::vector<std::uint32_t> index_;    // of a gang rank, if it is a member
   std::uint32_t self_ = 0;
-  bool all_ranks_ = true;
   std::uint32_t unfinished_ = 0;
+  bool sees_all_calls_ = true;
   bool all_links_ = false;  // the next look is at all links, also of ranks that have sent everything
   error broken_{errc::none, {}, {}, {}};
   std::vector<pollfd> polled_;

@@ -1,5 +1,4 @@
 #include <hydrogen/comm/collective/shared.hpp>
-#include <hydrogen/comm/endpoint.hpp>
 #include <hydrogen/comm/rendezvous_meeting.hpp>
 
 #include <algorithm>
@@ -9,11 +8,6 @@ namespace {
 
 constexpr std::size_t max_ranks = 4096;
 constexpr std::size_t max_history = 4096;
-
-bool on_this_host(const gang_member& m) {
-  const auto address = parse_endpoint(m.endpoint);
-  return address && address->is_loopback();
-}
 
 /// The area of a gang did not come: of the ranks, only those of rank 0's process are known to be missing.
 error missing_without_area(std::uint32_t rank, const gang_table& members, duration waited) {
@@ -250,7 +244,7 @@ expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank,
     if (size == 1) return met_rank{std::make_unique<group>(0, 1, nullptr), arrival::completing};
     return come_to(std::move(in_process), token, rank, members, abort);
   }
-  if (std::all_of(members.begin(), members.end(), [&](const auto& m) { return on_this_host(m); })) {
+  if (is_one_host(members)) {
     const auto began = now();
     auto on_host = meet_on_host(token, rank, members, meet, abort, deadline);
     if (!on_host) {

@@ -4,15 +4,17 @@
 //
 // Ranks of one process find each other in memory. When all ranks are on this host, they meet in an area that the
 // process of rank 0 makes in its shared memory. Otherwise, or when that process shares none, rank i dials the ranks
-// below it; a socket that arrives before its rank is parked, for a bounded time and in bounded number. What carries an
-// older token than the newest one seen for its gang, or one that has been forgotten, is closed and counted. All
-// functions may be called by any thread; `meet` and `join` block. It outlives the groups that it made.
+// below it, and those of one host meet in islands besides (islands.hpp); a host is an address without the port. A
+// socket that arrives before its rank is parked, for a bounded time and in bounded number. What carries an older token
+// than the newest one seen for its gang, or one that has been forgotten, is closed and counted. All functions may be
+// called by any thread; `meet` and `join` block. It outlives the groups that it made.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/base/unique_fd.hpp>
 #include <hydrogen/comm/gang_table.hpp>
 #include <hydrogen/comm/group.hpp>
 #include <hydrogen/comm/hello.hpp>
+#include <hydrogen/comm/islands.hpp>
 #include <hydrogen/comm/mesh.hpp>
 #include <hydrogen/comm/secret.hpp>
 #include <hydrogen/comm/shm/neighbours.hpp>
@@ -101,6 +103,12 @@ class rendezvous {
   void process_lost(boot_id);
   expected<met_rank> meet_linked(const gang_token&, std::uint32_t rank, const gang_table&,
                                  const std::vector<bool>& local, meeting&, abort_word&, time_point deadline);
+  /// Where the island of a rank meets; null when its first rank's process shares no memory.
+  expected<std::shared_ptr<area>> meet_on_island(const gang_token&, std::uint32_t rank, const gang_table&,
+                                                 const island&, meeting&, abort_word&, time_point deadline);
+  /// The engine of a gang with links, when all ranks have joined.
+  expected<std::unique_ptr<group_engine>> settle(const gang_token&, std::uint32_t rank, const gang_table&,
+                                                 std::shared_ptr<mesh>, meeting&, abort_word&, time_point deadline);
   expected<std::unique_ptr<link>> dial_rank(const gang_token&, const gang_member& self, const gang_member& peer,
                                             abort_word&, time_point deadline);
   /// A socket of any higher rank that has no link yet, and which rank; `rank` itself at the deadline.

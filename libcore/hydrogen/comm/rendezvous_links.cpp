@@ -1,6 +1,6 @@
 // The ranks of a gang that has no area in common: each has a link to each.
 
-#include <hydrogen/comm/collective/linked.hpp>
+#include <hydrogen/comm/collective/hierarchical.hpp>
 #include <hydrogen/comm/dial.hpp>
 #include <hydrogen/comm/rendezvous_meeting.hpp>
 #include <hydrogen/comm/tcp/link.hpp>
@@ -9,10 +9,6 @@
 
 namespace hydrogen::comm {
 namespace {
-
-std::string_view host_of(const gang_member& m) {
-  return std::string_view(m.endpoint).substr(0, std::min(m.endpoint.rfind(':'), m.endpoint.size()));
-}
 
 /// Sent as soon as a link is there, so that a join that fails can tell who came.
 void announce(link& l, const gang_token& token, const call_plan& plan) {
@@ -137,12 +133,101 @@ expected<met_rank> rendezvous::meet_linked(const gang_token& token, std::uint32_
     std::erase_if(meet.sockets, [&](const auto& s) { return s.first.to == rank; });
     return unexpected(at_gang(token, std::move(why), abort));
   }
+  auto engine = settle(token, rank, members, std::move(all), meet, abort, deadline);
   leave(token, meet);
-  auto engine = std::make_unique<linked_engine>(std::move(all));
-  if (auto ok = engine->join(plan, deadline - now()); !ok) {
-    return unexpected(at_gang(token, std::move(ok.error()), abort));
+  if (!engine) return unexpected(at_gang(token, std::move(engine.error()), abort));
+  return met_rank{std::make_unique<group>(rank, size, std::move(*engine)), arrival::alone};
+}
+
+expected<std::unique_ptr<group_engine>> rendezvous::settle(const gang_token& token, std::uint32_t rank,
+                                                           const gang_table& members, std::shared_ptr<mesh> links,
+                                                           meeting& meet, abort_word& abort, time_point deadline) {
+  const auto plan = join_plan(members.hash());
+  auto engine = std::make_unique<linked_engine>(links);
+  // A gang on one host comes here when its memory cannot be shared.
+  const auto possible = is_one_host(members) ? std::vector<island>() : islands_of(members);
+  if (auto ok = engine->join(plan, deadline - now()); !ok) return unexpected(std::move(ok.error()));
+  if (possible.empty() || possible.size() == members.size()) return engine;
+  links->sees_some_calls();
+  const auto of = std::find_if(possible.begin(), possible.end(), [&](const auto& i) { return i.has(rank); });
+  std::shared_ptr<area> there;
+  if (of->size > 1) {
+    auto met = meet_on_island(token, rank, members, *of, meet, abort, deadline);
+    if (!met) {
+      links->give_up(met.error());
+      return unexpected(std::move(met.error()));
+    }
+    there = std::move(*met);
   }
-  return met_rank{std::make_unique<group>(rank, size, std::move(engine)), arrival::alone};
+  // Everyone knows which islands there are.
+  const std::byte shares{there != nullptr};
+  std::vector<std::byte> all(members.size(), shares);
+  std::vector<inbox> in(members.size());
+  for (std::uint32_t r = 0; r < in.size(); ++r) in[r].fixed = {&all[r], 1};
+  const byte_view out[1] = {{&shares, 1}};
+  if (auto ok = engine->pass(plan, out, in, deadline - now()); !ok) return unexpected(std::move(ok.error()));
+  const auto islands = without(possible, all);
+  if (islands.size() == members.size()) return engine;
+  std::shared_ptr<shared_ties> ties;
+  if (there && std::find_if(islands.begin(), islands.end(), [&](const auto& i) { return i.has(rank); })->size > 1) {
+    ties = std::make_shared<shared_ties>();
+    ties->whole = there;
+    ties->rank = rank - of->first;
+    ties->reads_memory = options_.read_memory;
+  }
+  auto made = std::make_unique<hierarchical_engine>(links, islands, ties, abort);
+  if (!ties) return made;
+  auto last = there->come(ties->rank, plan);
+  if (last && *last) there->open();
+  const auto left = deadline - now();
+  auto ok = last ? there->await_start(ties->rank, {left, left}, abort) : expected<void>(unexpected(last.error()));
+  if (ok) return made;
+  made->give_up(ok.error());
+  return unexpected(std::move(ok.error()));
+}
+
+expected<std::shared_ptr<area>> rendezvous::meet_on_island(const gang_token& token, std::uint32_t rank,
+                                                           const gang_table& members, const island& here, meeting& meet,
+                                                           abort_word& abort, time_point deadline) {
+  part_of part;
+  for (std::uint32_t r = 0; r < here.size; ++r) part.ranks.push_back(here.first + r);
+  part.group = of_ranks(part.ranks);
+  auto its = token;
+  its.part = part.group;
+  const auto& leader = members[here.first];
+  bool one_process = true;
+  for (const auto r : part.ranks) one_process &= same_process(leader, members[r]);
+  if (same_process(leader, members[rank])) {
+    const auto mine = one_process ? nullptr : neighbours_->own();
+    if (!one_process && !mine) return std::shared_ptr<area>();
+    std::lock_guard lock(mutex_);
+    auto& place = meet.islands[here.first];
+    if (!place && one_process) {
+      place = std::make_shared<area>(here.size);
+      place->belongs_to(part);
+    } else if (!place) {
+      auto made = mine->publish(its, here.size, part);
+      if (!made) return made;
+      place = std::move(*made);
+    }
+  } else {
+    auto there = neighbours_->attach(leader.endpoint, leader.executor, members[rank].executor, abort, deadline);
+    if (!there) return unexpected(std::move(there.error()));
+    if (!*there) return std::shared_ptr<area>();
+    auto found = (*there)->find(its, here.size, abort, deadline);
+    if (!found) return found;
+    (*found)->belongs_to(part);
+    std::lock_guard lock(mutex_);
+    // One for all ranks of this process.
+    meet.islands.try_emplace(here.first, std::move(*found));
+  }
+  std::shared_ptr<area> place;
+  {
+    std::lock_guard lock(mutex_);
+    place = meet.islands[here.first];
+  }
+  if (!one_process) remember(place, members, part.ranks);
+  return place;
 }
 
 }  // namespace hydrogen::comm

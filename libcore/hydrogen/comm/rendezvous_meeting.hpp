@@ -3,6 +3,7 @@
 
 #include <hydrogen/base/hash.hpp>
 #include <hydrogen/comm/inproc/link.hpp>
+#include <hydrogen/comm/islands.hpp>
 #include <hydrogen/comm/rendezvous.hpp>
 
 #include <atomic>
@@ -37,6 +38,7 @@ struct rendezvous::meeting {
   std::size_t local = 0;
   // Kept until the last rank of this process has come to it, also when the others have given up and left.
   std::shared_ptr<comm::area> in_process, led;
+  std::map<std::uint32_t, std::shared_ptr<comm::area>> islands;  // by their first ranks, of a gang that spans hosts
   std::map<pair, std::shared_ptr<inproc::channel>> channels;
   bool closed = false;
   std::atomic<std::uint32_t> signal{0};  // futex: a socket has come, an abort, the end

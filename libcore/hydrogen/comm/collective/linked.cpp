@@ -12,8 +12,9 @@ constexpr std::size_t one_shot_bytes = 512 << 10;
 constexpr byte_view nothing[1] = {};
 }  // namespace
 
-linked_engine::linked_engine(std::shared_ptr<mesh> links, std::vector<std::uint32_t> members)
-    : mesh_(std::move(links)), members_(std::move(members)) {
+linked_engine::linked_engine(std::shared_ptr<mesh> links, std::vector<std::uint32_t> members,
+                             std::vector<std::uint32_t> weights)
+    : mesh_(std::move(links)), members_(std::move(members)), weights_(std::move(weights)) {
   size_ = members_.empty() ? mesh_->gang_size() : static_cast<std::uint32_t>(members_.size());
   self_ = mesh_->gang_rank();
   if (!members_.empty()) {
@@ -39,21 +40,22 @@ expected<void> linked_engine::pass(const call_plan& plan, std::span<const byte_v
   return mesh_->run(plan, all, timeout, members_);
 }
 
-expected<void> linked_engine::reduce(const call_plan& plan, std::byte* data, result_to whom, std::uint32_t root,
-                                     duration timeout) {
-  const auto bytes = plan.count * size_of(plan.kind);
-  if (bytes * size_ <= one_shot_bytes || plan.count < size_) return reduce_at_once(plan, data, whom, root, timeout);
-  owner_reduce owners(plan.kind, plan.how, data, plan.count, whom, root);
+expected<void> linked_engine::reduce(const call_plan& plan, const reducing& what, duration timeout) {
+  const bool few = what.count < size_;
+  const bool small = what.bytes() * size_ <= one_shot_bytes;
+  if (few || plan.by == algorithm::one_shot || (small && plan.by != algorithm::owner_reduce)) {
+    return reduce_at_once(plan, what, timeout);
+  }
+  owner_reduce owners(what, weights_);
   return mesh_->run(plan, owners, timeout, members_);
 }
 
-expected<void> linked_engine::reduce_at_once(const call_plan& plan, std::byte* data, result_to whom, std::uint32_t root,
-                                             duration timeout) {
-  const auto width = size_of(plan.kind);
+expected<void> linked_engine::reduce_at_once(const call_plan& plan, const reducing& what, duration timeout) {
+  const auto width = size_of(what.kind);
   // What goes to a member: what it gets the result of.
   const auto part_of = [&](std::uint32_t member) -> share {
-    if (whom == result_to::owners) return share_of(plan.count, member, size_);
-    return {0, whom == result_to::all || member == root ? plan.count : 0};
+    if (what.whom == result_to::owners) return share_of(what.count, member, size_);
+    return {0, what.whom == result_to::all || member == what.root ? what.count : 0};
   };
   const auto mine = part_of(self_);
   const auto row = (mine.count * width + 63) / 64 * 64;
@@ -63,13 +65,13 @@ expected<void> linked_engine::reduce_at_once(const call_plan& plan, std::byte* d
   std::vector<const std::byte*> sources(size_);
   for (std::uint32_t r = 0; r < size_; ++r) {
     const auto theirs = part_of(r);
-    out[r] = {data + theirs.begin * width, theirs.count * width};
+    out[r] = {what.data + theirs.begin * width, theirs.count * width};
     in[r].fixed = {scratch + row * r, mine.count * width};
-    sources[r] = r == self_ ? data + mine.begin * width : scratch + row * r;
+    sources[r] = r == self_ ? what.data + mine.begin * width : scratch + row * r;
   }
   if (auto ok = pass(plan, out, in, timeout); !ok) return ok;
-  std::byte* at = data + mine.begin * width;
-  combine(plan.kind, plan.how, sources, mine.count, {&at, 1});
+  std::byte* at = what.data + mine.begin * width;
+  combine(what.kind, what.how, sources, mine.count, {&at, 1}, weights_);
   return {};
 }
 

@@ -11,23 +11,27 @@ namespace hydrogen::comm {
 
 class linked_engine final : public group_engine {
  public:
-  /// `members`: gang ranks, ascending; none: all of them.
-  explicit linked_engine(std::shared_ptr<mesh> links, std::vector<std::uint32_t> members = {});
+  /// `members`: gang ranks, ascending; none: all of them. `weights`: of reductions, as of `combine`.
+  explicit linked_engine(std::shared_ptr<mesh> links, std::vector<std::uint32_t> members = {},
+                         std::vector<std::uint32_t> weights = {});
 
+  std::uint32_t size() const override { return size_; }
   /// The first call: every rank has joined when it returns.
   expected<void> join(const call_plan& plan, duration timeout) { return barrier(plan, timeout); }
   expected<void> barrier(const call_plan&, duration timeout) override;
-  expected<void> reduce(const call_plan&, std::byte* data, result_to, std::uint32_t root, duration timeout) override;
+  expected<void> reduce(const call_plan&, const reducing&, duration timeout) override;
   expected<void> pass(const call_plan&, std::span<const byte_view> out, std::span<const inbox> in,
                       duration timeout) override;
   expected<std::unique_ptr<group_engine>> split(const call_plan&, std::span<const std::uint32_t> members,
                                                 duration timeout) override;
+  void give_up(const error& why) override { mesh_->give_up(why); }
 
  private:
-  expected<void> reduce_at_once(const call_plan&, std::byte* data, result_to, std::uint32_t root, duration timeout);
+  expected<void> reduce_at_once(const call_plan&, const reducing&, duration timeout);
 
   std::shared_ptr<mesh> mesh_;
   std::vector<std::uint32_t> members_;  // empty: all
+  std::vector<std::uint32_t> weights_;
   std::uint32_t size_ = 0;
   std::uint32_t self_ = 0;
 };

@@ -76,7 +76,7 @@ void owner_reduce::arrived(std::uint32_t from, const frame_header& h, exchange_p
     }
     // The data of a member that gets nothing stays as it is.
     if (whom_ == result_to::root && self_ != root_) at = seats_[root_].raw_at + reduced_;
-    m.combine(kind_, how_, sources_, result.length / size_of(kind_), at);
+    m.combine(kind_, how_, sources_, result.length / size_of(kind_), at, weights_);
     for (std::uint32_t i = 1; i < m.size(); ++i) {
       const auto to = (self_ + i) % m.size();
       if (whom_ == result_to::all || (whom_ == result_to::root && to == root_)) {

@@ -12,9 +12,16 @@ namespace hydrogen::comm {
 
 class owner_reduce final : public exchange {
  public:
-  /// `data`: `count` elements, at least one for each member. What this member gets of the result replaces its own.
-  owner_reduce(element kind, reduction how, std::byte* data, std::size_t count, result_to whom, std::uint32_t root)
-      : kind_(kind), how_(how), data_(data), count_(count), whom_(whom), root_(root) {}
+  /// At least one element for each member. What this member gets of the result replaces its own.
+  /// `weights`: how many ranks each member stands for, if not one; must outlive the exchange.
+  explicit owner_reduce(const reducing& what, std::span<const std::uint32_t> weights = {})
+      : kind_(what.kind),
+        how_(what.how),
+        data_(what.data),
+        count_(what.count),
+        whom_(what.whom),
+        root_(what.root),
+        weights_(weights) {}
 
   void start(exchange_port&) override;
   expected<mutable_byte_view> place(std::uint32_t from, const frame_header&) override;
@@ -45,6 +52,7 @@ class owner_reduce final : public exchange {
   std::size_t count_;
   result_to whom_;
   std::uint32_t root_;
+  std::span<const std::uint32_t> weights_;
   std::uint32_t self_ = 0;
   std::vector<seat> seats_;
   std::vector<const std::byte*> sources_;

@@ -59,7 +59,8 @@ error shared_engine::crossing() const {
       const auto known = ties_->calls.find(s.group);
       if (s.calls > (known != ties_->calls.end() ? known->second : 0)) theirs = s.text;
     }
-    if (!theirs.empty()) return mismatch_error({{ties_->rank, plan_.text(ranks_)}, {rank, theirs}});
+    if (!theirs.empty())
+      return mismatch_error({{whole.name(ties_->rank), plan_.text(ranks_)}, {whole.name(rank), theirs}});
   }
   return {errc::none, {}, {}, {}};
 }

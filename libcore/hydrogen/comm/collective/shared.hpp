@@ -42,9 +42,10 @@ class shared_engine final : public group_engine {
   shared_engine(std::shared_ptr<shared_ties>, std::shared_ptr<area> where, const part_of&, abort_word& abort);
   ~shared_engine() override;
 
+  std::uint32_t size() const override { return area_->size(); }
   std::shared_ptr<area> meets_in() const override { return area_; }
   expected<void> barrier(const call_plan&, duration timeout) override;
-  expected<void> reduce(const call_plan&, std::byte* data, result_to, std::uint32_t root, duration timeout) override;
+  expected<void> reduce(const call_plan&, const reducing&, duration timeout) override;
   expected<void> pass(const call_plan&, std::span<const byte_view> out, std::span<const inbox> in,
                       duration timeout) override;
   expected<std::unique_ptr<group_engine>> split(const call_plan&, std::span<const std::uint32_t> members,
@@ -53,7 +54,6 @@ class shared_engine final : public group_engine {
   void give_up(const error& why) override { area_->break_for_all(self_, why); }
 
  private:
-  struct reducing;
   struct part_entry;
   enum class way { unknown, read, stages };
 

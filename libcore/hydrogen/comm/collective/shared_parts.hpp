@@ -5,15 +5,6 @@
 
 namespace hydrogen::comm {
 
-/// One reduction.
-struct shared_engine::reducing {
-  const call_plan& plan;
-  std::byte* data;
-  std::size_t bytes;
-  result_to whom;
-  std::uint32_t root;
-};
-
 /// Where the bytes for one member lie: an address, the offset of a gang buffer, or, in a slot or stage, their distance
 /// from the first entry. Two in a row never straddle pieces of stages.
 struct alignas(32) shared_engine::part_entry {

@@ -17,44 +17,43 @@ struct range {
 
 /// The bytes that a member adds up. Whole pairs of cache lines, so that owners do not write to one line; but shares,
 /// where each keeps its own.
-range slice_of(const call_plan& plan, result_to whom, std::uint32_t member, std::uint32_t ranks) {
-  const auto width = size_of(plan.kind);
-  if (whom == result_to::owners) {
-    const auto s = share_of(plan.count, member, ranks);
+range slice_of(const reducing& what, std::uint32_t member, std::uint32_t ranks) {
+  const auto width = size_of(what.kind);
+  if (what.whom == result_to::owners) {
+    const auto s = share_of(what.count, member, ranks);
     return {s.begin * width, (s.begin + s.count) * width};
   }
   const auto unit = 128 / width;
-  const auto units = (plan.count + unit - 1) / unit;
-  return {std::min(plan.count, units * member / ranks * unit) * width,
-          std::min(plan.count, units * (member + 1) / ranks * unit) * width};
+  const auto units = (what.count + unit - 1) / unit;
+  return {std::min(what.count, units * member / ranks * unit) * width,
+          std::min(what.count, units * (member + 1) / ranks * unit) * width};
 }
 
 }  // namespace
 
-expected<void> shared_engine::reduce(const call_plan& plan, std::byte* data, result_to whom, std::uint32_t root,
-                                     duration timeout) {
-  const reducing what{plan, data, plan.count * size_of(plan.kind), whom, root};
+expected<void> shared_engine::reduce(const call_plan& plan, const reducing& what, duration timeout) {
+  const auto bytes = what.bytes();
   const auto ranks = area_->size();
   auto how = waiting(timeout);
-  if (what.bytes <= area_->slot_size()) {
-    if (what.bytes != 0) std::memcpy(area_->slot(self_), data, what.bytes);
-    if (auto ok = enter(plan, {{data, what.bytes}}, how); !ok) return ok;
-    if (whom == result_to::root && self_ != root) return {};
-    const auto mine = whom == result_to::owners ? slice_of(plan, whom, self_, ranks) : range{0, what.bytes};
+  if (bytes <= area_->slot_size()) {
+    if (bytes != 0) std::memcpy(area_->slot(self_), what.data, bytes);
+    if (auto ok = enter(plan, {{what.data, bytes}}, how); !ok) return ok;
+    if (what.whom == result_to::root && self_ != what.root) return {};
+    const auto mine = what.whom == result_to::owners ? slice_of(what, self_, ranks) : range{0, bytes};
     for (std::uint32_t m = 0; m < ranks; ++m) sources_[m] = of(m).here + mine.begin;
-    auto* at = data + mine.begin;
-    combine(plan.kind, plan.how, sources_, (mine.end - mine.begin) / size_of(plan.kind), {&at, 1});
+    auto* at = what.data + mine.begin;
+    combine(what.kind, what.how, sources_, (mine.end - mine.begin) / size_of(what.kind), {&at, 1});
     return {};
   }
-  auto mine = offer_of({data, what.bytes});
-  const bool reads = may_read(what.bytes, reduce_by_reading_from);
-  if (reads && whom == result_to::root && self_ != root) {
-    const auto slice = slice_of(plan, whom, self_, ranks);
+  auto mine = offer_of({what.data, bytes});
+  const bool reads = may_read(bytes, reduce_by_reading_from);
+  if (reads && what.whom == result_to::root && self_ != what.root) {
+    const auto slice = slice_of(what, self_, ranks);
     aside_.resize(slice.end - slice.begin);
     mine.aside = aside_.data();
   }
   const bool copied_in = area_->is_on_host() && !reads && mine.is == offer::place::own_memory;
-  if (copied_in) copy_in(turn_, {data, what.bytes}, 0);
+  if (copied_in) copy_in(turn_, {what.data, bytes}, 0);
   if (auto ok = enter(plan, mine, how); !ok) return ok;
   if (!is_apart()) return reduce_in_place(what, how);
   if (reads) {
@@ -66,7 +65,7 @@ expected<void> shared_engine::reduce(const call_plan& plan, std::byte* data, res
 
 expected<void> shared_engine::reduce_in_place(const reducing& what, area_wait& how) {
   const auto ranks = area_->size();
-  const auto slice = slice_of(what.plan, what.whom, self_, ranks);
+  const auto slice = slice_of(what, self_, ranks);
   destinations_.clear();
   for (std::uint32_t m = 0; m < ranks; ++m) {
     sources_[m] = of(m).here + slice.begin;
@@ -75,13 +74,13 @@ expected<void> shared_engine::reduce_in_place(const reducing& what, area_wait& h
       destinations_.push_back(const_cast<std::byte*>(sources_[m]));
     }
   }
-  combine(what.plan.kind, what.plan.how, sources_, (slice.end - slice.begin) / size_of(what.plan.kind), destinations_);
+  combine(what.kind, what.how, sources_, (slice.end - slice.begin) / size_of(what.kind), destinations_);
   return part_company(how);
 }
 
 expected<void> shared_engine::reduce_by_reading(const reducing& what, area_wait& how) {
   const auto ranks = area_->size();
-  const auto slice = slice_of(what.plan, what.whom, self_, ranks);
+  const auto slice = slice_of(what, self_, ranks);
   scratch_.resize(read_piece * ranks);
   for (auto done = slice.begin; done < slice.end; done += read_piece) {
     const auto size = std::min(read_piece, slice.end - done);
@@ -95,7 +94,7 @@ expected<void> shared_engine::reduce_by_reading(const reducing& what, area_wait&
     }
     auto* at =
         what.whom == result_to::root && self_ != what.root ? aside_.data() + (done - slice.begin) : what.data + done;
-    combine(what.plan.kind, what.plan.how, sources_, size / size_of(what.plan.kind), {&at, 1});
+    combine(what.kind, what.how, sources_, size / size_of(what.kind), {&at, 1});
   }
   if (what.whom != result_to::owners) {
     if (auto ok = area_->step(self_, how); !ok) return ok;
@@ -103,7 +102,7 @@ expected<void> shared_engine::reduce_by_reading(const reducing& what, area_wait&
     for (std::uint32_t i = 1; i < ranks && wanted; ++i) {
       const auto owner = (self_ + i) % ranks;
       const auto theirs = of(owner);
-      const auto part = slice_of(what.plan, what.whom, owner, ranks);
+      const auto part = slice_of(what, owner, ranks);
       const mutable_byte_view into{what.data + part.begin, part.end - part.begin};
       if (what.whom == result_to::all && theirs.here != nullptr) {
         std::memcpy(into.data(), theirs.here + part.begin, into.size());
@@ -123,32 +122,33 @@ void shared_engine::copy_in(std::uint64_t turn, byte_view data, std::size_t offs
 
 expected<void> shared_engine::reduce_staged(const reducing& what, bool copied_in, area_wait& how) {
   const auto ranks = area_->size();
+  const auto bytes = what.bytes();
   const auto piece = area_->stage_size();
-  const auto width = size_of(what.plan.kind);
+  const auto width = size_of(what.kind);
   const auto first_turn = turn_;
-  const auto pieces = (what.bytes + piece - 1) / piece;
+  const auto pieces = (bytes + piece - 1) / piece;
   turn_ += pieces;
   // Who offered a gang buffer, or did not know the way yet, has nothing in its stage.
   bool all_there = copied_in;
   for (std::uint32_t m = 0; m < ranks; ++m) all_there &= of(m).is == offer::place::own_memory;
   if (!all_there) {
-    if (!copied_in) copy_in(first_turn, {what.data, what.bytes}, 0);
+    if (!copied_in) copy_in(first_turn, {what.data, bytes}, 0);
     if (auto ok = area_->step(self_, how); !ok) return ok;
   }
-  const auto kept = what.whom == result_to::owners                      ? slice_of(what.plan, what.whom, self_, ranks)
-                    : what.whom == result_to::all || self_ == what.root ? range{0, what.bytes}
+  const auto kept = what.whom == result_to::owners                      ? slice_of(what, self_, ranks)
+                    : what.whom == result_to::all || self_ == what.root ? range{0, bytes}
                                                                         : range{};
   for (std::size_t k = 0; k < pieces; ++k) {
-    const auto size = std::min(piece, what.bytes - k * piece);
+    const auto size = std::min(piece, bytes - k * piece);
     const auto lines = (size + 127) / 128;
     const auto begin = std::min(size, lines * self_ / ranks * 128);
     const auto end = std::min(size, lines * (self_ + 1) / ranks * 128);
     if (begin < end) {
       for (std::uint32_t m = 0; m < ranks; ++m) sources_[m] = area_->stage(m, first_turn + k) + begin;
       auto* sum = area_->stage(0, first_turn + k) + begin;
-      combine(what.plan.kind, what.plan.how, sources_, (end - begin) / width, {&sum, 1});
+      combine(what.kind, what.how, sources_, (end - begin) / width, {&sum, 1});
     }
-    copy_in(first_turn + k + 1, {what.data, what.bytes}, (k + 1) * piece);
+    copy_in(first_turn + k + 1, {what.data, bytes}, (k + 1) * piece);
     if (auto ok = area_->step(self_, how); !ok) return ok;
     const auto from = std::max(kept.begin, k * piece);
     const auto to = std::min(kept.end, k * piece + size);

@@ -178,7 +178,7 @@ expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::u
     return self->extend(number, size);
   });
   // A part has the buffers of the whole, which may lie in another segment.
-  if (part.whole) o.last->belongs_to(std::move(part));
+  if (!part.ranks.empty()) o.last->belongs_to(std::move(part));
   std::shared_ptr<area> given(o.last.get(), [self = shared_from_this(), number](area*) { self->take_back(number); });
   o.there = given;
   write(entries()[number], &token, *at);

@@ -1,0 +1,99 @@
+// How a call over links fails, and what the ranks tell each other then.
+
+#include <hydrogen/comm/mesh.hpp>
+
+namespace hydrogen::comm {
+namespace {
+
+/// The reason as a bye carries it.
+byte_buffer bytes_of(error why, std::size_t most) {
+  for (auto* text : {&why.what, &why.where, &why.hint}) {
+    if (text->size() > most / 4) text->resize(most / 4);
+  }
+  return encode(why);
+}
+
+}  // namespace
+
+error mesh::left(std::uint32_t rank, const std::string& last_call) const {
+  const auto calls = peers_[rank].calls;
+  if (sees_all_calls_) return left_error(rank, calls, last_call, text());
+  return left_error(rank, unnumbered, calls <= 1 ? std::string() : last_call, text());
+}
+
+error mesh::fail_join(const call_plan& plan, error why, duration waited) {
+  class nothing final : public exchange {
+    void start(exchange_port&) override {}
+    expected<mutable_byte_view> place(std::uint32_t, const frame_header& h) override {
+      if (h.length != 0) return hydrogen::fail(errc::bad_input, "sends bytes when it joins");
+      return mutable_byte_view();
+    }
+    void arrived(std::uint32_t, const frame_header&, exchange_port&) override {}
+    bool has_all_of(std::uint32_t) const override { return false; }
+  };
+  plan_ = plan;
+  nothing current;
+  bool any = false;
+  if (auto ok = progress(current, any); !ok && why.code == errc::none) why = std::move(ok.error());
+  return fail(why.code == errc::none ? late(waited) : std::move(why));
+}
+
+error mesh::late(duration timeout) const {
+  std::vector<rank_report> reports;
+  std::vector<std::uint32_t> stalled;
+  for (const auto r : members_) {
+    if (r == gang_rank()) {
+      reports.push_back({r, true, {}});
+      continue;
+    }
+    const auto& p = peers_[r];
+    // A rank that joins describes the call as soon as a link is there, before it has all of its links.
+    const bool there = p.entered || p.plans[plan_.hash % p.plans.size()].plan == plan_.hash;
+    reports.push_back({r, plan_.what == operation::join ? there : p.entered, p.last_call});
+    if (p.entered && (!p.finished || !links_[r]->idle())) stalled.push_back(r);
+  }
+  auto e = missing_error(text(), timeout, reports);
+  if (!stalled.empty() && stalled.size() + 1 < size()) e.what += "; the data of " + rank_list(stalled) + " has stopped";
+  return e;
+}
+
+void mesh::give_up(const error& why) {
+  if (broken_.code == errc::none) (void)fail(why);
+}
+
+error mesh::fail(error why) {
+  broken_ = std::move(why);
+  say_bye(broken_, abort_.is_set() ? 0ns : 500ms);
+  // No payload of the caller is referenced any more.
+  for (auto& l : links_) {
+    if (l) l->close();
+  }
+  return broken_;
+}
+
+void mesh::say_bye(const error& why, duration patience) {
+  const auto reason = why.code == errc::none ? byte_buffer() : bytes_of(why, max_reason);
+  for (std::uint32_t r = 0; r < gang_size(); ++r) {
+    if (!links_[r] || peers_[r].gone) continue;
+    auto h = header(frame_kind::bye, r);
+    h.code = static_cast<std::uint8_t>(why.code);
+    h.length = reason.size();
+    links_[r]->drop();
+    links_[r]->send_copy(h, reason);
+  }
+  const auto deadline = now() + patience;
+  for (;;) {
+    polled_.clear();
+    for (std::uint32_t r = 0; r < gang_size(); ++r) {
+      auto* l = links_[r].get();
+      if (l == nullptr || peers_[r].gone || l->idle()) continue;
+      if (!l->flush()) peers_[r].gone = true;
+      if (l->fd() >= 0 && !l->idle() && !peers_[r].gone) polled_.push_back({l->fd(), POLLOUT, 0});
+    }
+    if (polled_.empty() || now() >= deadline || abort_.is_set()) return;
+    const auto limit = until(std::min(deadline, now() + 20ms));
+    ::ppoll(polled_.data(), polled_.size(), &limit, nullptr);
+  }
+}
+
+}  // namespace hydrogen::comm
