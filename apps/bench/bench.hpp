@@ -47,6 +47,7 @@ double p99(std::vector<double> samples, bool more_is_better = false);
 struct session_options {
   bool quick = false;  // a hundredth of the work and few rounds, to see that everything runs; the figures mean nothing
   std::vector<std::string> beside = {};  // peers to be measured where they are asked for, in this order
+  bool write_table = false;              // `tune` keeps what it measured
   std::string plot_file = {};            // for a benchmark that can draw what it measured; empty: none
 };
 

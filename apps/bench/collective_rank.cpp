@@ -170,6 +170,7 @@ void meet_and_serve(std::uint32_t first, std::size_t count, std::size_t all, gan
   const bool alone = place == gang_place::threads;
   const auto key = alone ? std::nullopt : std::optional(key_of_environment());
   comm::rendezvous_options options;
+  options.table = comm::tuning_of_machine();
   options.share_memory = place != gang_place::processes_over_tcp;
   options.read_memory = place != gang_place::staged_processes;
   comm::rendezvous meet(key, options);

@@ -84,6 +84,7 @@ int main(int argc, char** argv) {
   line.toggle("--list", list, "Print the menu and end");
   line.text("--beside", beside, "LIST", fmt::format("Peers for `collectives`: {}", fmt::join(known_peers(), ",")));
   line.text("--plot", options.plot_file, "FILE", "Draw the figures of `collectives` into FILE, as SVG");
+  line.toggle("--write", options.write_table, "`tune` keeps the table that it measured, for this machine");
   line.toggle("--quick", options.quick, "A hundredth of the work, to see that everything runs");
   line.footer(
       "Ratios above 1 are better than what stands beside. Polars and DuckDB are measured if python3 can import them,\n"

@@ -106,6 +106,7 @@ listen = "127.9.9.9:0"
 block_budget = "64 MiB"
 start_timeout = "5 s"
 join_timeout = "6 s"
+tune = false
 [cluster]
 secret_file = "keys/../s"
 heartbeat_interval = "20 ms"
@@ -135,6 +136,7 @@ level = "debug"
   CHECK(c.agent.block_budget == 64U << 20);
   CHECK(c.agent.start_timeout == 5s);
   CHECK(c.agent.join_timeout == 6s);
+  CHECK_FALSE(c.agent.tune);
   CHECK(c.cluster.secret_file == "/etc/hydrogen/s");
   CHECK(c.cluster.heartbeat_interval == 20ms);
   CHECK(c.cluster.heartbeat_timeout == 100ms);
@@ -206,6 +208,7 @@ TEST_CASE("a bad value of any key is refused, and the error names the key") {
       {"agent", "start_timeout = 60"},
       {"agent", "start_timeout = \"60\""},
       {"agent", "join_timeout = \"2 h\""},
+      {"agent", "tune = 1"},
       {"cluster", "secret_file = false"},
       {"cluster", "heartbeat_interval = \"1 ms\""},
       {"cluster", "heartbeat_timeout = \"900 ms\""},  // below twice the interval

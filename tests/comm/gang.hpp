@@ -30,8 +30,7 @@ struct process {
   std::unique_ptr<rendezvous> meet;
   std::unique_ptr<acceptor> listener;
 
-  process(const std::optional<secret>& key, medium between, int host) {
-    rendezvous_options options;
+  process(const std::optional<secret>& key, medium between, int host, rendezvous_options options = {}) {
     options.share_memory = between != medium::tcp;
     options.read_memory = between == medium::memory;
     meet = std::make_unique<rendezvous>(key, options);
@@ -46,13 +45,16 @@ struct process {
 class gang {
  public:
   /// `placement[r]` is the process of rank r.
-  explicit gang(layout placement) : placement_(std::move(placement)) {
+  explicit gang(layout placement, const std::function<void(int process, rendezvous_options&)>& set = {})
+      : placement_(std::move(placement)) {
     int count = 0;
     for (int p : placement_) count = std::max(count, p + 1);
     const auto key = count > 1 ? std::optional(secret::random()) : std::nullopt;
     for (int p = 0; p < count; ++p) {
       const auto host = placement_.hosts.empty() ? 0 : placement_.hosts[static_cast<std::size_t>(p)];
-      processes_.push_back(std::make_unique<process>(key, placement_.between, host));
+      rendezvous_options options;
+      if (set) set(p, options);
+      processes_.push_back(std::make_unique<process>(key, placement_.between, host, options));
     }
     for (std::uint32_t r = 0; r < placement_.size(); ++r) {
       const auto& p = *processes_[placement_[r]];

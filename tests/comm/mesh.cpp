@@ -67,7 +67,7 @@ struct fixture {
     options.counters = counters;
     std::vector<std::unique_ptr<comm::link>> links(2);
     links[1] = std::make_unique<tcp::link>(unique_fd(fds[0]));
-    engine = std::make_unique<linked_engine>(std::make_unique<mesh>(options, std::move(links), abort));
+    engine = std::make_unique<linked_engine>(std::make_unique<mesh>(options, std::move(links), abort), tuning());
   }
 
   /// A piece of the first call with the right token.
@@ -264,7 +264,7 @@ TEST_CASE("a description and a reason may arrive in any portions") {
   CHECK(result.error() == why);
 }
 
-TEST_CASE("a rank that sends bytes to a join that fails is refused") {
+TEST_CASE("a rank that sends many bytes to a join that fails is refused") {
   int fds[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
   far_end far{unique_fd(fds[1])};
@@ -281,8 +281,8 @@ TEST_CASE("a rank that sends bytes to a join that fails is refused") {
   frame_header h;
   h.fence = fence_of(live);
   h.plan = plan.hash;
-  h.total = 16;
-  far.write(h, byte_buffer(16));
+  h.total = 300;
+  far.write(h, byte_buffer(300));
   const auto why = m.fail_join(plan, {errc::none, {}, {}, {}}, 1s);
   CHECK(why.code == errc::bad_input);
   CHECK(why.what.find("rank 1 on node b") != std::string::npos);

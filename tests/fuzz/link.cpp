@@ -236,7 +236,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                "a join that failed gives no reason");
     return 0;
   }
-  linked_engine engine(links_of_rank);
+  linked_engine engine(links_of_rank, tuning());
   std::size_t made = 0;
   while (made < calls.size() && make(engine, calls[made], told[made])) ++made;
   fuzz::must(stream != right || made == calls.size(), "an honest rank is refused");

@@ -58,7 +58,9 @@ expected<std::unique_ptr<process>> process::start(process_options options, std::
   self->config_.load<scheduler>();
   self->system_ = std::make_unique<caf::actor_system>(self->config_);
   self->system_->await_actors_before_shutdown(true);
-  self->rendezvous_ = std::make_unique<comm::rendezvous>(self->options_.secret);
+  comm::rendezvous_options links;
+  links.table = comm::tuning_of_machine();
+  self->rendezvous_ = std::make_unique<comm::rendezvous>(self->options_.secret, links);
   if (reactor) self->use(std::move(reactor));
   if (!self->options_.secret) return self;
 

@@ -3,6 +3,7 @@
 #include <hydrogen/actors/runtime.hpp>
 #include <hydrogen/actors/signals.hpp>
 #include <hydrogen/base/log.hpp>
+#include <hydrogen/comm/tuner.hpp>
 #include <hydrogen/exec/application.hpp>
 #include <hydrogen/plan/context.hpp>
 
@@ -228,6 +229,10 @@ int run_node(const node_config& config) {
   if (!running) return report(running.error(), code_of(running.error()));
   spdlog::info("node {} listens on {}", config.node.name, (*home)->endpoint());
 
+  std::jthread tuner;
+  if (config.node.agent && config.agent.tune) {
+    tuner = std::jthread([](std::stop_token stop) { comm::tune_once([&] { return stop.stop_requested(); }); });
+  }
   std::thread parent;
   if (config.parent_fd >= 0) {
     // End of file: whoever started this node is gone, or does not need it any more.
@@ -243,6 +248,7 @@ int run_node(const node_config& config) {
     ended.wait(lock, [&] { return over; });
   }
   spdlog::info("node {} ends", config.node.name);
+  tuner = {};
   running->reset();
   home->reset();
   if (parent.joinable()) {

@@ -74,6 +74,7 @@ constexpr key keys[] = {
      [](const toml::node& v, node_config& c) { return take_duration(v, 1s, 1h, c.agent.start_timeout); }},
     {"agent", "join_timeout",
      [](const toml::node& v, node_config& c) { return take_duration(v, 1s, 1h, c.agent.join_timeout); }},
+    {"agent", "tune", [](const toml::node& v, node_config& c) { return take_switch(v, c.agent.tune); }},
     {"cluster", "secret_file", [](const toml::node& v, node_config& c) { return take_text(v, c.cluster.secret_file); }},
     {"cluster", "heartbeat_interval",
      [](const toml::node& v, node_config& c) { return take_duration(v, 10ms, 60s, c.cluster.heartbeat_interval); }},

@@ -49,6 +49,7 @@ struct node_config {
     std::uint64_t block_budget = std::uint64_t{4} << 30;  // bytes of blocks that one executor keeps in memory
     duration start_timeout = 60s;                         // of an executor process, library loaded
     duration join_timeout = 30s;                          // until all ranks of a gang have found each other
+    bool tune = true;  // measures how this machine moves data between ranks, once: two seconds of two CPUs
   } agent;
 
   /// [cluster]: must be the same on every node.

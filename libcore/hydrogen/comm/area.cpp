@@ -13,7 +13,7 @@ namespace hydrogen::comm {
 namespace {
 
 constexpr std::align_val_t page{4096};
-constexpr std::uint64_t area_magic = 0x6165726148594449;  // also the version of the layout
+constexpr std::uint64_t area_magic = 0x6165726148594450;  // also the version of the layout
 
 // Where copying and everyone reading everyone's slot costs as much as a second barrier: the barrier's cost grows with
 // the number of ranks, the reading with its square.

@@ -31,6 +31,7 @@
 #include <hydrogen/comm/call.hpp>
 #include <hydrogen/comm/patience.hpp>
 #include <hydrogen/comm/start_gate.hpp>
+#include <hydrogen/comm/tuning.hpp>
 
 #include <atomic>
 #include <functional>
@@ -106,6 +107,9 @@ class area {
   const taker& take_buffer() const { return take_; }
 
   std::uint32_t size() const { return ranks_; }
+  /// By which its ranks pick algorithms: to be given by whoever made it, before others know it.
+  void use(const tuning&);
+  const tuning& table() const;
   /// The number of a rank in the gang.
   std::uint32_t name(std::uint32_t rank) const { return part_.ranks.empty() ? rank : part_.ranks[rank]; }
   bool is_on_host() const { return stage_size_ != 0; }

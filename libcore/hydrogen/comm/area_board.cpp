@@ -37,6 +37,14 @@ void area::belongs_to(part_of what) {
   base_ = part_.whole->base_;
 }
 
+void area::use(const tuning& table) {
+  header_->table = table;
+}
+
+const tuning& area::table() const {
+  return header_->table;
+}
+
 void area::lend(std::byte* base, taker take) {
   base_ = base;
   take_ = std::move(take);

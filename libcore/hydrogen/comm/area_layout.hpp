@@ -71,6 +71,7 @@ struct area::publication {
 struct area::header {
   std::uint64_t magic;
   std::uint32_t ranks;
+  tuning table;
   alignas(128) std::atomic<std::uint64_t> arrived;
   alignas(128) std::atomic<std::uint32_t> news;  // futex: completion, gate, break, leave, death, abort
   std::atomic<std::uint32_t> sleepers;           // one that was killed counts on: it costs a system call

@@ -54,6 +54,7 @@ expected<gradient_exchange> gradient_exchange::make(group& g, std::span<const st
     return refuse("gradients are added up: sum or mean, not " + std::string(to_string(options.how)));
   }
   if (!(options.clip_norm >= 0) || std::isinf(options.clip_norm)) return refuse("a norm to clip at is 0 or above");
+  if (options.bucket_bytes == 0) options.bucket_bytes = g.table().bucket;
   gradient_exchange made(g, options, site);
   made.plan(sizes);
 

@@ -16,8 +16,9 @@ struct gradient_options {
   float clip_norm = 0;
   /// Sends gradients as bfloat16, half the bytes; they are added up as float and rounded once more.
   bool bfloat16_on_wire = false;
-  /// A bucket is full when it has so many bytes (of float). One tensor is never divided.
-  std::size_t bucket_bytes = std::size_t{1} << 20;
+  /// A bucket is full when it has so many bytes (of float). One tensor is never divided. 0: as the table of the gang
+  /// says.
+  std::size_t bucket_bytes = 0;
 };
 
 }  // namespace hydrogen::comm

@@ -46,6 +46,9 @@ class group {
   std::uint32_t rank() const { return rank_; }
   std::uint32_t size() const { return size_; }
 
+  /// By which algorithms are picked: the same for all ranks of the gang.
+  tuning table() const { return engine_ ? engine_->table() : tuning(); }
+
   /// Before any collective, once: waits until the gate is opened. Errors as in area::await_start and start_gate::wait;
   /// the group is broken then.
   expected<void> await_start(const start_limits&, abort_word&);

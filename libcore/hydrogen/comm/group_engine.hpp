@@ -6,6 +6,7 @@
 #include <hydrogen/base/bytes.hpp>
 #include <hydrogen/comm/area.hpp>
 #include <hydrogen/comm/call.hpp>
+#include <hydrogen/comm/tuning.hpp>
 
 #include <memory>
 #include <span>
@@ -47,6 +48,8 @@ class group_engine {
  public:
   virtual ~group_engine() = default;
   virtual std::uint32_t size() const = 0;
+  /// The same for all ranks of the gang.
+  virtual const tuning& table() const = 0;
   /// Where ranks meet, if they have one area.
   virtual std::shared_ptr<area> meets_in() const { return nullptr; }
 

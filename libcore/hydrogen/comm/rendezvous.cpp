@@ -34,8 +34,8 @@ std::string to_string(const gang_token& t) {
 rendezvous::rendezvous(std::optional<secret> key, rendezvous_options options)
     : key_(std::move(key)), options_(options), counters_(std::make_shared<link_counters>()) {
   if (!key_) return;
-  neighbours_ =
-      std::make_unique<shm::neighbours>(*key_, options_.share_memory, [this](boot_id who) { process_lost(who); });
+  neighbours_ = std::make_unique<shm::neighbours>(*key_, options_.share_memory, options_.table,
+                                                  [this](boot_id who) { process_lost(who); });
 }
 rendezvous::~rendezvous() = default;
 
@@ -178,7 +178,10 @@ expected<std::shared_ptr<rendezvous::meeting>> rendezvous::enter(const gang_toke
   }
   m->local = local;
   if (local == size) {
-    if (!m->in_process) m->in_process = std::make_shared<area>(static_cast<std::uint32_t>(size));
+    if (!m->in_process) {
+      m->in_process = std::make_shared<area>(static_cast<std::uint32_t>(size));
+      m->in_process->use(options_.table);
+    }
     if (m->in_process->size() != size) {
       auto why = other_size(m->in_process->size(), size);
       why.where = where();

@@ -35,6 +35,7 @@ struct rendezvous_options {
   duration park_time = 30s;      // then a parked socket is closed, when the next one comes
   bool share_memory = true;      // with the processes of this host; without it gangs led by this process use TCP
   bool read_memory = true;       // of processes of this host, where the kernel allows it; without it data is staged
+  tuning table = {};             // of the gangs that this process leads
 };
 
 /// What follows from one rank having met the others.

@@ -143,7 +143,7 @@ expected<std::unique_ptr<group_engine>> rendezvous::settle(const gang_token& tok
                                                            const gang_table& members, std::shared_ptr<mesh> links,
                                                            meeting& meet, abort_word& abort, time_point deadline) {
   const auto plan = join_plan(members.hash());
-  auto engine = std::make_unique<linked_engine>(links);
+  auto engine = std::make_unique<linked_engine>(links, options_.table);
   // A gang on one host comes here when its memory cannot be shared.
   const auto possible = is_one_host(members) ? std::vector<island>() : islands_of(members);
   if (auto ok = engine->join(plan, deadline - now()); !ok) return unexpected(std::move(ok.error()));
@@ -175,7 +175,7 @@ expected<std::unique_ptr<group_engine>> rendezvous::settle(const gang_token& tok
     ties->rank = rank - of->first;
     ties->reads_memory = options_.read_memory;
   }
-  auto made = std::make_unique<hierarchical_engine>(links, islands, ties, abort);
+  auto made = std::make_unique<hierarchical_engine>(links, engine->table(), islands, ties, abort);
   if (!ties) return made;
   auto last = there->come(ties->rank, plan);
   if (last && *last) there->open();
@@ -205,6 +205,7 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_island(const gang_token& tok
     if (!place && one_process) {
       place = std::make_shared<area>(here.size);
       place->belongs_to(part);
+      place->use(options_.table);
     } else if (!place) {
       auto made = mine->publish(its, here.size, part);
       if (!made) return made;

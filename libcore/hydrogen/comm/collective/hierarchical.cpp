@@ -28,6 +28,7 @@ class seen_from_island final : public group_engine {
   }
 
   std::uint32_t size() const override { return links_->size(); }
+  const tuning& table() const override { return links_->table(); }
   expected<void> barrier(const call_plan& plan, duration timeout) override {
     stand(plan);
     return links_->barrier(plan, timeout);
@@ -65,7 +66,7 @@ class seen_from_island final : public group_engine {
 };
 }  // namespace
 
-hierarchical_engine::hierarchical_engine(std::shared_ptr<mesh> links, std::vector<island> islands,
+hierarchical_engine::hierarchical_engine(std::shared_ptr<mesh> links, const tuning& table, std::vector<island> islands,
                                          std::shared_ptr<shared_ties> mine, abort_word& abort)
     : mesh_(std::move(links)),
       islands_(std::move(islands)),
@@ -73,14 +74,14 @@ hierarchical_engine::hierarchical_engine(std::shared_ptr<mesh> links, std::vecto
       island_(ties_ ? std::make_unique<shared_engine>(ties_, abort) : nullptr),
       rank_(mesh_->gang_rank()),
       here_(island_with(rank_)),
-      all_(mesh_) {
+      all_(mesh_, table) {
   if (!leads()) return;
   std::vector<std::uint32_t> ranks, weights;
   for (const auto& i : islands_) {
     ranks.push_back(i.first);
     weights.push_back(i.size);
   }
-  leaders_ = std::make_unique<linked_engine>(mesh_, std::move(ranks), std::move(weights));
+  leaders_ = std::make_unique<linked_engine>(mesh_, table, std::move(ranks), std::move(weights));
 }
 
 const island& hierarchical_engine::island_with(std::uint32_t rank) const {

@@ -24,10 +24,11 @@ class hierarchical_engine final : public group_engine {
  public:
   /// `islands`: all ranks of the gang, in their order. `mine`: of the island of this rank, to which it has come; null
   /// where that is the rank alone. `abort` must outlive it.
-  hierarchical_engine(std::shared_ptr<mesh> links, std::vector<island> islands, std::shared_ptr<shared_ties> mine,
-                      abort_word& abort);
+  hierarchical_engine(std::shared_ptr<mesh> links, const tuning&, std::vector<island> islands,
+                      std::shared_ptr<shared_ties> mine, abort_word& abort);
 
   std::uint32_t size() const override { return mesh_->gang_size(); }
+  const tuning& table() const override { return all_.table(); }
   expected<void> barrier(const call_plan&, duration timeout) override;
   expected<void> reduce(const call_plan&, const reducing&, duration timeout) override;
   expected<void> pass(const call_plan&, std::span<const byte_view> out, std::span<const inbox> in,

@@ -7,19 +7,26 @@
 namespace hydrogen::comm {
 
 namespace {
-// Up to this many bytes, over all members, one round trip less is worth sending everything to everyone.
-constexpr std::size_t one_shot_bytes = 512 << 10;
 constexpr byte_view nothing[1] = {};
 }  // namespace
 
-linked_engine::linked_engine(std::shared_ptr<mesh> links, std::vector<std::uint32_t> members,
+linked_engine::linked_engine(std::shared_ptr<mesh> links, const tuning& table, std::vector<std::uint32_t> members,
                              std::vector<std::uint32_t> weights)
-    : mesh_(std::move(links)), members_(std::move(members)), weights_(std::move(weights)) {
+    : mesh_(std::move(links)), table_(table), members_(std::move(members)), weights_(std::move(weights)) {
   size_ = members_.empty() ? mesh_->gang_size() : static_cast<std::uint32_t>(members_.size());
   self_ = mesh_->gang_rank();
   if (!members_.empty()) {
     self_ = static_cast<std::uint32_t>(std::find(members_.begin(), members_.end(), self_) - members_.begin());
   }
+}
+
+expected<void> linked_engine::join(const call_plan& plan, duration timeout) {
+  // That of rank 0 holds for all.
+  std::vector<inbox> in(size_);
+  const auto mine = table_;
+  if (self_ != 0) in[0].fixed = std::as_writable_bytes(std::span(&table_, 1));
+  const byte_view out[1] = {self_ == 0 ? std::as_bytes(std::span(&mine, 1)) : byte_view()};
+  return pass(plan, out, in, timeout);
 }
 
 expected<void> linked_engine::barrier(const call_plan& plan, duration timeout) {
@@ -42,7 +49,7 @@ expected<void> linked_engine::pass(const call_plan& plan, std::span<const byte_v
 
 expected<void> linked_engine::reduce(const call_plan& plan, const reducing& what, duration timeout) {
   const bool few = what.count < size_;
-  const bool small = what.bytes() * size_ <= one_shot_bytes;
+  const bool small = what.bytes() * size_ <= table_.one_shot_of(size_);
   if (few || plan.by == algorithm::one_shot || (small && plan.by != algorithm::owner_reduce)) {
     return reduce_at_once(plan, what, timeout);
   }
@@ -79,7 +86,7 @@ expected<std::unique_ptr<group_engine>> linked_engine::split(const call_plan&, s
                                                              duration) {
   std::vector<std::uint32_t> ranks;
   for (const auto m : members) ranks.push_back(members_.empty() ? m : members_[m]);
-  return std::make_unique<linked_engine>(mesh_, std::move(ranks));
+  return std::make_unique<linked_engine>(mesh_, table_, std::move(ranks));
 }
 
 }  // namespace hydrogen::comm

@@ -12,12 +12,13 @@ namespace hydrogen::comm {
 class linked_engine final : public group_engine {
  public:
   /// `members`: gang ranks, ascending; none: all of them. `weights`: of reductions, as of `combine`.
-  explicit linked_engine(std::shared_ptr<mesh> links, std::vector<std::uint32_t> members = {},
-                         std::vector<std::uint32_t> weights = {});
+  linked_engine(std::shared_ptr<mesh> links, const tuning&, std::vector<std::uint32_t> members = {},
+                std::vector<std::uint32_t> weights = {});
 
   std::uint32_t size() const override { return size_; }
-  /// The first call: every rank has joined when it returns.
-  expected<void> join(const call_plan& plan, duration timeout) { return barrier(plan, timeout); }
+  const tuning& table() const override { return table_; }
+  /// The first call: every rank has joined, and has the table of rank 0, when it returns.
+  expected<void> join(const call_plan&, duration timeout);
   expected<void> barrier(const call_plan&, duration timeout) override;
   expected<void> reduce(const call_plan&, const reducing&, duration timeout) override;
   expected<void> pass(const call_plan&, std::span<const byte_view> out, std::span<const inbox> in,
@@ -30,6 +31,7 @@ class linked_engine final : public group_engine {
   expected<void> reduce_at_once(const call_plan&, const reducing&, duration timeout);
 
   std::shared_ptr<mesh> mesh_;
+  tuning table_;
   std::vector<std::uint32_t> members_;  // empty: all
   std::vector<std::uint32_t> weights_;
   std::uint32_t size_ = 0;

@@ -7,8 +7,6 @@
 namespace hydrogen::comm {
 namespace {
 
-constexpr std::size_t pass_by_reading_from = 1 << 20;
-
 /// Memory for `size` bytes of a rank; null, and why, when that is not possible. Fixed places have the size of the plan.
 std::byte* place_for(const inbox& to, std::size_t size, std::uint32_t rank, error& trouble) {
   if (to.growing == nullptr) {
@@ -73,7 +71,7 @@ expected<void> shared_engine::pass(const call_plan& plan, std::span<const byte_v
   std::size_t most = 0;
   for (std::uint32_t m = 0; m < area_->size(); ++m) most = std::max(most, of(m).size);
   bool staged = is_apart();
-  if (staged && may_read(most, pass_by_reading_from)) {
+  if (staged && may_read(most, table().pass_by_reading)) {
     if (auto ok = find_way(how); !ok) return ok;
     staged = way_ != way::read;
   }

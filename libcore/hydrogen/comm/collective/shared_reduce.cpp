@@ -8,7 +8,6 @@ namespace {
 
 // Of each rank at a time, when memory of others is read: the pieces of a small gang stay in the second-level cache.
 constexpr std::size_t read_piece = 64 << 10;
-constexpr std::size_t reduce_by_reading_from = 4 << 20;
 
 struct range {
   std::size_t begin = 0;
@@ -46,7 +45,7 @@ expected<void> shared_engine::reduce(const call_plan& plan, const reducing& what
     return {};
   }
   auto mine = offer_of({what.data, bytes});
-  const bool reads = may_read(bytes, reduce_by_reading_from);
+  const bool reads = may_read(bytes, table().reduce_by_reading);
   if (reads && what.whom == result_to::root && self_ != what.root) {
     const auto slice = slice_of(what, self_, ranks);
     aside_.resize(slice.end - slice.begin);

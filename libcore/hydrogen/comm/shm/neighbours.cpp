@@ -65,8 +65,8 @@ char take_over(int socket, unique_fd& file) {
 
 }  // namespace
 
-neighbours::neighbours(const secret& key, bool share, lost_handler lost)
-    : key_(key), share_(share), lost_(std::move(lost)) {}
+neighbours::neighbours(const secret& key, bool share, const tuning& table, lost_handler lost)
+    : key_(key), share_(share), table_(table), lost_(std::move(lost)) {}
 
 neighbours::~neighbours() {
   {
@@ -82,7 +82,7 @@ std::shared_ptr<segment> neighbours::own() {
   std::lock_guard lock(making_);
   if (!made_) {
     made_ = true;
-    auto fresh = segment::make();
+    auto fresh = segment::make(table_);
     if (fresh) {
       own_ = std::move(*fresh);
     } else {

@@ -33,8 +33,8 @@ class neighbours {
   /// Runs on a thread of its own when a process is gone; must not block.
   using lost_handler = std::function<void(boot_id)>;
 
-  /// `share` false: this process hands out no memory.
-  neighbours(const secret& key, bool share, lost_handler lost);
+  /// `share` false: this process hands out no memory. `table`: of the gangs that meet in its memory.
+  neighbours(const secret& key, bool share, const tuning& table, lost_handler lost);
   ~neighbours();
   neighbours(const neighbours&) = delete;
 
@@ -59,6 +59,7 @@ class neighbours {
 
   const secret key_;
   const bool share_;
+  const tuning table_;
   const lost_handler lost_;
   event_fd news_;
   std::mutex mutex_;

@@ -48,14 +48,14 @@ expected<std::byte*> segment::map(int file) {
   return static_cast<std::byte*>(at);
 }
 
-expected<std::shared_ptr<segment>> segment::make() {
+expected<std::shared_ptr<segment>> segment::make(const tuning& table) {
   unique_fd file(memfd_create("hydrogen-gangs", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file || ftruncate(file.get(), segment_size) != 0 || fcntl(file.get(), F_ADD_SEALS, seals) != 0) {
     return fail_errno("a memory file for gangs of this host");
   }
   auto memory = map(file.get());
   if (!memory) return unexpected(std::move(memory.error()));
-  std::shared_ptr<segment> made(new segment(std::move(file), *memory));
+  std::shared_ptr<segment> made(new segment(std::move(file), *memory, table));
   made->end_ = first_place;
   made->owned_.resize(max_entries);
   new (&made->top()) head{};
@@ -171,6 +171,7 @@ expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::u
   o.token = token;
   o.at = *at;
   o.last = area::create(memory_ + at->offset, ranks, nullptr);
+  o.last->use(table_);
   // Not for ever: the area refers to it, and it keeps the area.
   o.last->lend(memory_, [weak = weak_from_this(), number](std::size_t size) -> expected<std::size_t> {
     const auto self = weak.lock();

@@ -26,8 +26,8 @@ namespace hydrogen::comm::shm {
 
 class segment : public std::enable_shared_from_this<segment> {
  public:
-  /// A new one. errc::io when the system gives no memory file or no address space.
-  static expected<std::shared_ptr<segment>> make();
+  /// A new one; its areas get the table. errc::io when the system gives no memory file or no address space.
+  static expected<std::shared_ptr<segment>> make(const tuning& = {});
   /// One that its owner has handed over. errc::mismatch when it is no sealed segment of this build.
   static expected<std::shared_ptr<segment>> attach(unique_fd file);
   ~segment();
@@ -48,7 +48,8 @@ class segment : public std::enable_shared_from_this<segment> {
     std::size_t offset = 0;
     std::size_t size = 0;
   };
-  segment(unique_fd file, std::byte* memory) : file_(std::move(file)), memory_(memory) {}
+  segment(unique_fd file, std::byte* memory, const tuning& table = {})
+      : file_(std::move(file)), memory_(memory), table_(table) {}
   static expected<std::byte*> map(int file);
   head& top() const;
   entry* entries() const;
@@ -64,6 +65,7 @@ class segment : public std::enable_shared_from_this<segment> {
 
   const unique_fd file_;
   std::byte* const memory_;
+  const tuning table_;  // of the areas made in it
   // The owner's.
   struct owned {
     bool used = false;

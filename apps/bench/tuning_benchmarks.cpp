@@ -1,0 +1,54 @@
+// The table by which algorithms are picked on this machine: measured, beside the one that is in use.
+
+#include <hydrogen/base/units.hpp>
+#include <hydrogen/comm/tuner.hpp>
+
+#include "bench.hpp"
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+
+namespace hydrogen::bench {
+namespace {
+
+std::string or_never(std::uint64_t bytes) {
+  return bytes >= std::uint64_t{1} << 40 ? "never" : format_size(bytes);
+}
+
+void show(const char* name, std::uint64_t used, std::uint64_t measured) {
+  fmt::print("  {:<34} {:>12} {:>12}\n", name, or_never(used), or_never(measured));
+}
+
+void tune(session& s) {
+  const auto path = comm::tuning_file();
+  const auto kept = path ? comm::read_tuning(*path) : unexpected(path.error());
+  const auto used = kept ? *kept : comm::tuning();
+  fmt::print("{}\n{}\n", comm::machine_in_words(),
+             kept ? "in use: " + *path : "in use: what is built in (" + kept.error().message() + ")");
+  const auto measured = value_or_throw(comm::measure_tuning([] { return false; }));
+  for (const auto& series : measured.all) {
+    fmt::print("\n  {}\n", series.what);
+    for (const auto& p : series.points) {
+      fmt::print("  {:>12} {:>10.1f} us", format_size(p.bytes), p.below_us);
+      if (p.above_us != p.below_us) fmt::print(" {:>10.1f} us", p.above_us);
+      fmt::print("\n");
+    }
+  }
+  fmt::print("\n  {:<34} {:>12} {:>12}\n", "bytes", "in use", "measured");
+  show("one shot up to, 2 members", used.one_shot[0], measured.table.one_shot[0]);
+  show("one shot up to, 4 members", used.one_shot[1], measured.table.one_shot[1]);
+  show("one shot up to, 8 members", used.one_shot[2], measured.table.one_shot[2]);
+  show("reductions read memory from", used.reduce_by_reading, measured.table.reduce_by_reading);
+  show("other calls read memory from", used.pass_by_reading, measured.table.pass_by_reading);
+  show("bucket of gradients", used.bucket, measured.table.bucket);
+  if (!s.options().write_table) return s.remark("not kept; --write keeps it");
+  if (!path) return s.remark("not kept: " + path.error().message());
+  value_or_throw(comm::write_tuning(*path, measured.table));
+  s.remark("kept in " + *path);
+}
+
+const registration tune_registered{"tune", "which algorithm from which size on; --write keeps it for this machine",
+                                   tune};
+
+}  // namespace
+}  // namespace hydrogen::bench

@@ -1,0 +1,47 @@
+#pragma once
+// The table by which algorithms of equal bits are picked. Measured on a machine once (tuner.hpp), and kept in a file of
+// the user's cache directory that is named after the machine. One table holds for a gang: that of the process which
+// makes its area, or of rank 0 where there are links, so all ranks pick alike. A wrong or old table is slow, never
+// wrong. Plain values; any thread.
+
+#include <hydrogen/base/error.hpp>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+namespace hydrogen::comm {
+
+/// All in bytes.
+struct tuning {
+  /// Over links, of 2 or 3, 4 to 7, and more members: an all-reduce of so many bytes over all members together is made
+  /// in one shot.
+  std::array<std::uint64_t, 3> one_shot{512 << 10, 512 << 10, 512 << 10};
+  /// Private memory of two processes of a host, from so many bytes, is read by the kernel rather than staged.
+  std::uint64_t reduce_by_reading = 4 << 20;
+  std::uint64_t pass_by_reading = 1 << 20;
+  /// A bucket of gradients, unless its user says another size.
+  std::uint64_t bucket = 1 << 20;
+
+  bool operator==(const tuning&) const = default;
+
+  std::uint64_t one_shot_of(std::uint32_t members) const { return one_shot[members < 4 ? 0 : members < 8 ? 1 : 2]; }
+};
+// It travels as it is.
+static_assert(std::is_trivially_copyable_v<tuning> && sizeof(tuning) == 48);
+
+/// This machine in words: processor, how many CPUs this process may use, kernel.
+std::string machine_in_words();
+/// Where its table is kept: $XDG_CACHE_HOME/hydrogen or ~/.cache/hydrogen. errc::not_found: neither variable is set.
+expected<std::string> tuning_file();
+
+/// errc::not_found: no such file; bad_input: what is wrong with it, or it is of another machine.
+expected<tuning> read_tuning(const std::string& path);
+/// Makes the folder, and replaces the file as a whole. errc::io.
+expected<void> write_tuning(const std::string& path, const tuning&);
+
+/// What the file says, or what is built in. Says so in the log if the file cannot be used.
+tuning tuning_of_machine();
+
+}  // namespace hydrogen::comm
