@@ -70,9 +70,10 @@ void print(const std::string& cluster, const gang::cluster_status& s) {
     std::cout << "\n" << runs.text();
   }
   if (!s.requests.empty()) {
-    table requests({"REQUEST", "KIND", "STATE", "SLOTS", "WHAT", "WAITS BECAUSE"});
+    table requests({"REQUEST", "KIND", "STATE", "SLOTS", "MEETS IN", "WHAT", "WAITS BECAUSE"});
     for (const auto& r : s.requests) {
-      requests.add({to_string(r.id), r.kind, r.state, slots_of(r), r.label, r.reason.empty() ? "-" : r.reason});
+      requests.add({to_string(r.id), r.kind, r.state, slots_of(r), r.meets.empty() ? "-" : r.meets, r.label,
+                    r.reason.empty() ? "-" : r.reason});
     }
     std::cout << "\n" << requests.text();
   }
@@ -108,6 +109,7 @@ ordered_json json_of(const gang::cluster_status& s) {
                                {"label", r.label},
                                {"kind", r.kind},
                                {"state", r.state},
+                               {"meets_in", r.meets},
                                {"least", r.least},
                                {"most", r.most},
                                {"held", r.held},

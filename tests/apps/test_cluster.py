@@ -298,7 +298,7 @@ class Kills(Cluster):
 
         def known_to_run():
             status = self.status()
-            return status and [(r["state"], r["held"]) for r in status["requests"]] == [("running", 4)]
+            return status and [(r["state"], r["held"], r["meets_in"]) for r in status["requests"]] == [("running", 4, "host memory")]
 
         wait_until("the gang is known to run", known_to_run)
         self.write("notes.finish", "")

@@ -75,6 +75,7 @@ struct desk {
     n.ref = ref;
     n.news = entry_news::joined;
     n.everyone = true;
+    n.meets = "host memory";
     return n;
   }
   void wait(duration d) {

@@ -38,7 +38,7 @@ class executor_actor : public caf::event_based_actor {
     return {[this](const attempt_mail& mail) { on(event::agent_said{mail.message}); },
             [this](const task_mail& mail) { on(mail); },
             [this](const rank_joined_mail& mail) {
-              on(event::rank_joined{mail.ref, mail.everyone});
+              on(event::rank_joined{mail.ref, mail.everyone, mail.meets});
             },
             [this](const rank_returned_mail& mail) { on(event::rank_returned{mail.ref}); },
             [this](const lane_idle_mail& mail) {

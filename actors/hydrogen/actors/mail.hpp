@@ -115,7 +115,8 @@ struct task_mail {
 /// From a slot thread: the rank has its links and waits for enter; or has returned.
 struct rank_joined_mail {
   gang::attempt_ref ref;
-  bool everyone = false;  // it is the last rank of all
+  bool everyone = false;   // it is the last rank of all
+  const char* meets = "";  // in static memory
 };
 struct rank_returned_mail {
   gang::attempt_ref ref;

@@ -136,10 +136,10 @@ void executor_task::run_rank() {
   if (!*met_) return give_up(std::move(met_->error()));
   const auto met = std::exchange(met_, std::nullopt);
   const auto& [group, how] = **met;
-  const auto joined = [this, how = how] {
+  const auto joined = [this, how = how, meets = group->medium()] {
     if (const auto executor = caf::actor_cast<caf::actor>(env_->executor)) {
       const scheduler::helper actors(env_->home.system());
-      caf::anon_send(executor, rank_joined_mail{ref, how == comm::arrival::completing});
+      caf::anon_send(executor, rank_joined_mail{ref, how == comm::arrival::completing, meets});
     }
   };
   comm::start_limits limits{env_->join_timeout, env_->enter_timeout};

@@ -46,6 +46,8 @@ class group {
   std::uint32_t rank() const { return rank_; }
   std::uint32_t size() const { return size_; }
 
+  /// In what the ranks meet: "one process", "host memory", "TCP", "host memory+TCP".
+  const char* medium() const { return engine_ ? engine_->medium() : "one process"; }
   /// By which algorithms are picked: the same for all ranks of the gang.
   tuning table() const { return engine_ ? engine_->table() : tuning(); }
 

@@ -50,6 +50,8 @@ class group_engine {
   virtual std::uint32_t size() const = 0;
   /// The same for all ranks of the gang.
   virtual const tuning& table() const = 0;
+  /// In what the ranks meet, in at most 15 letters, for people.
+  virtual const char* medium() const = 0;
   /// Where ranks meet, if they have one area.
   virtual std::shared_ptr<area> meets_in() const { return nullptr; }
 

@@ -22,10 +22,12 @@ double since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count();
 }
 
-double median(std::vector<double> x) {
+/// The lower quartile: what else runs on the machine only makes it slower.
+double undisturbed(std::vector<double> x) {
   if (x.empty()) return 0;
-  std::nth_element(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2), x.end());
-  return x[x.size() / 2];
+  const auto at = x.begin() + static_cast<std::ptrdiff_t>(x.size() / 4);
+  std::nth_element(x.begin(), at, x.end());
+  return *at;
 }
 
 /// A process, as far as a gang can tell.
@@ -73,17 +75,17 @@ class track {
     return t;
   }
 
-  /// Medians by size and setting.
+  /// Microseconds by size and setting.
   expected<std::vector<std::vector<double>>> run(const std::vector<std::size_t>& sizes, int rounds,
                                                  const std::function<bool()>& stop) {
-    std::vector<std::vector<double>> medians(sizes.size(), std::vector<double>(settings_.size()));
+    std::vector<std::vector<double>> found(sizes.size(), std::vector<double>(settings_.size()));
     std::vector<error> failed(ranks_);
     for (auto& e : failed) e.code = errc::none;
     abort_word abort;
     std::vector<std::thread> threads;
     for (std::uint32_t r = 0; r < ranks_; ++r) {
       threads.emplace_back([&, r] {
-        auto ok = rank(r, sizes, rounds, stop, abort, medians);
+        auto ok = rank(r, sizes, rounds, stop, abort, found);
         if (ok) return;
         failed[r] = ok.error();
         abort.set(ok.error());
@@ -93,7 +95,7 @@ class track {
     for (auto& e : failed) {
       if (e.code != errc::none) return unexpected(std::move(e));
     }
-    return medians;
+    return found;
   }
 
  private:
@@ -105,7 +107,7 @@ class track {
   track(std::uint32_t ranks, std::vector<setting> settings) : ranks_(ranks), settings_(std::move(settings)) {}
 
   expected<void> rank(std::uint32_t r, const std::vector<std::size_t>& sizes, int rounds,
-                      const std::function<bool()>& stop, abort_word& abort, std::vector<std::vector<double>>& medians) {
+                      const std::function<bool()>& stop, abort_word& abort, std::vector<std::vector<double>>& found) {
     std::vector<std::unique_ptr<group>> groups;
     for (auto& g : gangs_) {
       auto joined = g.places[r]->meet->join(g.token, r, g.members, abort, now() + patience_of_calls);
@@ -124,7 +126,7 @@ class track {
           if (round > 0) times[i].push_back(since(begin));
         }
       }
-      for (std::size_t i = 0; r == 0 && i < settings_.size(); ++i) medians[s][i] = median(times[i]);
+      for (std::size_t i = 0; r == 0 && i < settings_.size(); ++i) found[s][i] = undisturbed(times[i]);
     }
     return {};
   }
@@ -167,9 +169,9 @@ rendezvous_options over_memory(bool reading) {
 }
 
 std::vector<tuning_point> points_of(const std::vector<std::size_t>& sizes,
-                                    const std::vector<std::vector<double>>& medians, std::size_t times) {
+                                    const std::vector<std::vector<double>>& found, std::size_t times) {
   std::vector<tuning_point> all;
-  for (std::size_t s = 0; s < sizes.size(); ++s) all.push_back({sizes[s] * times, medians[s][0], medians[s].back()});
+  for (std::size_t s = 0; s < sizes.size(); ++s) all.push_back({sizes[s] * times, found[s][0], found[s].back()});
   return all;
 }
 
@@ -210,9 +212,9 @@ expected<tuning_measured> measure_tuning(const std::function<bool()>& stop) {
                         std::uint64_t (*choose)(const std::vector<tuning_point>&)) -> expected<std::uint64_t> {
     auto t = track::make(ranks, std::move(settings));
     if (!t) return unexpected(std::move(t.error()));
-    const auto medians = t->run(sizes, rounds, stop);
-    if (!medians) return unexpected(medians.error());
-    auto points = points_of(sizes, *medians, times);
+    const auto found = t->run(sizes, rounds, stop);
+    if (!found) return unexpected(found.error());
+    auto points = points_of(sizes, *found, times);
     const auto chosen = choose(points);
     m.all.push_back({std::move(what), std::move(points), chosen});
     return chosen;

@@ -11,7 +11,7 @@
 
 namespace hydrogen::comm {
 
-/// One size: the medians of both ways, measured in turns.
+/// One size: the lower quartiles of both ways, measured in turns.
 struct tuning_point {
   std::uint64_t bytes = 0;
   double below_us = 0;  // the way for smaller sizes

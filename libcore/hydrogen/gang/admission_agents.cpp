@@ -57,8 +57,12 @@ void admission::count_list(ledger_node& node, const enlist& m) {
   std::set<attempt_ref> listed;
   for (const auto& e : m.entries) {
     listed.insert(e.ref);
-    const auto* r = find(e.ref.request);
-    if (r != nullptr && r->attempts.contains(e.ref.attempt)) continue;  // debited from the journal
+    if (auto* r = find(e.ref.request); r != nullptr) {
+      if (const auto a = r->attempts.find(e.ref.attempt); a != r->attempts.end()) {
+        if (!e.meets.empty()) a->second.meets = e.meets;
+        continue;  // debited from the journal
+      }
+    }
     ledger_.debit(node.boot, e.ref, e.slots, e.each);
     ledger_.returns(node.boot, e.ref);
     node.orphans[e.ref] = e.kind;

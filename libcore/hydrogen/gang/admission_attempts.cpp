@@ -121,6 +121,7 @@ void admission::progress(request_state& r, attempt_state& a, attempt_member& m, 
     case entry_news::joined:
       if (a.phase != attempt_phase::joining || m.progress != member_progress::committed) return;
       m.progress = member_progress::joined;
+      a.meets = news.meets;
       if (news.everyone) {
         return everyone_joined(r, a, m.is.agent);
       }

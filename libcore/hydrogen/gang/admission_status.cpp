@@ -213,6 +213,7 @@ cluster_status admission::status() const {
     s.held = r->held;
     for (const auto& [attempt, a] : r->attempts) {
       for (const auto& m : a.members) s.held -= a.over() || m.holds() ? 0 : m.is.slots;
+      if (a.phase == attempt_phase::running) s.meets = a.meets;
     }
     s.place = r->submitted;
     if (r->last_attempt) s.attempt = to_string(r->last_attempt);

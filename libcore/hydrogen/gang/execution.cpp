@@ -158,7 +158,7 @@ void execution::take(attempt& a, hosted_task_ptr task) {
   if (!a.alone || a.joined != 0 || a.ranks.size() != a.slots) return;
   a.joined = a.slots;
   if (a.permitted) enter(a);
-  add(effect::report{ranks_joined{a.ref, true}});
+  add(effect::report{ranks_joined{a.ref, true, "one process"}});
 }
 
 void execution::handle(execution_event::cancel& e) {
@@ -214,7 +214,7 @@ void execution::handle(execution_event::timer&) {
 void execution::handle(execution_event::rank_joined& e) {
   auto* a = running(e.ref);
   if (a == nullptr || a->alone) return;
-  if (e.everyone || ++a->joined == a->slots) add(effect::report{ranks_joined{e.ref, e.everyone}});
+  if (e.everyone || ++a->joined == a->slots) add(effect::report{ranks_joined{e.ref, e.everyone, e.meets}});
 }
 
 void execution::handle(execution_event::rank_returned& e) {

@@ -89,6 +89,7 @@ struct withdrawn {
 struct rank_joined {
   attempt_ref ref;
   bool everyone = false;  // it was the last rank of all
+  std::string meets = {};
 };
 struct rank_returned {
   attempt_ref ref;

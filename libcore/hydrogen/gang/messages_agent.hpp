@@ -99,9 +99,10 @@ struct entry_report {
   boot_id executor;
   std::string endpoint;
   resources each = {};
+  std::string meets = {};  // joined: in what the ranks meet
   template <class I>
   friend auto inspect(I& f, entry_report& x) {
-    return f(x.ref, x.kind, x.state, x.slots, x.joined, x.executor, x.endpoint, x.each);
+    return f(x.ref, x.kind, x.state, x.slots, x.joined, x.executor, x.endpoint, x.each, x.meets);
   }
 };
 struct executor_report {
@@ -152,10 +153,11 @@ struct entry_report_news {
   boot_id executor;
   std::string endpoint;
   error detail;
-  bool everyone = false;  // joined: also the ranks of all other members
+  bool everyone = false;   // joined: also the ranks of all other members
+  std::string meets = {};  // joined: in what the ranks meet
   template <class I>
   friend auto inspect(I& f, entry_report_news& x) {
-    return f(x.term, x.agent, x.ref, x.news, x.refusal, x.cause, x.executor, x.endpoint, x.detail, x.everyone);
+    return f(x.term, x.agent, x.ref, x.news, x.refusal, x.cause, x.executor, x.endpoint, x.detail, x.everyone, x.meets);
   }
 };
 /// An executor died; repeated until `lost_noted`. Its entries are reported by `gone`, each by itself.

@@ -44,10 +44,11 @@ struct stop_attempt {
 };
 struct ranks_joined {
   attempt_ref ref;
-  bool everyone = false;  // not only those here: all ranks of the attempt, as they have met in one place
+  bool everyone = false;   // not only those here: all ranks of the attempt, as they have met in one place
+  std::string meets = {};  // in what the ranks meet, for people: "host memory"
   template <class I>
   friend auto inspect(I& f, ranks_joined& x) {
-    return f(x.ref, x.everyone);
+    return f(x.ref, x.everyone, x.meets);
   }
 };
 /// Every rank of this attempt on this executor has returned (their results went to the job), and nothing of it is left

@@ -80,6 +80,7 @@ struct attempt_state {
   bool go_durable = false;
   bool permitted = false;    // ranks that meet in one place may enter when the last one comes
   bool told_agents = false;  // go was sent to them
+  std::string meets;         // in what its ranks meet, once they have joined
   boot_id speaker;           // the agent that reported everyone as joined: its executor opens the one gate
   entry_verb end_verb = entry_verb::abort;  // of phase ending
   after_end then = after_end::queue;

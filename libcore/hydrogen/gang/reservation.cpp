@@ -32,7 +32,8 @@ std::vector<entry_report> reservation::entries() const {
   for (const auto& [ref, e] : entries_) {
     const auto x = executors_.find(ref.request.run);
     all.push_back({ref, e.kind, e.state, e.slots, e.joined, e.executor,
-                   x != executors_.end() && x->second.boot == e.executor ? x->second.endpoint : std::string(), e.each});
+                   x != executors_.end() && x->second.boot == e.executor ? x->second.endpoint : std::string(), e.each,
+                   e.meets});
   }
   return all;
 }
@@ -179,6 +180,7 @@ void reservation::tell_news(const entry& e, entry_news news) {
   m.detail = e.detail;
   m.executor = e.executor;
   m.everyone = e.everyone;
+  m.meets = e.meets;
   if (const auto x = executors_.find(e.app.run); x != executors_.end() && x->second.boot == e.executor) {
     m.endpoint = x->second.endpoint;
   }

@@ -153,6 +153,7 @@ class reservation {
     resources each;
     bool joined = false;         // as its executor said
     bool everyone = false;       // joined, here and elsewhere
+    std::string meets;           // in what, as its executor said
     bool returned = false;       // all ranks here, so that nothing is left of it at its executor
     bool told_executor = false;  // the executor may know of it, so it must confirm the end
     boot_id executor;

@@ -102,6 +102,7 @@ void reservation::handle(const reservation_event::executor_said& m) {
           if (e->state == entry_state::committed) begin_joining(*e);
           e->joined = true;
           e->everyone |= said.everyone;
+          e->meets = said.meets;
           tell_news(*e, entry_news::joined);
         } else if constexpr (std::is_same_v<message, ranks_returned>) {
           // They may have begun before the coordinator's word came here: it opens one gate for all that meet there.

@@ -58,9 +58,10 @@ struct request_status {
   std::uint64_t place = 0;  // in the queue, by submission
   std::string attempt;      // of a gang: its live or last attempt; empty before the first
   std::string reason;       // why it waits; empty while its tasks run
+  std::string meets;        // of a gang that runs: in what its ranks meet, "host memory"; empty if not known
   template <class I>
   friend auto inspect(I& f, request_status& x) {
-    return f(x.id, x.label, x.kind, x.state, x.least, x.most, x.held, x.place, x.attempt, x.reason);
+    return f(x.id, x.label, x.kind, x.state, x.least, x.most, x.held, x.place, x.attempt, x.reason, x.meets);
   }
 };
 

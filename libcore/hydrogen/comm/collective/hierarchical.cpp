@@ -29,6 +29,7 @@ class seen_from_island final : public group_engine {
 
   std::uint32_t size() const override { return links_->size(); }
   const tuning& table() const override { return links_->table(); }
+  const char* medium() const override { return links_->medium(); }
   expected<void> barrier(const call_plan& plan, duration timeout) override {
     stand(plan);
     return links_->barrier(plan, timeout);

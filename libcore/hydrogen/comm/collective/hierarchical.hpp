@@ -29,6 +29,7 @@ class hierarchical_engine final : public group_engine {
 
   std::uint32_t size() const override { return mesh_->gang_size(); }
   const tuning& table() const override { return all_.table(); }
+  const char* medium() const override { return "host memory+TCP"; }
   expected<void> barrier(const call_plan&, duration timeout) override;
   expected<void> reduce(const call_plan&, const reducing&, duration timeout) override;
   expected<void> pass(const call_plan&, std::span<const byte_view> out, std::span<const inbox> in,

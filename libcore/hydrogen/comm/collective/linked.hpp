@@ -17,6 +17,7 @@ class linked_engine final : public group_engine {
 
   std::uint32_t size() const override { return size_; }
   const tuning& table() const override { return table_; }
+  const char* medium() const override { return "TCP"; }
   /// The first call: every rank has joined, and has the table of rank 0, when it returns.
   expected<void> join(const call_plan&, duration timeout);
   expected<void> barrier(const call_plan&, duration timeout) override;

@@ -44,6 +44,7 @@ class shared_engine final : public group_engine {
 
   std::uint32_t size() const override { return area_->size(); }
   const tuning& table() const override { return ties_->whole->table(); }
+  const char* medium() const override { return area_->is_on_host() ? "host memory" : "one process"; }
   std::shared_ptr<area> meets_in() const override { return area_; }
   expected<void> barrier(const call_plan&, duration timeout) override;
   expected<void> reduce(const call_plan&, const reducing&, duration timeout) override;
