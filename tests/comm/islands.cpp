@@ -5,6 +5,7 @@
 #include "reference.hpp"
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstring>
 
 using namespace hydrogen;
@@ -97,7 +98,7 @@ TEST_CASE("a gang that spans hosts gives the same bits by each algorithm") {
   for (const auto& placement : spread) {
     for (const std::size_t count : {3u, 5'000u, 300'000u}) {
       gang team(placement);
-      std::vector<std::vector<float>> by_rank(team.size());
+      std::vector<std::vector<float>> by_rank(team.size()), by_ring(team.size());
       const auto results = team.run([&](group& g) -> expected<void> {
         const auto mine = values<float>(g.rank() + count, count);
         std::vector<float> first;
@@ -113,12 +114,22 @@ TEST_CASE("a gang that spans hosts gives the same bits by each algorithm") {
           }
         }
         by_rank[g.rank()] = first;
+        // Asked for by name: other bits, the same at all ranks.
+        auto& ring = by_ring[g.rank()] = mine;
+        call_options options;
+        options.by = algorithm::rotating_ring;
+        if (auto ok = g.all_reduce(std::span(ring), reduction::mean, options); !ok) return ok;
+        for (std::size_t i = 0; i < count; ++i) {
+          if (!(std::abs(ring[i] - first[i]) <= 1e-3f * (1 + std::abs(first[i]))))
+            return fail(errc::internal, "the ring");
+        }
         return g.barrier();
       });
       for (std::uint32_t r = 0; r < team.size(); ++r) {
         INFO(text_of(placement), ": ", results[r] ? "fine" : results[r].error().message());
         REQUIRE(results[r]);
         CHECK(by_rank[r] == by_rank[0]);
+        CHECK(by_ring[r] == by_ring[0]);
       }
     }
   }

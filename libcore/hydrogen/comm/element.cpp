@@ -150,6 +150,13 @@ void combine_of(reduction how, std::span<const std::byte* const> sources, std::s
   }
 }
 
+template <class T>
+void divide_as(std::size_t count, std::uint32_t divisor, std::byte* data) {
+  using W = wide<T>;
+  auto* x = reinterpret_cast<T*>(data);
+  for (std::size_t i = 0; i < count; ++i) x[i] = T(W(x[i]) / static_cast<W>(divisor));
+}
+
 }  // namespace
 
 std::size_t size_of(element kind) {
@@ -244,6 +251,23 @@ void combine(element kind, reduction how, std::span<const std::byte* const> sour
       return combine_of<hydrogen::bfloat16>(how, sources, count, destinations, weights);
     case element::none:
       broken_invariant("combine of bytes");
+  }
+}
+
+void divide(element kind, std::size_t count, std::uint32_t divisor, std::byte* data) {
+  switch (kind) {
+    case element::float32:
+      return divide_as<float>(count, divisor, data);
+    case element::float64:
+      return divide_as<double>(count, divisor, data);
+    case element::float16:
+      return divide_as<half>(count, divisor, data);
+    case element::bfloat16:
+      return divide_as<hydrogen::bfloat16>(count, divisor, data);
+    case element::int32:
+    case element::int64:
+    case element::none:
+      broken_invariant("divide of what is no floating-point number");
   }
 }
 

@@ -56,6 +56,8 @@ void combine(element, reduction, std::span<const std::byte* const> sources, std:
 bool is_narrow(element);
 void widen(element from, const std::byte* source, std::size_t count, float* destination);
 void narrow(const float* source, std::size_t count, element to, std::byte* destination);
+/// Divides numbers that are no integers, where they are: the end of a mean whose sum was made in several steps.
+void divide(element, std::size_t count, std::uint32_t divisor, std::byte* data);
 
 /// Which part of a buffer belongs to a rank, in elements, where a call divides one among all ranks.
 struct share {

@@ -25,6 +25,10 @@ class exchange_port {
   /// As comm::combine.
   virtual void combine(element, reduction, std::span<const std::byte* const> sources, std::size_t count,
                        std::byte* destination, std::span<const std::uint32_t> weights = {}) = 0;
+  /// As comm::divide.
+  virtual void divide(element kind, std::size_t count, std::uint32_t divisor, std::byte* data) {
+    comm::divide(kind, count, divisor, data);
+  }
 
  protected:
   ~exchange_port() = default;

@@ -1,6 +1,7 @@
 #include <hydrogen/comm/collective/linked.hpp>
 #include <hydrogen/comm/collective/messages.hpp>
 #include <hydrogen/comm/collective/owner_reduce.hpp>
+#include <hydrogen/comm/collective/rotating_ring.hpp>
 
 #include <algorithm>
 
@@ -48,6 +49,10 @@ expected<void> linked_engine::pass(const call_plan& plan, std::span<const byte_v
 }
 
 expected<void> linked_engine::reduce(const call_plan& plan, const reducing& what, duration timeout) {
+  if (plan.by == algorithm::rotating_ring && what.whom == result_to::all) {
+    rotating_ring ring(what.kind, what.how, what.data, what.count);
+    return mesh_->run(plan, ring, timeout, members_);
+  }
   const bool few = what.count < size_;
   const bool small = what.bytes() * size_ <= table_.one_shot_of(size_);
   if (few || plan.by == algorithm::one_shot || (small && plan.by != algorithm::owner_reduce)) {
