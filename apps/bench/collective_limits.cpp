@@ -194,7 +194,7 @@ std::unique_ptr<collective_system> fused_kernel(int ranks) {
   return std::make_unique<kernel_threads>(static_cast<std::uint32_t>(ranks));
 }
 
-started_system plain_exchange() {
+expected<std::pair<unique_fd, unique_fd>> loopback_pair() {
   // Of the listener: what is accepted has its buffers.
   const auto made = [] {
     unique_fd s(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -213,11 +213,17 @@ started_system plain_exchange() {
   auto* address = reinterpret_cast<sockaddr*>(&at);
   if (::bind(listener.get(), address, length) != 0 || ::listen(listener.get(), 1) != 0 ||
       ::getsockname(listener.get(), address, &length) != 0 || ::connect(first.get(), address, length) != 0) {
-    return fail_errno("the sockets of the plain exchange");
+    return fail_errno("two sockets on loopback");
   }
   unique_fd second(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  if (!second) return fail_errno("the sockets of the plain exchange");
-  return std::make_unique<exchanging_threads>(std::move(first), std::move(second));
+  if (!second) return fail_errno("two sockets on loopback");
+  return std::pair(std::move(first), std::move(second));
+}
+
+started_system plain_exchange() {
+  auto ends = loopback_pair();
+  if (!ends) return unexpected(std::move(ends.error()));
+  return std::make_unique<exchanging_threads>(std::move(ends->first), std::move(ends->second));
 }
 
 }  // namespace hydrogen::bench

@@ -1,0 +1,184 @@
+// `framing`: what frames cost on a link, beside the same bytes without frames over the same kind of connection. One
+// thread sends a message, the other answers with a small one; both look for bytes in the same way, without sleeping.
+
+#include <hydrogen/base/clock.hpp>
+#include <hydrogen/comm/tcp/link.hpp>
+
+#include "bench.hpp"
+#include "collective_limits.hpp"
+#include <sched.h>
+#include <spdlog/fmt/fmt.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <stdexcept>
+#include <thread>
+
+namespace hydrogen::bench {
+namespace {
+
+constexpr auto patience_of_ends = 20s;
+
+/// One end of a connection that carries messages.
+class messenger {
+ public:
+  virtual ~messenger() = default;
+  virtual void send(byte_view) = 0;
+  virtual void receive(mutable_byte_view) = 0;
+};
+
+template <class Step>
+void until_done(Step step) {
+  time_point deadline = never;
+  for (int looks = 0; !step(); ++looks) {
+    ::sched_yield();
+    if (looks % 1024 != 1023) continue;
+    if (deadline == never) deadline = now() + patience_of_ends;
+    if (now() > deadline) throw std::runtime_error("the other end does not answer");
+  }
+}
+
+class plain_messenger final : public messenger {
+ public:
+  explicit plain_messenger(unique_fd socket) : socket_(std::move(socket)) {}
+
+  void send(byte_view bytes) override {
+    until_done([&] {
+      bytes = bytes.subspan(moved(::send(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL)));
+      return bytes.empty();
+    });
+  }
+  void receive(mutable_byte_view bytes) override {
+    until_done([&] {
+      bytes = bytes.subspan(moved(::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT)));
+      return bytes.empty();
+    });
+  }
+
+ private:
+  static std::size_t moved(ssize_t n) {
+    if (n > 0) return static_cast<std::size_t>(n);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+    throw std::runtime_error("the connection is gone");
+  }
+  unique_fd socket_;
+};
+
+class framed_messenger final : public messenger, private comm::link_sink {
+ public:
+  explicit framed_messenger(unique_fd socket) : link_(std::move(socket)) {}
+
+  void send(byte_view bytes) override {
+    comm::frame_header h;
+    h.length = h.total = bytes.size();
+    link_.send(h, bytes, false);
+    until_done([&] {
+      value_or_throw(link_.flush());
+      return link_.idle();
+    });
+  }
+  void receive(mutable_byte_view bytes) override {
+    place_ = bytes;
+    arrived_ = false;
+    until_done([&] {
+      value_or_throw(link_.receive(*this));
+      return arrived_;
+    });
+  }
+
+ private:
+  expected<verdict> begin(const comm::frame_header& h, mutable_byte_view& where) override {
+    if (h.length != place_.size()) return fail(errc::bad_input, "a frame of another size");
+    where = place_;
+    return verdict::take;
+  }
+  expected<void> end(const comm::frame_header&) override {
+    arrived_ = true;
+    return {};
+  }
+
+  comm::tcp::link link_;
+  mutable_byte_view place_;
+  bool arrived_ = false;
+};
+
+struct connection {
+  std::unique_ptr<messenger> first, second;
+};
+
+template <class Messenger>
+connection connect() {
+  auto ends = value_or_throw(loopback_pair());
+  return {std::make_unique<Messenger>(std::move(ends.first)), std::make_unique<Messenger>(std::move(ends.second))};
+}
+
+/// Microseconds from sending `there` bytes until `back` bytes have come, in turns over the connections.
+std::vector<std::vector<double>> round_trips(std::vector<connection>& over, std::size_t there, std::size_t back,
+                                             int rounds) {
+  constexpr int batch = 20;
+  std::vector<std::vector<double>> times(over.size());
+  std::exception_ptr problem;
+  {
+    std::jthread other([&] {
+      try {
+        byte_buffer in(there), out(back);
+        for (int r = -1; r < rounds; ++r) {
+          for (auto& c : over) {
+            for (int i = 0; i < batch; ++i) {
+              c.second->receive(in);
+              c.second->send(out);
+            }
+          }
+        }
+      } catch (...) {
+        problem = std::current_exception();
+      }
+    });
+    byte_buffer out(there), in(back);
+    for (int r = -1; r < rounds; ++r) {
+      for (std::size_t c = 0; c < over.size(); ++c) {
+        const auto begin = now();
+        for (int i = 0; i < batch; ++i) {
+          over[c].first->send(out);
+          over[c].first->receive(in);
+        }
+        if (r >= 0) times[c].push_back(microseconds(now() - begin) / batch);
+      }
+    }
+  }
+  if (problem) std::rethrow_exception(problem);
+  return times;
+}
+
+void framing(session& s) {
+  std::vector<connection> over;
+  over.push_back(connect<plain_messenger>());
+  over.push_back(connect<framed_messenger>());
+  const auto large = round_trips(over, std::size_t{1} << 20, 8, s.rounds(60));
+  const auto ratio = median(large[0]) / median(large[1]);
+  s.report({.name = "a frame of 1 MiB",
+            .size = "1 MiB there, 8 B back",
+            .unit = "us",
+            .samples = large[1],
+            .beside = reference{"the bytes alone", median(large[0]), ratio},
+            .aim = goal{goal::kind::ratio, 1 / 1.05},
+            .note = {}});
+  const auto small = round_trips(over, 8, 8, s.rounds(200));
+  std::vector<double> extra;
+  for (std::size_t i = 0; i < small[0].size(); ++i) extra.push_back((small[1][i] - small[0][i]) / 2);
+  s.report(
+      {.name = "what a frame adds",
+       .size = "8 B",
+       .unit = "us",
+       .samples = extra,
+       .beside = {},
+       .aim = goal{goal::kind::at_most, 3},
+       .note = fmt::format("there and back {:.2f} us framed, {:.2f} us plain", median(small[1]), median(small[0]))});
+}
+
+const registration framing_registered{"framing", "what frames cost on a TCP link, beside the bytes alone", framing};
+
+}  // namespace
+}  // namespace hydrogen::bench
