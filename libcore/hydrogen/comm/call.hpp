@@ -8,6 +8,7 @@
 
 #include <hydrogen/base/clock.hpp>
 #include <hydrogen/base/error.hpp>
+#include <hydrogen/comm/algorithm.hpp>
 #include <hydrogen/comm/element.hpp>
 
 #include <algorithm>
@@ -19,16 +20,6 @@
 #include <vector>
 
 namespace hydrogen::comm {
-
-/// How an all-reduce is made. All but the ring give the same bits; each is used where it is possible, else another of
-/// these. `picked`: by the table (tuning.hpp), which never picks the ring.
-enum class algorithm : std::uint8_t {
-  picked,
-  one_shot,      // everyone gets everything, and adds
-  owner_reduce,  // each rank adds its share, and sends the sums
-  hierarchical,  // ranks that share memory first, then one of each host
-  rotating_ring  // the order of addition rotates: other bits, over links; at most two connections are busy
-};
 
 /// How long a call waits for the other ranks, and how it is named in errors.
 struct call_options {

@@ -98,9 +98,9 @@ void gang_group::barrier(site at) {
   value_or_throw(group_->barrier({at, timeout_}));
 }
 
-void gang_group::reduce_to_all(const numbers& all, comm::reduction how, const site& at) {
+void gang_group::reduce_to_all(const numbers& all, comm::reduction how, const site& at, comm::algorithm by) {
   by_type(all, [&](const part& p) {
-    value_or_throw(with_span(p, [&](auto x) { return group_->all_reduce(x, how, {at, timeout_}); }));
+    value_or_throw(with_span(p, [&](auto x) { return group_->all_reduce(x, how, {at, timeout_, by}); }));
   });
 }
 

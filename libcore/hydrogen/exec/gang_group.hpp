@@ -9,6 +9,7 @@
 // in one order, whatever the placement (comm/element.hpp). Values are whatever a dataset can hold; they may differ in
 // size.
 
+#include <hydrogen/comm/algorithm.hpp>
 #include <hydrogen/comm/element.hpp>
 #include <hydrogen/comm/gang_buffer.hpp>
 #include <hydrogen/comm/gradient_options.hpp>
@@ -154,6 +155,11 @@ class gang_group {
   void all_reduce(std::span<T, N> x, comm::reduction how = comm::reduction::sum, site at = site::current()) {
     reduce_to_all(numbers_of(x), how, at);
   }
+  /// In a way that is asked for by name (comm/call.hpp). All but the ring give the bits of the others.
+  template <class T, std::size_t N>
+  void all_reduce(std::span<T, N> x, comm::reduction how, comm::algorithm by, site at = site::current()) {
+    reduce_to_all(numbers_of(x), how, at, by);
+  }
   /// Of a temporary: returns the result.
   template <class T>
   requires(!std::is_lvalue_reference_v<T> && !std::is_const_v<T>) T
@@ -276,7 +282,8 @@ class gang_group {
   }
 
   std::shared_ptr<std::byte> memory(std::size_t bytes, const site& at);
-  void reduce_to_all(const barrier_detail::numbers& all, comm::reduction how, const site& at);
+  void reduce_to_all(const barrier_detail::numbers& all, comm::reduction how, const site& at,
+                     comm::algorithm by = comm::algorithm::picked);
   void reduce_to_root(const barrier_detail::numbers& all, std::uint32_t root, comm::reduction how, const site& at);
   void reduce_shares(const part& x, comm::reduction how, const site& at);
   void gather_shares(const part& x, const site& at);

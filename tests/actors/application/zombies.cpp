@@ -35,7 +35,7 @@ bool wait_at(barrier_context& gang, const std::string& gate) {
 
 void advance(barrier_context& gang, values& x, std::uint64_t step) {
   auto together = x;
-  gang.all_reduce(together, comm::reduction::mean);
+  gang.all_reduce(std::span(together), comm::reduction::mean, comm::algorithm::owner_reduce);
   for (std::size_t i = 0; i < x.size(); ++i)
     x[i] = 0.7 * x[i] + 0.3 * together[i] + 1.0 / static_cast<double>(step + i + 3);
 }
