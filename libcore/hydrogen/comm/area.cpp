@@ -129,6 +129,13 @@ bool area::is_complete(std::uint64_t target) const {
   return (header_->arrived.load(std::memory_order_seq_cst) & count_mask) >= target;
 }
 
+std::uint64_t area::next_target(std::uint32_t rank) {
+  auto& own = seats_[rank].barriers;
+  const auto number = own.load(std::memory_order_relaxed) + 1;
+  own.store(number, std::memory_order_relaxed);
+  return number * ranks_;
+}
+
 area::arrival area::arrive(std::uint64_t target) {
   auto& arrived = header_->arrived;
   auto seen = arrived.load(std::memory_order_relaxed);
@@ -169,7 +176,7 @@ expected<bool> area::come(std::uint32_t rank, const call_plan& plan) {
   self.said[0].set(plan, {}, nullptr);
   introduce(rank);
   self.entered.store(1, std::memory_order_release);
-  const auto how = arrive(++self.barriers * ranks_);
+  const auto how = arrive(next_target(rank));
   if (how == arrival::broken) return unexpected(reason());
   // Opened before? Either this sees it, or whoever opens sees that all are here.
   if (how == arrival::last && header_->open.load(std::memory_order_seq_cst) != 0) wake();
@@ -240,7 +247,7 @@ expected<void> area::all_alike(std::uint32_t rank, std::uint64_t call) const {
 }
 
 expected<void> area::step(std::uint32_t rank, area_wait& how) {
-  const auto target = ++seats_[rank].barriers * ranks_;
+  const auto target = next_target(rank);
   // Here too: ranks that always meet without sleeping look nowhere else.
   if (how.abort.is_set()) {
     give_up(rank, target, how.abort.reason());
@@ -259,7 +266,7 @@ expected<void> area::step(std::uint32_t rank, area_wait& how) {
 }
 
 void area::finish(std::uint32_t rank) {
-  const auto target = ++seats_[rank].barriers * ranks_;
+  const auto target = next_target(rank);
   const auto how = arrive(target);
   invariant(how != arrival::broken, "a gang area broke inside a call that all ranks have entered");
   if (how == arrival::last) return wake_sleepers();

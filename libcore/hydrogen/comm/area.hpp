@@ -210,6 +210,8 @@ class area {
     return part_.whole || part_.ranks.empty() || calls <= 1 ? calls : unnumbered;
   }
   header& bell() const { return *bell_; }
+  /// The rank comes to its next barrier: how many arrivals make it complete.
+  std::uint64_t next_target(std::uint32_t rank);
   enum class arrival { broken, early, last };
   arrival arrive(std::uint64_t target);
   expected<void> all_alike(std::uint32_t rank, std::uint64_t call) const;

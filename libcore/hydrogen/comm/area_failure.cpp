@@ -73,11 +73,13 @@ error area::late(std::uint32_t rank, duration timeout) const {
   const auto calls = seats_[rank].entered.load(std::memory_order_relaxed);
   const auto parity = (calls - 1) % 2;
   const std::uint64_t first = part_.whole ? 1 : 2;  // call 0 of the whole is the join
+  const auto barriers = seats_[rank].barriers.load(std::memory_order_relaxed);
   std::vector<rank_report> reports;
   for (std::uint32_t r = 0; r < ranks_; ++r) {
     const bool there = seats_[r].entered.load(std::memory_order_acquire) >= calls;
     // The call before this one.
-    reports.push_back({name(r), there, calls > first ? seats_[r].said[1 - parity].text(among()) : ""});
+    const bool behind = seats_[r].barriers.load(std::memory_order_relaxed) < barriers;
+    reports.push_back({name(r), there, calls > first ? seats_[r].said[1 - parity].text(among()) : "", there && behind});
   }
   return missing_error(seats_[rank].said[parity].text(among()), timeout, reports);
 }

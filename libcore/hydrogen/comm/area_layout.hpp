@@ -83,10 +83,10 @@ struct alignas(128) area::seat {
   // Written by the rank, read by all after they have seen `entered` or the completed barrier. Two, since a rank can be
   // one call ahead of readers.
   publication said[2];
-  std::atomic<std::uint64_t> entered;  // calls
-  std::atomic<std::uint32_t> is;       // presence
-  std::atomic<std::uint32_t> cpu;      // that it was on when it came to its last call
-  std::uint64_t barriers;              // the rank's own
+  std::atomic<std::uint64_t> entered;   // calls
+  std::atomic<std::uint32_t> is;        // presence
+  std::atomic<std::uint32_t> cpu;       // that it was on when it came to its last call
+  std::atomic<std::uint64_t> barriers;  // that the rank has come to; of calls, and within them
   // How others find out whether they can read this rank's memory.
   std::int32_t process;
   std::uint64_t probe;  // address

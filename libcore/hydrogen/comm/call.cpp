@@ -158,10 +158,15 @@ error mismatch_error(std::vector<std::pair<std::uint32_t, std::string>> calls) {
 error missing_error(const std::string& call, duration waited, std::span<const rank_report> ranks) {
   std::vector<std::uint32_t> missing;
   std::vector<std::uint32_t> waiting;
-  for (const auto& r : ranks) (r.arrived ? waiting : missing).push_back(r.rank);
+  std::vector<std::uint32_t> stopped;
+  for (const auto& r : ranks) {
+    (r.arrived ? waiting : missing).push_back(r.rank);
+    if (r.stopped) stopped.push_back(r.rank);
+  }
   std::string text;
   if (missing.empty()) {
     text = call + " is not finished within " + seconds(waited) + " although every rank has arrived";
+    if (!stopped.empty()) text += "; " + with_article(stopped, "has", "have") + " stopped in it";
   } else if (call == "join") {
     text = with_article(missing, "has", "have") + " not joined the gang within " + seconds(waited);
   } else {

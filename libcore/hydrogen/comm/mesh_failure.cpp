@@ -42,7 +42,6 @@ error mesh::fail_join(const call_plan& plan, error why, duration waited) {
 
 error mesh::late(duration timeout) const {
   std::vector<rank_report> reports;
-  std::vector<std::uint32_t> stalled;
   for (const auto r : members_) {
     if (r == gang_rank()) {
       reports.push_back({r, true, {}});
@@ -51,12 +50,10 @@ error mesh::late(duration timeout) const {
     const auto& p = peers_[r];
     // A rank that joins describes the call as soon as a link is there, before it has all of its links.
     const bool there = p.entered || p.plans[plan_.hash % p.plans.size()].plan == plan_.hash;
-    reports.push_back({r, plan_.what == operation::join ? there : p.entered, p.last_call});
-    if (p.entered && (!p.finished || !links_[r]->idle())) stalled.push_back(r);
+    const bool waits_for_data = p.entered && (!p.finished || !links_[r]->idle());
+    reports.push_back({r, plan_.what == operation::join ? there : p.entered, p.last_call, waits_for_data});
   }
-  auto e = missing_error(text(), timeout, reports);
-  if (!stalled.empty() && stalled.size() + 1 < size()) e.what += "; the data of " + rank_list(stalled) + " has stopped";
-  return e;
+  return missing_error(text(), timeout, reports);
 }
 
 void mesh::give_up(const error& why) {
