@@ -172,6 +172,8 @@ class area {
 
   /// Why a rank will not come any more, to who waits for it in `call`: it is dead, has left, or the area is broken.
   error absence_of(std::uint32_t rank, const std::string& call) const;
+  /// The same of its death alone.
+  error death_of(std::uint32_t rank, const std::string& call) const;
   /// Breaks the area for all, whatever barrier it is at.
   void break_for_all(std::uint32_t rank, const error& why);
   /// The rank makes no more calls.

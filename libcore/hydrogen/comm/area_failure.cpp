@@ -54,19 +54,16 @@ error area::trouble(std::uint32_t rank) const {
   return {errc::none, {}, {}, {}};
 }
 
+error area::death_of(std::uint32_t rank, const std::string& call) const {
+  if (presence_of(rank) != seat::dead) return {errc::none, {}, {}, {}};
+  return {errc::disconnected, "rank " + std::to_string(name(rank)) + " is gone: its process ended, in " + call, {}, {}};
+}
+
 error area::absence_of(std::uint32_t rank, const std::string& call) const {
   if ((header_->arrived.load(std::memory_order_acquire) & broken_bit) != 0) return reason();
-  switch (presence_of(rank)) {
-    case seat::dead:
-      return {
-          errc::disconnected, "rank " + std::to_string(name(rank)) + " is gone: its process ended, in " + call, {}, {}};
-    case seat::left: {
-      const auto calls = calls_of(rank);
-      return left_error(name(rank), number_of(calls), calls > 0 ? call_of(rank) : "", call);
-    }
-    default:
-      return {errc::none, {}, {}, {}};
-  }
+  if (presence_of(rank) != seat::left) return death_of(rank, call);
+  const auto calls = calls_of(rank);
+  return left_error(name(rank), number_of(calls), calls > 0 ? call_of(rank) : "", call);
 }
 
 error area::late(std::uint32_t rank, duration timeout) const {

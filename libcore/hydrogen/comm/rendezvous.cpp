@@ -323,9 +323,18 @@ expected<std::shared_ptr<area>> rendezvous::meet_part(const gang_token& token, s
     remember(*made, members, part.ranks);
     return made;
   }
+  const auto beginning = "the beginning of a group of " + rank_list(part.ranks);
+  // Who is lost is not dialled: a process that hangs would take until the deadline not to answer.
+  if (auto why = part.whole->death_of(part.ranks[0], beginning); why.code != errc::none) {
+    return unexpected(std::move(why));
+  }
   auto there =
       neighbours_->attach(leader.endpoint, leader.executor, members[rank].executor, how.abort, how.deadline.at());
-  if (!there) return unexpected(std::move(there.error()));
+  if (!there) {
+    auto why = std::move(there.error());
+    if (!how.abort.is_set()) why.what = name_of(leader) + " cannot be reached: " + why.what;
+    return unexpected(std::move(why));
+  }
   if (!*there) {
     return fail(errc::refused, name_of(leader) + " shares no memory, so it cannot begin a group of its host");
   }
@@ -337,7 +346,11 @@ expected<std::shared_ptr<area>> rendezvous::meet_part(const gang_token& token, s
       remember(*found, members, part.ranks);
     }
     if (found || found.error().code != errc::timed_out) return found;
-    auto why = part.whole->absence_of(part.ranks[0], "the beginning of a group of " + rank_list(part.ranks));
+    auto why = part.whole->absence_of(part.ranks[0], beginning);
+    // Of the others only death counts: who has left may have been through.
+    for (const auto r : part.ranks) {
+      if (why.code == errc::none) why = part.whole->death_of(r, beginning);
+    }
     if (why.code == errc::none) why = how.also();
     if (why.code != errc::none) return unexpected(std::move(why));
     if (now() >= how.deadline.at()) {
