@@ -208,6 +208,22 @@ TEST_CASE("a peer that dies is named with its node, in every kind of call") {
   }
 }
 
+TEST_CASE("a peer that dies after it has sent all, and before it has been sent all, is missed") {
+  fixture f;
+  // More than a socket takes.
+  const byte_buffer mine(32 << 20);
+  const auto plan = make_plan(std::source_location::current(), {.what = operation::all_gather});
+  f.far->write(f.piece(plan.hash, 0), {});
+  f.far->close();
+  const byte_view out[1] = {mine};
+  byte_buffer theirs;
+  const inbox in[2] = {{}, {&theirs, {}}};
+  const auto result = f.engine->pass(plan, out, in, 10s);
+  REQUIRE_FALSE(result);
+  CHECK(result.error().code == errc::disconnected);
+  CHECK(result.error().what.find("rank 1 on node b is gone") != std::string::npos);
+}
+
 TEST_CASE("frames may arrive in any portions") {
   fixture f;
   const auto plan = reduce_plan(5000);

@@ -208,8 +208,7 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
     p.entered = p.finished = false;
     ++unfinished_;
     if (p.gone) {
-      lost = p.left ? left(r, p.last_call)
-                    : error{errc::disconnected, name(r) + " is gone, in " + text() + ": its link has ended", {}, {}};
+      lost = p.left ? left(r, p.last_call) : gone_error(r);
     }
     auto& place = p.described[plan.hash % p.described.size()];
     if (place == plan.hash) continue;
@@ -253,10 +252,16 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
 }
 
 expected<void> mesh::progress(exchange& current, bool& any) {
+  std::uint32_t dead = gang_rank();
   for (const auto r : members_) {
     auto* l = links_[r].get();
     auto& p = peers_[r];
-    if (l == nullptr || p.gone) continue;
+    if (l == nullptr) continue;
+    if (p.gone) {
+      if (!l->idle()) return unexpected(gone_error(r));
+      if (!p.left) dead = r;
+      continue;
+    }
     expected<void> written;
     if (!l->idle()) written = l->flush();
     // A rank that has sent everything is asked again only after a sleep: it may have failed later.
@@ -269,10 +274,12 @@ expected<void> mesh::progress(exchange& current, bool& any) {
     if (p.gone || !read || !written) {
       const bool bye = p.gone;
       p.gone = true;
+      // All has been sent, both ways: it may go, and if it died the call may still be complete.
+      const bool is_through = p.finished && l->idle();
       l->drop();
       l->close();
-      // It had sent everything, so it had everything: it may go.
-      if (p.finished) continue;
+      if (is_through && !p.left) dead = r;
+      if (is_through) continue;
       error why = bye ? left(r, p.last_call) : !read ? read.error() : written.error();
       if (why.code == errc::bad_input) ++options_.counters->refused;
       why.what = name(r) + (why.code == errc::disconnected ? " is gone, in " : " broke the link in ") + text() + ": " +
@@ -281,6 +288,8 @@ expected<void> mesh::progress(exchange& current, bool& any) {
     }
   }
   all_links_ = false;
+  // A gang that has lost a rank waits for nobody.
+  if (dead != gang_rank() && !complete()) return unexpected(gone_error(dead));
   return {};
 }
 

@@ -101,6 +101,7 @@ class mesh final : public exchange_port {
   static timespec until(time_point deadline);
   expected<void> sleep(time_point deadline);
   bool complete() const;
+  error gone_error(std::uint32_t rank) const;
   error late(duration timeout) const;
   error fail(error why);
   void say_bye(const error& why, duration patience);

@@ -40,6 +40,10 @@ error mesh::fail_join(const call_plan& plan, error why, duration waited) {
   return fail(why.code == errc::none ? late(waited) : std::move(why));
 }
 
+error mesh::gone_error(std::uint32_t rank) const {
+  return {errc::disconnected, name(rank) + " is gone, in " + text() + ": its link has ended", {}, {}};
+}
+
 error mesh::late(duration timeout) const {
   std::vector<rank_report> reports;
   for (const auto r : members_) {
