@@ -8,10 +8,12 @@
 #include <poll.h>
 #include <spawn.h>
 #include <spdlog/fmt/fmt.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -23,18 +25,10 @@ extern char** environ;
 namespace hydrogen::comm::testing {
 namespace {
 
-constexpr const char* rank_process_case = "a rank in a process of its own";
 constexpr int child_fd = 3;
 
-gang_token token_of(std::uint64_t attempt) {
-  gang_token token;
-  token.gang.stage = 7;
-  token.attempt = {{1}, attempt};
-  return token;
-}
-
-/// One line from a socket, what came behind it stays in `buffered`. Empty: the end, or nothing for a minute.
-std::string read_line(int fd, std::string& buffered) {
+/// One line from a socket, what came behind it stays in `buffered`. Empty: the end, or nothing for so long.
+std::string read_line(int fd, std::string& buffered, int milliseconds) {
   for (;;) {
     if (const auto end = buffered.find('\n'); end != std::string::npos) {
       auto line = buffered.substr(0, end);
@@ -43,7 +37,9 @@ std::string read_line(int fd, std::string& buffered) {
     }
     pollfd set{fd, POLLIN, 0};
     char bytes[4096];
-    if (::poll(&set, 1, 60'000) <= 0) return {};
+    const int ready = ::poll(&set, 1, milliseconds);
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) return {};
     const auto n = ::recv(fd, bytes, sizeof bytes, 0);
     if (n <= 0) return {};
     buffered.append(bytes, static_cast<std::size_t>(n));
@@ -143,30 +139,12 @@ expected<void> make_calls(group& g, int fd, int calls) {
   return calls > 0 ? g.barrier() : expected<void>();
 }
 
-std::size_t entries_of(const char* folder) {
-  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
-}
-
-void run_rank(int fd) {
-  const auto key_text = std::string(std::getenv("HYDROGEN_TEST_KEY"));
-  secret::key bytes{};
-  for (std::size_t i = 0; i < bytes.size(); ++i)
-    bytes[i] = static_cast<std::byte>(std::stoi(key_text.substr(2 * i, 2), nullptr, 16));
-  const auto key = secret::from_key(bytes);
-  const auto boot = make_boot_id();
-  const std::string between = std::getenv("HYDROGEN_TEST_MEDIUM");
-  rendezvous_options options;
-  options.share_memory = between != "tcp";
-  options.read_memory = between == "memory";
-  rendezvous meet(key, options);
-  auto listener = value_or_throw(acceptor::listen(
-      "127.0.0.1:0", key, boot, [&](unique_fd s, hello h) { meet.accepted(std::move(s), std::move(h)); }));
-  write_line(fd, fmt::format("here {} {}", boot.value, listener->endpoint()));
-
-  std::string buffered;
+void run_rank(rank_child& here) {
+  const int fd = here.socket();
+  auto& meet = here.meet();
   std::thread worker;
   auto abort = std::make_shared<abort_word>();
-  for (auto line = read_line(fd, buffered); !line.empty(); line = read_line(fd, buffered)) {
+  for (auto line = here.hear(); !line.empty(); line = here.hear()) {
     std::istringstream in(line);
     std::string what;
     in >> what;
@@ -176,14 +154,11 @@ void run_rank(int fd) {
       write_line(fd, fmt::format("has {} {}", entries_of("/proc/self/fd"), entries_of("/proc/self/task")));
     }
     if (what != "join") continue;
-    std::uint64_t attempt = 0, other = 0;
+    std::uint64_t attempt = 0;
     std::uint32_t rank = 0;
     int calls = 0;
     in >> attempt >> calls >> rank;
-    std::vector<gang_member> members;
-    std::string endpoint;
-    while (in >> other >> endpoint)
-      members.push_back({static_cast<std::uint32_t>(members.size()), {other}, endpoint, {}});
+    const auto members = read_table(in);
     if (worker.joinable()) worker.join();
     abort = std::make_shared<abort_word>();
     worker = std::thread([&meet, fd, attempt, calls, rank, members, abort] {
@@ -200,12 +175,73 @@ void run_rank(int fd) {
 
 TEST_CASE("a rank in a process of its own" * doctest::skip()) {
   // Run by `rank_process` only.
-  if (std::getenv("HYDROGEN_TEST_KEY") != nullptr) run_rank(child_fd);
+  if (auto here = rank_child::make()) run_rank(*here);
 }
 
 }  // namespace
 
-rank_process::rank_process(const secret& key, const std::string& between) {
+std::unique_ptr<rank_child> rank_child::make() {
+  const char* text = std::getenv("HYDROGEN_TEST_KEY");
+  if (text == nullptr) return nullptr;
+  // Also while it is stopped: it does not outlive who drives it.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const std::string key_text = text;
+  secret::key bytes{};
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<std::byte>(std::stoi(key_text.substr(2 * i, 2), nullptr, 16));
+  return std::unique_ptr<rank_child>(new rank_child(secret::from_key(bytes), std::getenv("HYDROGEN_TEST_MEDIUM")));
+}
+
+rank_child::rank_child(const secret& key, const std::string& between) {
+  const auto boot = make_boot_id();
+  rendezvous_options options;
+  options.share_memory = between != "tcp";
+  options.read_memory = between == "memory";
+  meet_ = std::make_unique<rendezvous>(key, options);
+  listener_ = value_or_throw(acceptor::listen(
+      "127.0.0.1:0", key, boot, [m = meet_.get()](unique_fd s, hello h) { m->accepted(std::move(s), std::move(h)); }));
+  say(fmt::format("here {} {}", boot.value, listener_->endpoint()));
+}
+
+int rank_child::socket() const {
+  return child_fd;
+}
+
+void rank_child::say(const std::string& line) const {
+  write_line(child_fd, line);
+}
+
+std::string rank_child::hear() {
+  return read_line(child_fd, buffered_, -1);
+}
+
+gang_token token_of(std::uint64_t attempt) {
+  gang_token token;
+  token.gang.stage = 7;
+  token.attempt = {{1}, attempt};
+  return token;
+}
+
+std::string text_of_table(const std::vector<rank_process*>& ranks) {
+  std::string table;
+  for (const auto* r : ranks) table += fmt::format(" {} {}", r->member().executor.value, r->member().endpoint);
+  return table;
+}
+
+gang_table read_table(std::istream& in) {
+  std::uint64_t process = 0;
+  std::string endpoint;
+  std::vector<gang_member> members;
+  while (in >> process >> endpoint)
+    members.push_back({static_cast<std::uint32_t>(members.size()), {process}, endpoint, {}});
+  return members;
+}
+
+std::size_t entries_of(const char* folder) {
+  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
+}
+
+rank_process::rank_process(const secret& key, const std::string& between, const std::string& role) {
   int pair[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
   socket_.reset(pair[0]);
@@ -224,8 +260,7 @@ rank_process::rank_process(const secret& key, const std::string& between) {
   auto medium_variable = "HYDROGEN_TEST_MEDIUM=" + between;
   environment.push_back(medium_variable.data());
   environment.push_back(nullptr);
-  std::string program = "test_comm", no_skip = "--no-skip", filter = std::string("--test-case=") + rank_process_case,
-              quiet = "--out=/dev/null";
+  std::string program = "test_comm", no_skip = "--no-skip", filter = "--test-case=" + role, quiet = "--out=/dev/null";
   char* argv[] = {program.data(), no_skip.data(), filter.data(), quiet.data(), nullptr};
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -249,7 +284,7 @@ void rank_process::say(const std::string& line) {
 }
 
 std::string rank_process::hear() {
-  return read_line(socket_.get(), buffered_);
+  return read_line(socket_.get(), buffered_, 60'000);
 }
 
 std::string rank_process::hear(const std::string& start) {
@@ -259,13 +294,16 @@ std::string rank_process::hear(const std::string& start) {
   }
 }
 
+void rank_process::put_back(const std::string& line) {
+  buffered_.insert(0, line + "\n");
+}
+
 void rank_process::signal(int number) {
   ::kill(pid_, number);
 }
 
 void start_gang(const std::vector<rank_process*>& ranks, std::uint64_t attempt, int calls) {
-  std::string table;
-  for (const auto* r : ranks) table += fmt::format(" {} {}", r->member().executor.value, r->member().endpoint);
+  const auto table = text_of_table(ranks);
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     ranks[r]->say(fmt::format("join {} {} {}{}", attempt, calls, r, table));
   }
