@@ -283,13 +283,13 @@ void area::finish(std::uint32_t rank) {
 void area::leave_cpu_to_others(std::uint32_t rank) const {
   auto& self = seats_[rank];
   const auto mine = static_cast<std::uint32_t>(::sched_getcpu());
-  const auto calls = self.entered.load(std::memory_order_relaxed);
+  const auto barriers = self.barriers.load(std::memory_order_relaxed);
   std::array<std::uint32_t, 64> cpus;
   if (ranks_ > cpus.size()) return;
   bool shared = false;
   for (std::uint32_t r = 0; r < ranks_; ++r) {
     cpus[r] = r == rank ? mine : seats_[r].cpu.load(std::memory_order_relaxed);
-    shared |= r != rank && cpus[r] == mine && seats_[r].entered.load(std::memory_order_relaxed) < calls;
+    shared |= r != rank && cpus[r] == mine && seats_[r].barriers.load(std::memory_order_relaxed) < barriers;
   }
   if (shared) self.cpu.store(move_apart(mine, std::span(cpus).first(ranks_)), std::memory_order_relaxed);
 }
