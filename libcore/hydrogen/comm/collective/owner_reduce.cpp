@@ -23,6 +23,7 @@ void owner_reduce::start(exchange_port& m) {
   self_ = m.rank();
   seats_.resize(m.size());
   sources_.resize(m.size());
+  missing_ = m.size() - 1;
   const auto mine = bytes_of(self_);
   // Rows on lines of their own, away from multiples of 4 KiB.
   const auto row = (mine + 63) / 64 * 64 + 64;
@@ -63,12 +64,12 @@ void owner_reduce::arrived(std::uint32_t from, const frame_header& h, exchange_p
     seats_[from].sum_received += h.length;
     return;
   }
-  seats_[from].raw_received += h.length;
-  auto there = bytes_of(self_);
-  for (std::uint32_t r = 0; r < seats_.size(); ++r) {
-    if (r != self_) there = std::min(there, seats_[r].raw_received);
-  }
-  while (reduced_ < there) {
+  auto& received = seats_[from].raw_received;
+  // Looking at all seats for each frame would be a look for each pair of members, in each of them.
+  if (received == reduced_) --missing_;
+  received += h.length;
+  const auto mine = bytes_of(self_);
+  while (missing_ == 0 && reduced_ < mine) {
     const auto result = piece_of(self_, reduced_, sum);
     std::byte* at = data_ + result.offset;
     for (std::uint32_t r = 0; r < seats_.size(); ++r) {
@@ -84,6 +85,7 @@ void owner_reduce::arrived(std::uint32_t from, const frame_header& h, exchange_p
       }
     }
     reduced_ += result.length;
+    for (std::uint32_t r = 0; r < seats_.size(); ++r) missing_ += r != self_ && seats_[r].raw_received == reduced_;
   }
 }
 

@@ -56,7 +56,8 @@ class owner_reduce final : public exchange {
   std::uint32_t self_ = 0;
   std::vector<seat> seats_;
   std::vector<const std::byte*> sources_;
-  std::size_t reduced_ = 0;  // bytes of the own share
+  std::size_t reduced_ = 0;    // bytes of the own share
+  std::uint32_t missing_ = 0;  // of how many the piece behind these is not there
 };
 
 }  // namespace hydrogen::comm
