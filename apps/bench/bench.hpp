@@ -49,6 +49,13 @@ struct session_options {
   std::vector<std::string> beside = {};  // peers to be measured where they are asked for, in this order
   bool write_table = false;              // `tune` keeps what it measured
   std::string plot_file = {};            // for a benchmark that can draw what it measured; empty: none
+  // The network that `scale` simulates; `network` runs in.
+  std::uint32_t hosts = 0;  // 0: a table of several
+  std::uint32_t ranks_per_host = 8;
+  double gbit = 25;             // of a host's NIC; of the loopback device
+  double latency_us = 10;       // between simulated hosts
+  double delay_us = 0;          // of bytes between ranks that run
+  std::string shape_with = {};  // the command that gives the loopback device that rate; empty: it has none
 };
 
 class session {

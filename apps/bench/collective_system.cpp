@@ -1,5 +1,6 @@
 #include "collective_system.hpp"
 
+#include "delaying_relay.hpp"
 #include "engine.hpp"
 #include "line_child.hpp"
 #include "process.hpp"
@@ -70,6 +71,16 @@ started_system when_ready(std::unique_ptr<system_of_children> s) {
   return s;
 }
 
+/// Ranks, and the wires between them.
+class delayed_system : public system_of_children {
+ public:
+  delayed_system(std::vector<std::unique_ptr<line_child>> children, std::vector<std::unique_ptr<delaying_relay>> wires)
+      : system_of_children(std::move(children), wires.size()), wires_(std::move(wires)) {}
+
+ private:
+  std::vector<std::unique_ptr<delaying_relay>> wires_;
+};
+
 /// Gloo's ranks, and the files through which they meet.
 class gloo_system : public system_of_children {
  public:
@@ -90,7 +101,7 @@ unexpected not_installed(const char* peer) {
 
 }  // namespace
 
-started_system start_hydrogen(int ranks, gang_place place) {
+started_system start_hydrogen(int ranks, gang_place place, duration delay) {
   const int processes = place == gang_place::threads ? 1 : ranks;
   const auto variable = collective_key_variable(comm::secret::random());
   std::vector<std::unique_ptr<line_child>> children;
@@ -100,10 +111,17 @@ started_system start_hydrogen(int ranks, gang_place place) {
     children.push_back(std::move(*child));
   }
   std::vector<std::string> processes_said;
+  std::vector<std::unique_ptr<delaying_relay>> wires;
   for (const auto& c : children) {
     auto line = c->hear(now() + start_limit);
     if (!line) return unexpected(line.error());
-    processes_said.push_back(line->substr(std::string("here").size()));
+    auto said = line->substr(std::string("here").size());
+    if (delay > 0ns) {
+      const auto at = said.rfind(' ') + 1;
+      wires.push_back(std::make_unique<delaying_relay>(said.substr(at), delay));
+      said = said.substr(0, at) + wires.back()->endpoint();
+    }
+    processes_said.push_back(std::move(said));
   }
   std::string table = "join";
   for (std::size_t rank = 0; rank < static_cast<std::size_t>(ranks); ++rank) {
@@ -112,6 +130,7 @@ started_system start_hydrogen(int ranks, gang_place place) {
   for (const auto& c : children) {
     if (auto said = c->say(table); !said) return unexpected(said.error());
   }
+  if (!wires.empty()) return when_ready(std::make_unique<delayed_system>(std::move(children), std::move(wires)));
   const auto told = children.size();
   return when_ready(std::make_unique<system_of_children>(std::move(children), told));
 }

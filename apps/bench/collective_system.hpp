@@ -2,6 +2,7 @@
 // Whatever can be told to make collective calls and to say how long each took: gangs of Hydrogen, peers, and limits of
 // the machine (collective_limits.hpp). Main thread only.
 
+#include <hydrogen/base/clock.hpp>
 #include <hydrogen/base/error.hpp>
 
 #include "collective_rank.hpp"
@@ -25,7 +26,8 @@ class collective_system {
 
 using started_system = expected<std::unique_ptr<collective_system>>;
 
-started_system start_hydrogen(int ranks, gang_place);
+/// `delay`: bytes between processes are held so long; over TCP.
+started_system start_hydrogen(int ranks, gang_place, duration delay = 0ns);
 /// Peers; errc::not_found: "... is not installed".
 started_system start_gloo(int ranks);
 started_system start_open_mpi(int ranks);

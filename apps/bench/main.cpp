@@ -85,6 +85,12 @@ int main(int argc, char** argv) {
   line.text("--beside", beside, "LIST", fmt::format("Peers for `collectives`: {}", fmt::join(known_peers(), ",")));
   line.text("--plot", options.plot_file, "FILE", "Draw the figures of `collectives` into FILE, as SVG");
   line.toggle("--write", options.write_table, "`tune` keeps the table that it measured, for this machine");
+  line.number("--hosts", options.hosts, 0, 4096, "N", "Hosts that `scale` simulates; 0: a table of several");
+  line.number("--ranks-per-host", options.ranks_per_host, 1, 4096, "N", "Ranks on each of these");
+  line.number("--gbit", options.gbit, 0.001, 10'000, "RATE", "Rate in Gbit/s of a simulated host, or of --shape-with");
+  line.number("--latency-us", options.latency_us, 0, 1e6, "TIME", "Time in us between simulated hosts");
+  line.number("--delay-us", options.delay_us, 0, 1e6, "TIME", "`network`: bytes between ranks are held so long, in us");
+  line.text("--shape-with", options.shape_with, "COMMAND", "`network`: gives the loopback device the rate --gbit");
   line.toggle("--quick", options.quick, "A hundredth of the work, to see that everything runs");
   line.footer(
       "Ratios above 1 are better than what stands beside. Polars and DuckDB are measured if python3 can import them,\n"

@@ -63,6 +63,10 @@ std::optional<prediction> of_links(const network_constants& c, const cluster_sha
                                    std::uint64_t bytes, std::string& why) {
   const auto ranks = s.ranks();
   const auto count = bytes / sizeof(float);
+  if (ranks > 0xffff) {
+    why = "more than 65,535 ranks";
+    return {};
+  }
   prediction p;
   p.connections = ranks - 1;
   p.socket_bytes = p.connections * socket_bytes;
@@ -76,7 +80,10 @@ std::optional<prediction> of_links(const network_constants& c, const cluster_sha
     return {};
   }
   if (messages_of(how, ranks, bytes) > most_messages) {
-    invariant(how == algorithm::one_shot, "no closed form for the table");
+    if (how != algorithm::one_shot) {
+      why = std::to_string(messages_of(how, ranks, bytes) / 1'000'000) + " M messages, which take too long to simulate";
+      return {};
+    }
     p.is_simulated = false;
     p.messages = static_cast<double>(messages_of(how, ranks, bytes)) / ranks;
     p.bytes = static_cast<double>(bytes) * (ranks - 1);

@@ -2,12 +2,12 @@
 
 #include <hydrogen/base/error.hpp>
 
+#include "event_queue.hpp"
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
 #include <deque>
-#include <queue>
 
 namespace hydrogen::bench {
 namespace {
@@ -65,19 +65,18 @@ class simulation {
       m->waits_for = m->size() - 1;
       wake(*m);
     }
-    while (!events_.empty()) {
-      const auto e = events_.top();
-      events_.pop();
+    for (event_queue::event e{}; events_.next(e);) {
       now_ = e.at;
-      switch (e.what) {
+      const auto index = e.what >> 2;
+      switch (static_cast<happening>(e.what & 3)) {
         case happening::core_is_free:
-          go_on(cores_[e.index], e.index);
+          go_on(cores_[index], index);
           break;
         case happening::arrives:
-          arrive(e.index);
+          arrive(index);
           break;
         case happening::is_in:
-          hand_over(e.index);
+          hand_over(index);
           break;
       }
     }
@@ -91,14 +90,7 @@ class simulation {
   }
 
  private:
-  enum class happening : std::uint8_t { core_is_free, arrives, is_in };
-  struct event {
-    picoseconds at;
-    std::uint64_t number;  // of two at one time, the one that was planned first
-    std::uint32_t index;   // of a core or a host
-    happening what;
-    bool operator<(const event& other) const { return at != other.at ? at > other.at : number > other.number; }
-  };
+  enum class happening : std::uint8_t { core_is_free, arrives, is_in };  // to a core or a host
 
   struct member final : comm::exchange_port {
     member(simulation& s, std::uint32_t r, std::uint64_t data) : network(s), self(r), data_bytes(data) {}
@@ -167,7 +159,9 @@ class simulation {
     bool is_planned = false;
   };
 
-  void plan(picoseconds at, happening what, std::uint32_t index) { events_.push({at, number_++, index, what}); }
+  void plan(picoseconds at, happening what, std::uint32_t index) {
+    events_.plan(at, index << 2 | static_cast<std::uint32_t>(what));
+  }
 
   /// There is something to do for a rank.
   void wake(member& m) {
@@ -312,8 +306,7 @@ class simulation {
   std::vector<core> cores_;
   std::vector<stream> out_, in_;  // of each host
   std::vector<std::unique_ptr<member>> members_;
-  std::priority_queue<event> events_;
-  std::uint64_t number_ = 0;
+  event_queue events_;
   picoseconds now_ = 0;
   std::uint64_t total_ = 0;
   std::uint8_t code_ = 0;
