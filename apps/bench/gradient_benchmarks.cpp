@@ -5,7 +5,7 @@
 #include <hydrogen/comm/rendezvous.hpp>
 
 #include "bench.hpp"
-#include "delayed_link.hpp"
+#include "delaying_relay.hpp"
 #include <spdlog/fmt/fmt.h>
 
 #include <ctime>
@@ -72,8 +72,8 @@ std::vector<double> over_a_delayed_link(duration delay, const rank_body& body) {
     members.push_back({r, self, listeners.back()->endpoint(), {}});
   }
   // Ranks dial those below them.
-  const auto link = value_or_throw(delayed_link::make(members[0].endpoint, delay));
-  members[0].endpoint = link->endpoint();
+  const delaying_relay link(members[0].endpoint, delay);
+  members[0].endpoint = link.endpoint();
   return on_ranks(places, std::move(members), body);
 }
 

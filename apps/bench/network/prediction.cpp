@@ -180,7 +180,7 @@ std::function<simulated_call(std::uint32_t)> calls_of(algorithm how, std::uint32
   const auto bytes = count * sizeof(float);
   if (how == algorithm::owners) {
     return [=](std::uint32_t) -> simulated_call {
-      return {std::make_unique<owner_reduce>(kind, reduction::sum, nowhere(), count, result_to::all, 0), {}};
+      return {std::make_unique<owner_reduce>(reducing{kind, reduction::sum, nowhere(), count}), {}};
     };
   }
   if (how == algorithm::ring) {

@@ -122,7 +122,7 @@ class simulation {
       return nowhere() + data_bytes;
     }
     void combine(comm::element kind, comm::reduction, std::span<const std::byte* const> sources, std::size_t count,
-                 std::byte*) override {
+                 std::byte*, std::span<const std::uint32_t>) override {
       const auto& c = network.constants_;
       computes += of_bytes((sources.size() + 1) * count * comm::size_of(kind),
                            from_memory() ? c.add_ns_per_byte : c.cached_add_ns_per_byte);
