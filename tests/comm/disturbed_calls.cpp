@@ -133,8 +133,6 @@ const std::vector<disturbed_call>& disturbed_calls() {
       {"all_reduce of few in a pair", few, true, false, region::all, true, all_reduce},
       {"all_reduce of lots in a pair", lots, true, false, region::own_share, false, all_reduce},
       {"reduce of lots in a pair", lots, true, false, region::own_share, false, reduce_to_other},
-      {"reduce_scatter of lots in a pair", lots, true, false, region::own_share, false, reduce_scatter},
-      {"all_gather of lots in a pair", lots, true, false, region::share_of_other, false, all_gather},
       {"broadcast of lots in a pair", lots, true, false, region::all, false, broadcast},
   };
   return all;

@@ -64,12 +64,14 @@ void on_request(int) {
 }
 
 void cut_links() {
-  for (int fd = 3; fd < 1024; ++fd) {
-    int listens = 0;
-    socklen_t size = sizeof listens;
-    if (fd == now_set.report || ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens != 0)
-      continue;
-    ::shutdown(fd, SHUT_RDWR);
+  // First nothing is said any more to anybody: another thread that notices one cut is not to tell the rest.
+  for (const int how : {SHUT_WR, SHUT_RDWR}) {
+    for (int fd = 3; fd < 1024; ++fd) {
+      int listens = 0;
+      socklen_t size = sizeof listens;
+      if (fd == now_set.report || ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0) continue;
+      if (listens == 0) ::shutdown(fd, how);
+    }
   }
 }
 
