@@ -1,5 +1,5 @@
 #pragma once
-// What this machine's cores need for messages, copies and additions: constants of the network model. Main thread only.
+// What cores need for messages, copies and additions: constants of the network model. Main thread only.
 
 #include <network/prediction.hpp>
 
@@ -7,7 +7,10 @@
 
 namespace hydrogen::bench {
 
-/// Fills in the constants of a core, measured now in about a second, and those of shared memory. Throws `failure`.
+/// Fills in the constants of a core and of shared memory as they were measured on the machine of docs/performance.md
+/// when nothing else ran, so that what is predicted from them is the same everywhere.
+void assume_cores(network_constants&);
+/// The same, those of a core measured now, in about a second. Throws `failure`.
 void measure_cores(network_constants&, bool quick);
 std::string text_of(const network_constants&);
 

@@ -9,6 +9,7 @@
 #include "process.hpp"
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <thread>
 
 namespace hydrogen::bench {
@@ -55,14 +56,17 @@ void network(session& s) {
       timed_call c;
       c.operation = "all_reduce";
       c.bytes = bytes;
-      c.warm_up = s.quick() ? 1 : std::clamp(static_cast<int>(1e5 / model_us), 2, 5'000);
-      c.iterations = s.quick() ? 2 : std::clamp(static_cast<int>(1e6 / model_us), 9, 10'000);
+      c.warm_up = s.quick() ? 1 : std::clamp(static_cast<int>(1e5 / model_us), 2, 200);
+      c.iterations = s.quick() ? 2 : std::clamp(static_cast<int>(1e6 / model_us), 9, 1'000);
       result r;
       r.name = fmt::format("all_reduce, {} ranks over TCP", ranks);
       r.size = format_size(bytes);
       r.unit = "us";
       r.samples = value_or_throw(gang->run(c));
       r.beside = reference{"the model", model_us, 0};
+      // What else runs on the machine only adds.
+      const auto least = *std::min_element(r.samples.begin(), r.samples.end());
+      r.note = fmt::format("least {:.0f} us, ratio {:.2f}", least, model_us / least);
       s.report(std::move(r));
     }
   }

@@ -87,7 +87,7 @@ std::vector<cluster_shape> shapes_of(session& s) {
 
 void scale(session& s) {
   auto constants = network_of(s.options().gbit, s.options().latency_us);
-  measure_cores(constants, s.quick());
+  assume_cores(constants);
   s.remark("a simulation: sums of float; per rank, the most that one has; 64 cores a host");
   s.remark(text_of(constants));
   const auto sizes =
