@@ -17,6 +17,8 @@
 
 namespace hydrogen::bench {
 
+inline constexpr std::uint64_t KiB = 1 << 10, MiB = 1 << 20;
+
 /// What a case is compared with.
 struct reference {
   std::string name;  // "hand-written loop", "polars 2.1"

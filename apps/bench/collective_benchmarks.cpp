@@ -13,7 +13,6 @@
 namespace hydrogen::bench {
 namespace {
 
-constexpr std::uint64_t KiB = 1 << 10, MiB = 1 << 20;
 constexpr auto any_size = std::numeric_limits<std::uint64_t>::max();
 
 /// What a contender stands beside, where both are measured.

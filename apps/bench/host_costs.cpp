@@ -9,8 +9,6 @@
 namespace hydrogen::bench {
 namespace {
 
-constexpr std::size_t MiB = 1 << 20;
-
 // The least of several: what else runs on the machine only adds.
 double exchange_us(collective_system& system, std::size_t bytes, int calls) {
   timed_call c;

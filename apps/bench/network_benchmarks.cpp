@@ -16,7 +16,6 @@
 namespace hydrogen::bench {
 namespace {
 
-constexpr std::uint64_t KiB = 1 << 10, MiB = 1 << 20;
 // As comm::linked_engine chooses.
 constexpr std::uint64_t one_shot_bytes = 512 << 10;
 
@@ -32,12 +31,12 @@ network_constants constants_of(session& s) {
 }
 
 double predicted_us(const network_constants& c, std::uint32_t ranks, std::uint64_t bytes) {
-  const auto how = bytes * ranks <= one_shot_bytes ? algorithm::one_shot : algorithm::owners;
+  const auto how = bytes * ranks <= one_shot_bytes ? algorithm::one_shot : algorithm::owner_reduce;
   const auto places = network_places::loopback(ranks, std::max(1u, std::thread::hardware_concurrency()));
   return simulate(c, places, bytes, calls_of(how, ranks, bytes / sizeof(float))).us;
 }
 
-void network(session& s) {
+void check_the_model(session& s) {
   const auto constants = constants_of(s);
   s.remark(text_of(constants));
   if (const auto& command = s.options().shape_with; !command.empty()) {
@@ -75,7 +74,8 @@ void network(session& s) {
   }
 }
 
-const registration registered{"network", "all_reduce over TCP beside what the model of `scale` says", network};
+const registration network_registered{"network", "all_reduce over TCP beside what the model of `scale` says",
+                                      check_the_model};
 
 }  // namespace
 }  // namespace hydrogen::bench

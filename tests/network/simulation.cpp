@@ -34,7 +34,7 @@ network_constants ordinary() {
   return c;
 }
 
-constexpr algorithm over_links[] = {algorithm::one_shot, algorithm::owners, algorithm::ring};
+constexpr algorithm over_links[] = {algorithm::one_shot, algorithm::owner_reduce, algorithm::rotating_ring};
 
 simulated_run run_of(const network_constants& c, algorithm how, std::uint32_t hosts, std::uint32_t each,
                      std::uint64_t bytes) {
@@ -61,7 +61,7 @@ TEST_CASE("where the wire is all, owner reduces takes what the bytes take") {
   for (const std::uint32_t hosts : {2u, 4u, 8u, 16u}) {
     CAPTURE(hosts);
     constexpr std::uint64_t bytes = 64 << 20;
-    const auto run = run_of(c, algorithm::owners, hosts, 1, bytes);
+    const auto run = run_of(c, algorithm::owner_reduce, hosts, 1, bytes);
     const auto closed = owners_bound_us(c, {hosts, 1, 16}, bytes);
     CHECK(run.us >= closed * 0.999);
     CHECK(within(run.us, closed, 0.05));
@@ -76,7 +76,7 @@ TEST_CASE("where cores are all, owner reduces takes what messages, copies and ad
   for (const std::uint32_t hosts : {2u, 4u, 8u, 64u}) {
     CAPTURE(hosts);
     constexpr std::uint64_t bytes = 16 << 20;
-    const auto run = run_of(c, algorithm::owners, hosts, 1, bytes);
+    const auto run = run_of(c, algorithm::owner_reduce, hosts, 1, bytes);
     const auto closed = owners_bound_us(c, {hosts, 1, 16}, bytes);
     CHECK(run.us >= closed * 0.999);
     CHECK(within(run.us, closed, 0.1));
@@ -86,14 +86,14 @@ TEST_CASE("where cores are all, owner reduces takes what messages, copies and ad
 TEST_CASE("ranks of a host share its wire and its cores") {
   const auto c = wire_alone();
   constexpr std::uint64_t bytes = 16 << 20;
-  const auto one = run_of(c, algorithm::owners, 2, 1, bytes).us;
-  const auto four = run_of(c, algorithm::owners, 2, 4, bytes).us;
+  const auto one = run_of(c, algorithm::owner_reduce, 2, 1, bytes).us;
+  const auto four = run_of(c, algorithm::owner_reduce, 2, 4, bytes).us;
   // 4 ranks send half of their 7 shares each to 4 others, twice; one rank sends half its buffer twice.
   CHECK(within(four, one * 4, 0.1));
 
   auto slow = ordinary();
   slow.wire_ns_per_byte = 0;
-  const auto calls = calls_of(algorithm::owners, 8, bytes / sizeof(float));
+  const auto calls = calls_of(algorithm::owner_reduce, 8, bytes / sizeof(float));
   const auto spread = simulate(slow, network_places::even(1, 8, 8), bytes, calls).us;
   const auto shared = simulate(slow, network_places::even(1, 8, 2), bytes, calls).us;
   CHECK(within(shared, spread * 4, 0.1));
@@ -138,7 +138,7 @@ TEST_CASE("a hierarchy uses few connections and little of the wire") {
   std::string why;
   const cluster_shape shape{16, 8, 16};
   for (const std::uint64_t bytes : {std::uint64_t{64} << 10, std::uint64_t{16} << 20}) {
-    const auto flat = predict(ordinary(), shape, algorithm::owners, bytes, why);
+    const auto flat = predict(ordinary(), shape, algorithm::owner_reduce, bytes, why);
     const auto layered = predict(ordinary(), shape, algorithm::hierarchical, bytes, why);
     REQUIRE(flat);
     REQUIRE(layered);
@@ -146,7 +146,7 @@ TEST_CASE("a hierarchy uses few connections and little of the wire") {
     CHECK(layered->connections == 15);
     CHECK(layered->us < flat->us);
   }
-  CHECK(!predict(ordinary(), shape, algorithm::owners, 8, why));
+  CHECK(!predict(ordinary(), shape, algorithm::owner_reduce, 8, why));
   CHECK(why == "fewer numbers than ranks");
 }
 

@@ -5,6 +5,7 @@
 #include <hydrogen/comm/collective/messages.hpp>
 #include <hydrogen/comm/collective/owner_reduce.hpp>
 #include <hydrogen/comm/collective/rotating_ring.hpp>
+#include <hydrogen/comm/tuning.hpp>
 
 #include <algorithm>
 
@@ -12,8 +13,6 @@ namespace hydrogen::bench {
 namespace {
 
 constexpr std::uint64_t piece = 256 << 10;
-// As comm::linked_engine chooses.
-constexpr std::uint64_t one_shot_bytes = 512 << 10;
 // More takes minutes.
 constexpr std::uint64_t most_messages = 60'000'000;
 constexpr std::uint64_t memory_of_host = std::uint64_t{256} << 30;
@@ -29,11 +28,12 @@ std::uint64_t messages_of(algorithm how, std::uint64_t ranks, std::uint64_t byte
   switch (how) {
     case algorithm::one_shot:
       return pairs * pieces_of(bytes);
-    case algorithm::owners:
+    case algorithm::owner_reduce:
       return 2 * pairs * pieces_of(bytes / ranks);
-    case algorithm::ring:
+    case algorithm::rotating_ring:
       return 2 * pairs * pieces_of(bytes / ranks) + pairs;
     case algorithm::hierarchical:
+    case algorithm::picked:
       break;
   }
   return 0;
@@ -70,7 +70,7 @@ std::optional<prediction> of_links(const network_constants& c, const cluster_sha
   prediction p;
   p.connections = ranks - 1;
   p.socket_bytes = p.connections * socket_bytes;
-  if (how == algorithm::owners && count < ranks) {
+  if (how == algorithm::owner_reduce && count < ranks) {
     why = "fewer numbers than ranks";
     return {};
   }
@@ -118,12 +118,14 @@ const char* title_of(algorithm how) {
   switch (how) {
     case algorithm::one_shot:
       return "one-shot";
-    case algorithm::owners:
+    case algorithm::owner_reduce:
       return "owner reduces";
     case algorithm::hierarchical:
       return "hierarchical";
-    case algorithm::ring:
+    case algorithm::rotating_ring:
       return "ring";
+    case algorithm::picked:
+      break;
   }
   return "";
 }
@@ -165,8 +167,8 @@ std::optional<prediction> predict(const network_constants& c, const cluster_shap
   prediction p;
   if (s.hosts > 1) {
     const auto leaders = cluster_shape{s.hosts, 1, s.cores_per_host};
-    const bool small = bytes * s.hosts <= one_shot_bytes || bytes / sizeof(float) < s.hosts;
-    const auto of_leaders = of_links(c, leaders, small ? algorithm::one_shot : algorithm::owners, bytes, why);
+    const bool small = bytes * s.hosts <= comm::tuning().one_shot_of(s.hosts) || bytes / sizeof(float) < s.hosts;
+    const auto of_leaders = of_links(c, leaders, small ? algorithm::one_shot : algorithm::owner_reduce, bytes, why);
     if (!of_leaders) return {};
     p = *of_leaders;
   }
@@ -178,12 +180,12 @@ std::function<simulated_call(std::uint32_t)> calls_of(algorithm how, std::uint32
   using namespace comm;
   constexpr auto kind = element::float32;
   const auto bytes = count * sizeof(float);
-  if (how == algorithm::owners) {
+  if (how == algorithm::owner_reduce) {
     return [=](std::uint32_t) -> simulated_call {
       return {std::make_unique<owner_reduce>(reducing{kind, reduction::sum, nowhere(), count}), {}};
     };
   }
-  if (how == algorithm::ring) {
+  if (how == algorithm::rotating_ring) {
     return [=](std::uint32_t) -> simulated_call {
       return {std::make_unique<rotating_ring>(kind, reduction::sum, nowhere(), count), {}};
     };

@@ -2,6 +2,8 @@
 // What an all-reduce of floats would take on hosts that are not here: the exchanges of production in the simulated
 // network (simulation.hpp), and closed forms for what no exchange does. One thread.
 
+#include <hydrogen/comm/algorithm.hpp>
+
 #include "simulation.hpp"
 
 #include <optional>
@@ -9,13 +11,7 @@
 
 namespace hydrogen::bench {
 
-enum class algorithm : std::uint8_t {
-  one_shot,      // everyone sends all to everyone and adds: collective/messages
-  owners,        // collective/owner_reduce among all ranks
-  hierarchical,  // shared memory of each host, collective/owner_reduce or one-shot among one rank of each, shared
-                 // memory
-  ring           // collective/rotating_ring: other bits, so never picked
-};
+using comm::algorithm;
 const char* title_of(algorithm);
 
 struct cluster_shape {
