@@ -274,7 +274,10 @@ void area::finish(std::uint32_t rank) {
   while (!look(rank, target)) {
     h.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const auto seen = h.news.load(std::memory_order_seq_cst);
-    if (!is_complete(target)) futex_wait(h.news, seen, never, futex_);
+    if (!is_complete(target)) {
+      const wakes_here stay(has_own_cpu(rank));
+      futex_wait(h.news, seen, never, futex_);
+    }
     h.sleepers.fetch_sub(1, std::memory_order_relaxed);
   }
 }
@@ -294,6 +297,15 @@ void area::leave_cpu_to_others(std::uint32_t rank) const {
   if (shared) self.cpu.store(move_apart(mine, std::span(cpus).first(ranks_)), std::memory_order_relaxed);
 }
 
+bool area::has_own_cpu(std::uint32_t rank) const {
+  if (wait_.spins == 0) return false;
+  const auto mine = static_cast<std::uint32_t>(::sched_getcpu());
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    if (r != rank && seats_[r].cpu.load(std::memory_order_relaxed) == mine) return false;
+  }
+  return true;
+}
+
 expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& how) {
   auto& h = bell();
   for (;;) {
@@ -310,8 +322,9 @@ expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& h
       } else {
         why = trouble(rank);
         if (why.code == errc::none && how.also) why = how.also();
-        if (why.code == errc::none && !futex_wait(h.news, seen, how.deadline.at(), futex_)) {
-          why = late(rank, how.deadline.timeout());
+        if (why.code == errc::none) {
+          const wakes_here stay(has_own_cpu(rank));
+          if (!futex_wait(h.news, seen, how.deadline.at(), futex_)) why = late(rank, how.deadline.timeout());
         }
       }
     }

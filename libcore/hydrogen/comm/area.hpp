@@ -222,6 +222,8 @@ class area {
   bool look(std::uint32_t rank, std::uint64_t target) const;
   expected<void> wait(std::uint32_t rank, std::uint64_t target, area_wait&);
   void leave_cpu_to_others(std::uint32_t rank) const;
+  /// Ranks do not outnumber CPUs, and none but this one was last on the CPU of the calling thread.
+  bool has_own_cpu(std::uint32_t rank) const;
   /// What speaks against going on: a rank that has left, is dead, or called something else; the whole is broken.
   error trouble(std::uint32_t rank) const;
   error late(std::uint32_t rank, duration timeout) const;

@@ -37,7 +37,7 @@ std::uint32_t move_apart(std::uint32_t mine, std::span<const std::uint32_t> cpus
       continue;
     }
     // A rank that has long been left alone begins anew.
-    pause = at - next > 10s ? duration(1ms) : std::min<duration>(2 * pause, 1s);
+    pause = at - next > 1s ? duration(1ms) : std::min<duration>(2 * pause, 32ms);
     next = at + pause;
     cpu_set_t one;
     CPU_ZERO(&one);
@@ -47,6 +47,19 @@ std::uint32_t move_apart(std::uint32_t mine, std::span<const std::uint32_t> cpus
     return cpu;
   }
   return mine;
+}
+
+wakes_here::wakes_here(bool here) {
+  const int cpu = ::sched_getcpu();
+  if (!here || cpu < 0 || ::sched_getaffinity(0, sizeof before_, &before_) != 0) return;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<std::size_t>(cpu), &one);
+  is_set_ = ::sched_setaffinity(0, sizeof one, &one) == 0;
+}
+
+wakes_here::~wakes_here() {
+  if (is_set_) ::sched_setaffinity(0, sizeof before_, &before_);
 }
 
 }  // namespace hydrogen::comm
