@@ -27,7 +27,7 @@ patience patience_for(std::uint32_t ranks) {
 
 std::uint32_t move_apart(std::uint32_t mine, std::span<const std::uint32_t> cpus_of_ranks) {
   static thread_local time_point next{};
-  static thread_local duration pause = 1ms;
+  static thread_local duration pause = 500us;
   const auto at = now();
   if (at < next) return mine;
   cpu_set_t all;
@@ -37,7 +37,7 @@ std::uint32_t move_apart(std::uint32_t mine, std::span<const std::uint32_t> cpus
       continue;
     }
     // A rank that has long been left alone begins anew.
-    pause = at - next > 1s ? duration(1ms) : std::min<duration>(2 * pause, 32ms);
+    pause = at - next > 100ms ? duration(500us) : std::min<duration>(2 * pause, 4ms);
     next = at + pause;
     cpu_set_t one;
     CPU_ZERO(&one);

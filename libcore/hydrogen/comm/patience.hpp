@@ -24,8 +24,8 @@ patience patience_for(std::uint32_t ranks);
 /// For a thread that is going to sleep until another rank has come, which last ran on the same CPU (`mine`): moves to a
 /// CPU that none of the ranks was on, if there is one. Two ranks that wait for each other by turns on one CPU would
 /// stay there: the kernel never sees more than one of them that could run, and balances only what waits for a CPU. At
-/// most every millisecond, and less often the longer it goes on. Returns the CPU that it is on then; its affinity is as
-/// before.
+/// most every half millisecond, and less often the longer it goes on. Returns the CPU that it is on then; its affinity
+/// is as before.
 std::uint32_t move_apart(std::uint32_t mine, std::span<const std::uint32_t> cpus_of_ranks);
 
 /// While it lives the calling thread wakes up on the CPU that it is on now, if `here`; then its affinity is as before.
