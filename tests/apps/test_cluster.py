@@ -306,6 +306,31 @@ class Kills(Cluster):
         self.assertEqual((len(lines("enter")), len(lines("return"))), (4, 4))
         wait_until("all slots are free", self.all_slots_free, 15)
 
+    def test_a_gang_on_two_addresses_meets_in_the_memory_of_each_and_over_links(self):
+        self.start(workers=1, slots=2, expected=2)
+        with open(self.path("worker.toml")) as f:
+            text = f.read()
+        self.assertEqual(text.count('listen = "127.0.0.1:0"'), 1)
+        self.write("far.toml", text.replace('listen = "127.0.0.1:0"', 'listen = "127.0.0.2:0"'))
+        self.nodes["worker-2"] = Program("node", "--config", self.path("far.toml"), "--name", "worker-2", env=self.env)
+        self.wait_for_nodes(2)
+        notes = self.path("notes")
+        self.write("notes.start", "")
+        driver = Program(*self.submit_args(os.path.join(LIBRARIES, "libtest_scenarios.so"), "--", "warm_gang", "4", "0", notes))
+        self.addCleanup(driver.close)
+        self.addCleanup(driver.process.wait)
+        self.addCleanup(driver.kill)
+
+        def meets():
+            status = self.status()
+            return status and [r["meets_in"] for r in status["requests"] if r["kind"] == "gang" and r["state"] == "running"]
+
+        wait_until("the gang is known to run", lambda: meets() and meets()[0])
+        self.assertEqual(meets(), ["host memory+TCP"])
+        self.write("notes.finish", "")
+        self.good(driver.wait())
+        self.assertEqual(self.good(self.submit("digits")).value("model"), self.good(run("run", "digits")).value("model"))
+
     def test_a_driver_that_is_killed_frees_everything(self):
         _, driver, _ = self.long_run()
         driver.kill()

@@ -92,6 +92,7 @@ int run_executor(int control_fd, const comm::connection_options& connections) {
   if (!application) return cannot(gang::refusal_kind::application, application.error());
 
   process_options options;
+  options.listen = order.listen;
   options.who = "executor of " + order.app.name + " on " + order.node;
   options.boot = order.boot;
   options.secret = secret;

@@ -52,10 +52,11 @@ struct assign_executor {
   std::string storage_dir;
   std::string log_level;
   duration join_timeout{};
+  std::string listen;  // the address of its node, any port: links of a gang tell hosts apart by it
   template <class I>
   friend auto inspect(I& f, assign_executor& x) {
     return f(x.app, x.boot, x.node, x.secret, x.slots, x.block_budget, x.cache_dir, x.storage_dir, x.log_level,
-             x.join_timeout);
+             x.join_timeout, x.listen);
   }
 };
 using executor_order = std::variant<assign_executor>;
