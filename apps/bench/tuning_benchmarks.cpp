@@ -27,11 +27,17 @@ void tune(session& s) {
              kept ? "in use: " + *path : "in use: what is built in (" + kept.error().message() + ")");
   const auto measured = value_or_throw(comm::measure_tuning([] { return false; }));
   for (const auto& series : measured.all) {
-    fmt::print("\n  {}\n", series.what);
+    const auto bar = series.what.find(" | ");
     for (const auto& p : series.points) {
-      fmt::print("  {:>12} {:>10.1f} us", format_size(p.bytes), p.below_us);
-      if (p.above_us != p.below_us) fmt::print(" {:>10.1f} us", p.above_us);
-      fmt::print("\n");
+      const bool has_two = bar != std::string::npos;
+      s.report(
+          {.name = series.what.substr(0, bar),
+           .size = format_size(p.bytes),
+           .unit = "us",
+           .samples = {p.below_us},
+           .beside = has_two ? std::optional(reference{series.what.substr(bar + 3), p.above_us, {}}) : std::nullopt,
+           .aim = {},
+           .note = {}});
     }
   }
   fmt::print("\n  {:<34} {:>12} {:>12}\n", "bytes", "in use", "measured");
