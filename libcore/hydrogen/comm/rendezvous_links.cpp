@@ -213,10 +213,14 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_island(const gang_token& tok
     }
   } else {
     auto there = neighbours_->attach(leader.endpoint, leader.executor, members[rank].executor, abort, deadline);
-    if (!there) return unexpected(std::move(there.error()));
+    const auto named = [&](error why) {
+      if (!abort.is_set()) why.what = name_of(leader) + " does not share the memory of its host: " + why.what;
+      return unexpected(std::move(why));
+    };
+    if (!there) return named(std::move(there.error()));
     if (!*there) return std::shared_ptr<area>();
     auto found = (*there)->find(its, here.size, abort, deadline);
-    if (!found) return found;
+    if (!found) return named(std::move(found.error()));
     (*found)->belongs_to(part);
     std::lock_guard lock(mutex_);
     // One for all ranks of this process.
