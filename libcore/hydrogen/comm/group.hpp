@@ -8,7 +8,8 @@
 // (errc::timed_out), one that has returned or died at once (errc::disconnected); when the attempt's abort word is set
 // every wait returns its reason. After any of these the gang is broken: the contents of the buffers are unspecified,
 // and further calls of all its groups return the same error. Results have the same bits for every placement of the
-// ranks (see element.hpp). Wrong arguments are errc::bad_input and break nothing.
+// ranks (see element.hpp), but of an all-reduce that asks for the ring. Wrong arguments are errc::bad_input and break
+// nothing.
 //
 // Calls of an element type: float, double, half, bfloat16, int32, int64 (element.hpp); all ranks pass the same number
 // of elements. Calls of bytes: each rank any size, at most 4 GiB. Where a call divides a buffer among the ranks, the

@@ -21,7 +21,7 @@ struct patience {
 /// For a rank that shares this machine's cores with `ranks` ranks, itself included.
 patience patience_for(std::uint32_t ranks);
 
-/// For a thread that is going to sleep until another rank has come, which last ran on the same CPU (`mine`): moves to a
+/// For a thread that has looked in vain for another rank, which last ran on the same CPU (`mine`): moves to a
 /// CPU that none of the ranks was on, if there is one. Two ranks that wait for each other by turns on one CPU would
 /// stay there: the kernel never sees more than one of them that could run, and balances only what waits for a CPU. At
 /// most every half millisecond, and less often the longer it goes on. Returns the CPU that it is on then; its affinity
