@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -60,7 +61,9 @@ void on_fault(int signal, siginfo_t* info, void*) {
 }
 
 void on_request(int) {
+  const int before = errno;
   spring("waiting");
+  errno = before;
 }
 
 void cut_links() {

@@ -146,11 +146,7 @@ void area::introduce(std::uint32_t rank) {
 
 expected<void> area::read(std::uint32_t rank, std::uint64_t address, mutable_byte_view into) const {
   const auto& s = seats_[rank];
-  if (into.empty()) return {};
-  if (s.process == ::getpid()) {
-    std::memcpy(into.data(), reinterpret_cast<const std::byte*>(address), into.size());
-    return {};
-  }
+  // By the kernel also from this process: a rank whose wait ended early, as by an abort, may have freed it.
   while (!into.empty()) {
     const iovec here{into.data(), into.size()};
     const iovec there{reinterpret_cast<void*>(address), into.size()};

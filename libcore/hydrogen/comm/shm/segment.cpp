@@ -12,7 +12,7 @@ namespace {
 constexpr std::uint64_t segment_magic = 0x6d67657368594432;  // also the version of the layout
 constexpr std::uint32_t max_entries = 256;
 #if defined(__SANITIZE_THREAD__)
-constexpr std::size_t segment_size = std::size_t{256} << 20;  // it remembers something of every word that is mapped
+constexpr std::size_t segment_size = std::size_t{512} << 20;  // it remembers something of every word that is mapped
 #else
 constexpr std::size_t segment_size = std::size_t{64} << 30;
 #endif
