@@ -46,7 +46,8 @@ struct SlotRequest {
 
 struct DeviceCount {
   kind @0 :Text;
-  count @1 :UInt32;      # that each slot needs
+  count @1 :UInt32;      # that each slot needs, or
+  sharedBy @2 :UInt32;   # so many slots together; 0: each
 }
 
 struct Member {

@@ -65,6 +65,27 @@ TEST_CASE("an agent gives out no more memory and devices than it has, whatever i
   CHECK(ask(5, 1, {5, {{"gpu", 1}}}) == entry_news::reserved);
 }
 
+TEST_CASE("devices are lent by number, whole, to one attempt at a time, and its slots share them as it asked") {
+  node n({.node = "n0", .slots = 8, .report_after = 0ms, .has = {0, {{"gpu", 3}}}});
+  const auto ask = [&](std::uint32_t k, std::uint32_t slots, std::uint32_t count, std::uint32_t shared_by) {
+    const auto ref = node::ref(1, k);
+    n.order(reserve{n.term, n.machine.boot(), ref, request_kind::gang, app, slots, {0, {{"gpu", count, shared_by}}}});
+    const auto devices = n.machine.devices_of(ref);
+    return devices.empty() ? std::vector<std::uint32_t>() : devices.front().numbers;
+  };
+  using numbers = std::vector<std::uint32_t>;
+  CHECK(ask(0, 3, 1, 2) == numbers{0, 1});  // two share the first, the third has the second alone
+  CHECK(ask(1, 4, 1, 2) == numbers{});      // two more are needed, one is there
+  CHECK(ask(2, 4, 1, 4) == numbers{2});
+  CHECK(ask(3, 1, 1, 1) == numbers{});
+  n.verb(node::ref(1, 0), entry_verb::abort);
+  CHECK(ask(4, 1, 1, 1) == numbers{0});
+  CHECK(ask(5, 1, 1, 1) == numbers{1});
+  const node_size size{8, {0, {{"gpu", 3}}}, {}};
+  CHECK(size.room({{0, {{"gpu", 1, 4}}}, {}, {}}) == 8);
+  CHECK(size.room({{0, {{"gpu", 2, 2}}}, {}, {}}) == 2);
+}
+
 TEST_CASE("ranks may have joined, may be let in, and may have returned, before the go and the enter come") {
   for (const bool go_first : {true, false}) {
     CAPTURE(go_first);

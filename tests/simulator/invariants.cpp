@@ -5,6 +5,8 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <set>
+#include <string>
 #include <utility>
 
 namespace hydrogen::gang::testing {
@@ -91,11 +93,22 @@ void simulation::check() {
     std::erase_if(n.since, [&](const auto& s) { return std::find(live.begin(), live.end(), s.first) == live.end(); });
     if (sum + n.agent->free() != n.slots) broken("an agent's slots do not add up");
     resources taken;
-    for (const auto& e : n.agent->entries()) add(taken, e.each, e.slots);
+    std::set<std::pair<std::string, std::uint32_t>> numbers;
+    for (const auto& e : n.agent->entries()) {
+      add(taken, e.each, e.slots);
+      for (const auto& held : n.agent->devices_of(e.ref)) {
+        for (const auto number : held.numbers) {
+          if (!numbers.emplace(held.kind, number).second) broken("one device was given to two attempts");
+        }
+      }
+    }
     if (taken.memory > n.has.memory) broken("an agent gave out more memory than its node has");
     for (const auto& d : taken.devices) {
       const auto has =
           std::find_if(n.has.devices.begin(), n.has.devices.end(), [&](auto& x) { return x.kind == d.kind; });
+      if (std::count_if(numbers.begin(), numbers.end(), [&](auto& x) { return x.first == d.kind; }) != d.count) {
+        broken("an attempt has another number of devices than it needs");
+      }
       if (has == n.has.devices.end() ? d.count > 0 : d.count > has->count) broken("a device was given to two");
     }
     if (used[i] > n.slots) broken("executors use more slots than their node has");

@@ -28,7 +28,7 @@ void simulation::make_nodes() {
 demand simulation::some_demand() {
   demand needs;
   if (rng.chance(0.3)) needs.each.memory = 1 + rng.below(4);
-  if (rng.chance(0.3)) needs.each.devices.push_back({"gpu", 1});
+  if (rng.chance(0.3)) needs.each.devices.push_back({"gpu", 1, 1 + static_cast<std::uint32_t>(rng.below(3))});
   if (rng.chance(0.2)) needs.labels.push_back("fast");
   const auto how = rng.unit();
   needs.how = how < 0.2 ? placement::spread : how < 0.4 ? placement::one_node : placement::pack;

@@ -26,9 +26,9 @@ void add(resources& sum, const resources& each, std::uint32_t n) {
   for (const auto& d : each.devices) {
     const auto at = std::find_if(sum.devices.begin(), sum.devices.end(), [&](auto& s) { return s.kind == d.kind; });
     if (at != sum.devices.end()) {
-      at->count += d.count * n;
+      at->count += d.for_slots(n);
     } else {
-      sum.devices.push_back({d.kind, d.count * n});
+      sum.devices.push_back({d.kind, d.for_slots(n)});
     }
   }
 }
@@ -36,7 +36,7 @@ void add(resources& sum, const resources& each, std::uint32_t n) {
 void subtract(resources& sum, const resources& each, std::uint32_t n) {
   sum.memory -= each.memory * n;
   for (const auto& d : each.devices) {
-    for (auto& s : sum.devices) s.count -= s.kind == d.kind ? d.count * n : 0;
+    for (auto& s : sum.devices) s.count -= s.kind == d.kind ? d.for_slots(n) : 0;
   }
 }
 
@@ -45,15 +45,16 @@ std::uint32_t node_size::room(const demand& needs, const share& taken, const sha
     if (std::find(labels.begin(), labels.end(), label) == labels.end()) return 0;
   }
   std::uint64_t found = UINT32_MAX;
-  const auto limit = [&](std::uint64_t each, std::uint64_t total, std::uint64_t used, std::uint64_t back) {
+  const auto limit = [&](std::uint64_t each, std::uint64_t total, std::uint64_t used, std::uint64_t back,
+                         std::uint64_t slots_for_each = 1) {
     used -= std::min(used, back);
-    if (each > 0) found = std::min(found, (total > used ? total - used : 0) / each);
+    if (each > 0) found = std::min(found, (total > used ? total - used : 0) / each * slots_for_each);
   };
   limit(1, slots, taken.slots, freed == nullptr ? 0 : freed->slots);
   limit(needs.each.memory, has.memory, taken.all.memory, freed == nullptr ? 0 : freed->all.memory);
   for (const auto& d : needs.each.devices) {
     limit(d.count, count_of(has.devices, d.kind), count_of(taken.all.devices, d.kind),
-          freed == nullptr ? 0 : count_of(freed->all.devices, d.kind));
+          freed == nullptr ? 0 : count_of(freed->all.devices, d.kind), std::max(1U, d.shared_by));
   }
   return static_cast<std::uint32_t>(found);
 }

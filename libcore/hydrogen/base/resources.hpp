@@ -7,13 +7,20 @@
 
 namespace hydrogen {
 
+/// Devices are granted whole, and to one attempt at a time; its slots on a node may share them.
 struct device_count {
-  std::string kind;  // "gpu"
-  std::uint32_t count = 0;
+  std::string kind;             // "gpu"
+  std::uint32_t count = 0;      // of a node in all; of a request for each slot, or for so many slots:
+  std::uint32_t shared_by = 1;  // 4: four slots of an attempt on one node get `count` together, a quarter each
   bool operator==(const device_count&) const = default;
   template <class I>
   friend auto inspect(I& f, device_count& x) {
-    return f(x.kind, x.count);
+    return f(x.kind, x.count, x.shared_by);
+  }
+  /// How many `slots` slots of an attempt on one node need.
+  std::uint32_t for_slots(std::uint32_t slots) const {
+    const auto each = shared_by == 0 ? 1 : shared_by;
+    return count * (slots / each + (slots % each == 0 ? 0 : 1));
   }
 };
 
@@ -49,7 +56,7 @@ struct demand {
 /// Bytes of memory of this host; 0: not known.
 std::uint64_t physical_memory();
 
-/// What n slots need is added, taken away.
+/// What n slots of an attempt on one node need is added, taken away.
 void add(resources& sum, const resources& each, std::uint32_t n);
 void subtract(resources& sum, const resources& each, std::uint32_t n);
 

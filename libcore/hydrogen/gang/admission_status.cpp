@@ -55,7 +55,10 @@ std::string admission::why_few() const {
 std::string admission::words(const demand& needs) {
   std::string each;
   const auto also = [&](const std::string& what) { each += (each.empty() ? " with " : " and ") + what; };
-  for (const auto& d : needs.each.devices) also(fmt::format("{} {}", d.count, d.kind));
+  for (const auto& d : needs.each.devices) {
+    also(d.shared_by > 1 ? fmt::format("{}/{} {}", d.count, d.shared_by, d.kind)
+                         : fmt::format("{} {}", d.count, d.kind));
+  }
   if (needs.each.memory > 0) also(format_size(needs.each.memory));
   if (!each.empty()) each += " each";
   for (const auto& label : needs.labels) each += (&label == &needs.labels.front() ? ", labelled " : " and ") + label;

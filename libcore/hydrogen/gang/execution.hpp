@@ -204,6 +204,7 @@ class execution {
   void said(permit_ranks&);
   void said(enter_ranks&);
   void said(stop_attempt&);
+  void said(lend_devices&) {}  // decides nothing: for who runs the tasks
 
   void open(const attempt_ref&, std::uint32_t slots, hosted_gang_ptr);
   void take(attempt&, hosted_task_ptr);

@@ -8,13 +8,38 @@
 
 namespace hydrogen::gang {
 
+/// Devices of one kind that an attempt holds on its node, by their numbers there. The slots of the attempt have seats
+/// from 0 on, ranks in their order: seat s uses `each` devices, from number s / shared_by * each in the list on.
+struct held_devices {
+  std::string kind;
+  std::uint32_t each = 0;
+  std::uint32_t shared_by = 1;
+  std::vector<std::uint32_t> numbers;
+  template <class I>
+  friend auto inspect(I& f, held_devices& x) {
+    return f(x.kind, x.each, x.shared_by, x.numbers);
+  }
+  bool operator==(const held_devices&) const = default;
+};
+
 /// Tasks of this lease may run. (Of a gang the executor hears from its job.)
 struct accept_lease {
   attempt_ref ref;
   std::uint32_t slots = 0;
+  std::vector<held_devices> devices = {};
   template <class I>
   friend auto inspect(I& f, accept_lease& x) {
-    return f(x.ref, x.slots);
+    return f(x.ref, x.slots, x.devices);
+  }
+};
+/// The devices of a gang attempt, before its agent says that it is committed; of an attempt that had them before, no
+/// more is heard.
+struct lend_devices {
+  attempt_ref ref;
+  std::vector<held_devices> devices;
+  template <class I>
+  friend auto inspect(I& f, lend_devices& x) {
+    return f(x.ref, x.devices);
   }
 };
 /// The Go of the attempt is durable: ranks that all meet in one place may enter as soon as the last one has come there.
@@ -68,7 +93,7 @@ struct attempt_stopped {
   }
 };
 
-using to_executor = std::variant<accept_lease, permit_ranks, enter_ranks, stop_attempt>;
+using to_executor = std::variant<accept_lease, permit_ranks, enter_ranks, stop_attempt, lend_devices>;
 using from_executor = std::variant<ranks_joined, ranks_returned, attempt_stopped>;
 
 }  // namespace hydrogen::gang

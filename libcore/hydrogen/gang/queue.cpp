@@ -18,7 +18,7 @@ std::string shape_of(const request_state& r) {
   const auto& needs = r.what.needs;
   auto text = fmt::format("{}\n{} {} {} {}", kind_of(r), static_cast<int>(r.what.kind), r.need(),
                           static_cast<int>(needs.how), needs.each.memory);
-  for (const auto& d : needs.each.devices) text += fmt::format(" {}={}", d.kind, d.count);
+  for (const auto& d : needs.each.devices) text += fmt::format(" {}={}/{}", d.kind, d.count, d.shared_by);
   for (const auto& label : needs.labels) text += '\n' + label;
   return text;
 }

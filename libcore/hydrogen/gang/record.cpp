@@ -53,6 +53,7 @@ void put(schema::SlotRequest::Builder out, const slot_request& x) {
   for (unsigned i = 0; i < devices.size(); ++i) {
     devices[i].setKind(x.needs.each.devices[i].kind);
     devices[i].setCount(x.needs.each.devices[i].count);
+    devices[i].setSharedBy(x.needs.each.devices[i].shared_by);
   }
   auto labels = out.initLabels(static_cast<unsigned>(x.needs.labels.size()));
   for (unsigned i = 0; i < labels.size(); ++i) labels.set(i, x.needs.labels[i]);
@@ -79,7 +80,9 @@ slot_request get(schema::SlotRequest::Reader in) {
                 : in.getPlacement() == 2 ? placement::one_node
                                          : placement::pack;
   x.needs.each.memory = in.getMemory();
-  for (const auto d : in.getDevices()) x.needs.each.devices.push_back({d.getKind().cStr(), d.getCount()});
+  for (const auto d : in.getDevices()) {
+    x.needs.each.devices.push_back({d.getKind().cStr(), d.getCount(), std::max(1U, d.getSharedBy())});
+  }
   for (const auto label : in.getLabels()) x.needs.labels.emplace_back(label.cStr());
   return x;
 }

@@ -140,6 +140,33 @@ void reservation::expulsion_may_be_over() {
   emit(reservation_effect::new_boot{boot_});
 }
 
+// ---- devices -------------------------------------------------------------------------------------------------------
+
+std::vector<held_devices> reservation::devices_of(const attempt_ref& ref) const {
+  const auto at = entries_.find(ref);
+  return at == entries_.end() ? std::vector<held_devices>() : at->second.devices;
+}
+
+/// The lowest numbers that are free: there are as many, as `taken_` says.
+std::vector<held_devices> reservation::take_devices(const resources& each, std::uint32_t slots) {
+  std::vector<held_devices> all;
+  for (const auto& d : each.devices) {
+    if (d.count == 0) continue;
+    std::set<std::uint32_t> used;
+    for (const auto& [ref, e] : entries_) {
+      for (const auto& held : e.devices) {
+        if (held.kind == d.kind) used.insert(held.numbers.begin(), held.numbers.end());
+      }
+    }
+    held_devices taken{d.kind, d.count, std::max(1U, d.shared_by), {}};
+    for (std::uint32_t number = 0; taken.numbers.size() < d.for_slots(slots); ++number) {
+      if (!used.contains(number)) taken.numbers.push_back(number);
+    }
+    all.push_back(std::move(taken));
+  }
+  return all;
+}
+
 // ---- entries -------------------------------------------------------------------------------------------------------
 
 reservation::entry* reservation::find(const attempt_ref& ref) {
@@ -207,6 +234,7 @@ void reservation::order(const reserve& m) {
   e.deadline = now_ + options_.expiry;
   e.each = m.each;
   taken_.slots += m.slots;
+  e.devices = take_devices(m.each, m.slots);
   add(taken_.all, m.each, m.slots);
   auto& kept = entries_.emplace(m.ref, std::move(e)).first->second;
   const auto x = executors_.find(kept.app.run);
@@ -267,7 +295,7 @@ void reservation::go(entry& e) {
   }
   if (e.state == entry_state::committed) {
     e.told_executor = true;
-    emit(reservation_effect::tell_executor{e.executor, accept_lease{e.ref, e.slots}});
+    emit(reservation_effect::tell_executor{e.executor, accept_lease{e.ref, e.slots, e.devices}});
     e.state = entry_state::running;
     e.deadline = never;
   }
@@ -304,6 +332,9 @@ void reservation::accept(entry& e, const executor& x) {
   e.state = entry_state::committed;
   e.executor = x.boot;
   e.told_executor = e.kind == request_kind::gang;  // from now on its job may
+  if (e.kind == request_kind::gang && !e.devices.empty()) {
+    emit(reservation_effect::tell_executor{e.executor, lend_devices{e.ref, e.devices}});
+  }
   tell_news(e, entry_news::committed);
 }
 

@@ -141,6 +141,8 @@ class reservation {
   std::uint32_t free() const { return options_.slots - taken_.slots; }
   /// Everything held now, by (request, attempt).
   std::vector<entry_report> entries() const;
+  /// What that attempt holds of this node's devices.
+  std::vector<held_devices> devices_of(const attempt_ref&) const;
   bool is_enlisted() const { return enlisted_; }
 
  private:
@@ -151,6 +153,7 @@ class reservation {
     application_ref app;
     std::uint32_t slots = 0;
     resources each;
+    std::vector<held_devices> devices;
     bool joined = false;         // as its executor said
     bool everyone = false;       // joined, here and elsewhere
     std::string meets;           // in what, as its executor said
@@ -200,6 +203,7 @@ class reservation {
   void report_later(entry&);
   void report(entry&);
   void accept(entry&, const executor&);
+  std::vector<held_devices> take_devices(const resources& each, std::uint32_t slots);
   void begin_joining(entry&);
   void start(const application_ref&);
   void end_executor(executor&);
