@@ -6,6 +6,7 @@ packages=(
   g++ cmake ninja-build ccache mold git python3
   libcaf-dev capnproto libcapnp-dev libspdlog-dev doctest-dev libopenblas-pthread-dev libcli11-dev libtomlplusplus-dev
   libexpected-dev libxxhash-dev libfast-float-dev nlohmann-json3-dev libssl-dev libboost1.81-dev libjemalloc-dev
+  libhwy-dev
 )
 missing=()
 for package in "${packages[@]}"; do

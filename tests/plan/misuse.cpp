@@ -39,7 +39,7 @@ const misuse cases[] = {
 std::string compile(const std::string& file) {
   const auto root = std::filesystem::path(__FILE__).parent_path().parent_path().parent_path();
   const auto command = "c++ -std=c++20 -fsyntax-only -fmax-errors=200 -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL -I" +
-                       (root / "libcore").string() + " " + file + " 2>&1";
+                       (root / "libcore").string() + " -I" + (root / "gpu").string() + " " + file + " 2>&1";
   std::string out;
   auto* pipe = popen(command.c_str(), "r");
   REQUIRE(pipe != nullptr);

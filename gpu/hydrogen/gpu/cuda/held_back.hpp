@@ -1,0 +1,54 @@
+#pragma once
+// Work that must begin behind something that only the host can see, such as the end of work on a virtual device, and
+// everything enqueued behind that: kept in order until then, so that who enqueues need not wait. Names no CUDA type.
+
+#include <hydrogen/gpu/event.hpp>
+#include <hydrogen/gpu/stream_state.hpp>
+
+#include <deque>
+#include <functional>
+#include <mutex>
+
+namespace hydrogen::gpu::cuda {
+
+class held_back {
+ public:
+  /// Called with what came of the event that it waited for; that of no event is good.
+  using action = std::function<void(const expected<void>&)>;
+
+  // With the owner's lock.
+  bool empty() const { return entries_.empty(); }
+  /// `run` is called by a later `advance`, behind everything pushed before.
+  void push(event after, action run) { entries_.push_back({std::move(after), std::move(run)}); }
+
+  /// Runs what may begin; with `at_once` nothing is waited for. Events are asked, which makes them come, without the
+  /// owner's lock; actions are run with it. One thread. True: something was run.
+  bool advance(std::unique_lock<std::mutex>& lock, bool at_once) {
+    bool ran = false;
+    while (!entries_.empty()) {
+      const event after = entries_.front().after;  // only this thread takes entries away
+      expected<void> outcome;
+      if (after.of()) {
+        lock.unlock();
+        const bool go = after.ready() || at_once;
+        if (go) outcome = after.of()->outcome(after.at());
+        lock.lock();
+        if (!go) break;
+      }
+      auto run = std::move(entries_.front().run);
+      entries_.pop_front();
+      run(outcome);
+      ran = true;
+    }
+    return ran;
+  }
+
+ private:
+  struct entry {
+    event after;
+    action run;
+  };
+  std::deque<entry> entries_;
+};
+
+}  // namespace hydrogen::gpu::cuda

@@ -1,0 +1,90 @@
+#pragma once
+// Memory of a device, or pinned memory of the host that a device can reach, from a pool: a buffer that is gone leaves
+// its memory to the next one of about its size. Stream-ordered: memory goes to another buffer at once when its last
+// users are in the same stream, or have been reached; when there is no other, the new owner's stream waits for them on
+// the device. One pool for both backends, since it also counts and limits what an owner of a share may take.
+// Any thread; never waits.
+
+#include <hydrogen/gpu/event.hpp>
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace hydrogen::gpu {
+
+class device;
+class memory_pool;
+
+enum class memory_kind : std::uint8_t { device, pinned };
+
+/// A piece of memory, owned by the buffers in it. Returns to its pool with the last of them.
+class memory : public std::enable_shared_from_this<memory> {
+ public:
+  memory(std::shared_ptr<device> owner, memory_pool& pool, void* at, std::size_t bytes, std::size_t taken)
+      : owner_(std::move(owner)), pool_(pool), at_(at), bytes_(bytes), taken_(taken) {}
+  ~memory();
+  memory(const memory&) = delete;
+
+  void* at() const { return at_; }
+  std::size_t bytes() const { return bytes_; }
+  memory_kind kind() const;
+  device& owner() const { return *owner_; }
+
+ private:
+  friend class memory_pool;
+  friend class stream;
+  const std::shared_ptr<device> owner_;
+  std::shared_ptr<stream_state> charged_;  // whose share it takes from, if it has one
+  memory_pool& pool_;
+  void* const at_;
+  const std::size_t bytes_, taken_;
+  // Under the device's order lock.
+  event written_;            // by the last item that writes to it
+  std::vector<event> read_;  // by items after that, one of each stream
+};
+using memory_ptr = std::shared_ptr<memory>;
+
+struct pool_usage {
+  std::uint64_t used = 0;                                // bytes in buffers
+  std::uint64_t kept = 0;                                // free, for the next buffer
+  std::uint64_t peak = 0;                                // most bytes used at a time
+  std::uint64_t limit = 0;                               // of used and kept together
+  std::uint64_t taken_from_device = 0, given_again = 0;  // how many buffers
+};
+
+class memory_pool {
+ public:
+  memory_pool(device& owner, memory_kind kind, std::uint64_t limit, std::uint64_t keep)
+      : owner_(owner), kind_(kind), limit_(limit), keep_(keep) {}
+  ~memory_pool();
+  memory_pool(const memory_pool&) = delete;
+
+  /// At least `bytes` for the stream that will use it first (null: not known), out of its share of the device's memory
+  /// if it has one. Errors: over_limit, which names the device and what is in use; what the device says.
+  expected<memory_ptr> allocate(std::size_t bytes, const std::shared_ptr<stream_state>& first);
+  pool_usage usage() const;
+  memory_kind kind() const { return kind_; }
+  /// Gives free memory back to the device until at most `keep` bytes are left of it.
+  void trim(std::uint64_t keep);
+
+ private:
+  friend class memory;
+  struct free_block {
+    void* at = nullptr;
+    std::vector<event> users;
+  };
+  void take_back(memory&) noexcept;
+  void trim_locked(std::uint64_t keep);
+
+  device& owner_;
+  const memory_kind kind_;
+  const std::uint64_t limit_, keep_;
+  mutable std::mutex mutex_;
+  std::map<std::size_t, std::vector<free_block>> free_;  // by size
+  pool_usage usage_;
+};
+
+}  // namespace hydrogen::gpu
