@@ -31,14 +31,20 @@ std::string checkpoint_path(const std::string& storage, const request_id& reques
 
 expected<void> write_piece(const std::string& path, byte_view bytes) {
   const std::filesystem::path target(path);
-  std::error_code ec;
-  std::filesystem::create_directories(target.parent_path(), ec);
-  if (ec)
-    return fail(errc::io, "cannot be made: " + ec.message(), target.parent_path(),
-                "storage.dir must be writable on every node");
   const auto unfinished = path + ".part";
   {
-    unique_fd fd(open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    unique_fd fd;
+    // Another rank that removes its piece of the same step removes the directory with it when that is empty.
+    constexpr int tries = 3;
+    for (int i = 0; !fd && i < tries; ++i) {
+      std::error_code ec;
+      std::filesystem::create_directories(target.parent_path(), ec);
+      if (ec)
+        return fail(errc::io, "cannot be made: " + ec.message(), target.parent_path(),
+                    "storage.dir must be writable on every node");
+      fd.reset(open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+      if (!fd && errno != ENOENT) break;
+    }
     if (!fd) return fail_errno("open", unfinished);
     for (auto left = bytes; !left.empty();) {
       const auto n = write(fd.get(), left.data(), left.size());
