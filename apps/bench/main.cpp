@@ -93,8 +93,8 @@ int main(int argc, char** argv) {
   line.text("--shape-with", options.shape_with, "COMMAND", "`network`: gives the loopback device the rate --gbit");
   line.toggle("--quick", options.quick, "A hundredth of the work, to see that everything runs");
   line.footer(
-      "Ratios above 1 are better than what stands beside. Polars and DuckDB are measured if python3 can import them,\n"
-      "Gloo and Open MPI if they are asked for and were installed when this was built.\n"
+      "Ratios above 1 are better than what stands beside. Polars, DuckDB and PyTorch are measured if python3 can\n"
+      "import them, Gloo and Open MPI if they are asked for and were installed when this was built.\n"
       "Exit codes: 0 done, 1 a benchmark failed, 2 bad input.");
   const auto outcome = line.read(cli::arguments(argv + 1, argv + argc));
   if (outcome.wants_help) {

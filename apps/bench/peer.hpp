@@ -1,5 +1,6 @@
 #pragma once
-// Peers: Polars and DuckDB on the same work, run by python3 in a process of their own (peers.py). Main thread only.
+// Peers: Polars, DuckDB and PyTorch on the same work, run by python3 in a process of their own (peers.py). Main thread
+// only.
 
 #include "bench.hpp"
 
@@ -14,7 +15,8 @@ struct peer_figure {
   std::string problem;  // "polars is not installed", or what went wrong
 };
 
-/// Measures `peer` ("polars", "duckdb") on `work` with `arguments`, two threads, `rounds` times after a warm-up.
+/// Measures `peer` ("polars", "duckdb" with two threads, "torch" with one) on `work` with `arguments`, `rounds` times
+/// after a warm-up.
 peer_figure measure_peer(const std::string& peer, const std::string& work, const std::vector<std::string>& arguments,
                          int rounds);
 

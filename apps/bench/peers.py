@@ -1,7 +1,8 @@
-"""Polars or DuckDB on the work of hydrogen-bench: peers.py polars|duckdb fused|words|reduce ROUNDS [ARGUMENT].
+"""Peers on the work of hydrogen-bench: peers.py polars|duckdb fused|words|reduce ROUNDS ARGUMENT, or
+peers.py torch gelu|layer_norm|cross_entropy ROUNDS ROWS/COLUMNS.
 
 Prints one line of JSON: {"version": ..., "milliseconds": [...]}, or {"missing": name} when it cannot be imported.
-Two threads, as the benchmarks; one round is not counted. ARGUMENT: number of rows, or the file of `words`.
+Two threads as the benchmarks, PyTorch one; one round is not counted. ARGUMENT: number of rows, or the file of `words`.
 """
 import json
 import os
@@ -47,10 +48,39 @@ def duckdb_work(work, argument):
     return duckdb.__version__, lambda: d.execute(query).fetchall()
 
 
+def torch_work(work, argument):
+    import ctypes
+
+    import torch
+
+    # Memory of one round is there for the next: what is measured are the operators, not page faults.
+    libc = ctypes.CDLL(None)
+    m_trim_threshold, m_mmap_max = -1, -4
+    libc.mallopt(m_trim_threshold, 1 << 30)
+    libc.mallopt(m_mmap_max, 0)
+    torch.set_num_threads(1)
+    rows, columns = (int(x) for x in argument.split("/"))
+    x = (torch.arange(rows * columns) * 2654435761 % 4001 / 1000.0 - 2).to(torch.float32).reshape(rows, columns)
+    y = torch.empty_like(x)  # outputs are there before, as ours are
+    if work == "gelu":
+        return torch.__version__, lambda: torch._C._nn.gelu(x, out=y)
+    if work == "layer_norm":
+        weight, bias = torch.full((columns,), 1.5), torch.full((columns,), 0.5)
+        return torch.__version__, lambda: torch.native_layer_norm(x, (columns,), weight, bias, 1e-5)
+    labels = torch.arange(rows) * 7 % columns
+    x.requires_grad_()
+
+    def loss_and_gradient():
+        loss = torch.nn.functional.cross_entropy(x, labels, reduction="sum")
+        torch.autograd.grad(loss, x)
+
+    return torch.__version__, loss_and_gradient
+
+
 def main():
     peer, work, rounds, argument = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
     try:
-        version, body = {"polars": polars_work, "duckdb": duckdb_work}[peer](work, argument)
+        version, body = {"polars": polars_work, "duckdb": duckdb_work, "torch": torch_work}[peer](work, argument)
     except ImportError:
         print(json.dumps({"missing": peer}))
         return

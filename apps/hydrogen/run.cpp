@@ -52,17 +52,22 @@ int run(arguments args) {
   std::string name;
   actors::driver_options driver;
   std::uint32_t slots = std::max(4U, std::thread::hardware_concurrency());
-  std::uint32_t nodes = 0;
+  std::uint32_t nodes = 0, virtual_gpus = 0;
   int hang_seconds = 5;
   describe_driver(line, name, driver);
   line.number("--slots", slots, 1, 4096, "N",
               fmt::format("Tasks at a time, on each node [cores, at least 4: {}]", slots));
   line.number("--nodes", nodes, 1, 64, "N", "Start N node processes on loopback for the run [none: embedded]");
+  line.number("--virtual-gpus", virtual_gpus, 0, 64, "N",
+              "GPUs that are threads of each node, instead of those of this machine [0: those of this machine]");
   line.number("--hang-limit", hang_seconds, 1, 3600, "SECONDS", "", {.hidden = true});
   if (const auto code = read(line, std::move(args), true)) return *code;
   if (const auto code = resolve(line, name, driver)) return *code;
-  return nodes == 0 ? actors::run_embedded(driver, {.slots = slots, .hang_limit = std::chrono::seconds(hang_seconds)})
-                    : actors::run_processes(driver, {.nodes = nodes, .slots = slots});
+  return nodes == 0
+             ? actors::run_embedded(
+                   driver,
+                   {.slots = slots, .virtual_gpus = virtual_gpus, .hang_limit = std::chrono::seconds(hang_seconds)})
+             : actors::run_processes(driver, {.nodes = nodes, .slots = slots, .virtual_gpus = virtual_gpus});
 }
 
 int submit(arguments args) {

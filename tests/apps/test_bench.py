@@ -6,7 +6,7 @@ import unittest
 from support import BIN, Case, run
 
 BENCH = os.path.join(BIN, "hydrogen-bench")
-NAMES = ["admission", "barrier", "collectives", "delayed", "framing", "fused", "gang", "gradients", "launch", "network", "queue", "reduce", "scale", "start", "tasks", "tune", "words"]
+NAMES = ["admission", "barrier", "collectives", "delayed", "dispatch", "framing", "fused", "gang", "gradients", "kernels", "launch", "network", "queue", "reduce", "scale", "start", "tasks", "tune", "words"]
 
 
 class Bench(Case):

@@ -74,6 +74,22 @@ class Digits(Case):
         self.assertRegex(result.err, r"2 slots|slots.*2")
         self.refused(run("run", "digits", "--nodes", "1", "--slots", "3"), 1, "4", "3")
 
+    def test_a_network_learns_more_and_is_the_same_on_any_nodes_and_devices(self):
+        network = ("--", "--model", "network")
+        embedded = self.good(run("run", "digits", *network))
+        self.assertGreaterEqual(float(embedded.value("accuracy")), 0.97)
+        self.assertEqual(embedded.value("device"), "host (this process), 149 of 150 steps replayed")
+        model = embedded.value("model")
+        self.assertEqual(self.good(run("run", "digits", "--nodes", "3", "--slots", "2", *network)).value("model"), model)
+        gpus = (*network, "--gpus", "1", "--gpu-shared-by", "2")
+        for where in (("--virtual-gpus", "2"), ("--nodes", "2", "--virtual-gpus", "1")):
+            with self.subTest(where=where):
+                there = self.good(run("run", "digits", *where, *gpus))
+                self.assertEqual(there.value("model"), model)
+                self.assertIn("virtual-0", there.value("device"))
+        self.refused(run("run", "digits", "--virtual-gpus", "1", *network, "--gpus", "1"), 1, "1 gpu each")
+        self.refused(run("run", "digits", "--", "--gpus", "1"), 2, "--model network")
+
 
 if __name__ == "__main__":
     unittest.main()

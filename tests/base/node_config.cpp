@@ -100,7 +100,9 @@ application_queued = 10
 [agent]
 slots = 7
 memory = "3 GiB"
-devices = { gpu = 2, tpu = 0 }
+devices = { fpga = 2, tpu = 0 }
+virtual_gpus = 3
+virtual_gpu_memory = "7 MiB"
 labels = ["zone=a", "ssd"]
 listen = "127.9.9.9:0"
 block_budget = "64 MiB"
@@ -125,7 +127,10 @@ level = "debug"
   CHECK(c.coordinator.address == "10.1.2.3:82");
   CHECK(c.coordinator.expected_nodes == 3);
   CHECK(c.agent.slots == 7);
-  CHECK(c.agent.has == resources{std::uint64_t{3} << 30, {{"gpu", 2}, {"tpu", 0}}});
+  CHECK(c.agent.gpus == node_config::agent_table::all_gpus);
+  CHECK(c.agent.virtual_gpus == 3);
+  CHECK(c.agent.virtual_gpu_memory == 7 << 20);
+  CHECK(c.agent.has == resources{std::uint64_t{3} << 30, {{"fpga", 2}, {"tpu", 0}}});
   CHECK(c.agent.labels == std::vector<std::string>{"zone=a", "ssd"});
   CHECK(c.queue.ageing == 1h);
   CHECK(c.queue.most_passes == 8);
@@ -191,7 +196,13 @@ TEST_CASE("a bad value of any key is refused, and the error names the key") {
       {"queue", "application_slots = -1"},
       {"agent", "memory = 5"},
       {"agent", "devices = [\"gpu\"]"},
-      {"agent", "devices = { gpu = \"2\" }"},
+      {"agent", "devices = { fpga = \"2\" }"},
+      {"agent", "devices = { gpu = 2 }"},
+      {"agent", "gpus = \"some\""},
+      {"agent", "gpus = -1"},
+      {"agent", "gpus = 2\nvirtual_gpus = 2"},
+      {"agent", "virtual_gpus = 65"},
+      {"agent", "virtual_gpu_memory = \"1 B\""},
       {"agent", "devices = { \"a b\" = 2 }"},
       {"agent", "labels = \"ssd\""},
       {"agent", "labels = [\"\"]"},

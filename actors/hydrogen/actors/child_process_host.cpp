@@ -89,6 +89,7 @@ class child_process_host final : public executor_host {
     order.storage_dir = options_.storage_dir;
     order.log_level = options_.log_level;
     order.join_timeout = options_.join_timeout;
+    order.gpus = options_.gpus;
     order.listen = home_.endpoint().substr(0, home_.endpoint().rfind(':')) + ":0";
     chosen->control->send(make_frame(frame_kind::executor_order, executor_order(order)));
     prepare_spare();

@@ -4,6 +4,7 @@
 #include <hydrogen/actors/scratch_folder.hpp>
 #include <hydrogen/actors/task.hpp>
 
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -31,11 +32,19 @@ class executor_actor : public caf::event_based_actor {
         pool_(slot_pool::make(options_.slots)) {
     env_->join_timeout = options_.join_timeout;
     env_->enter_timeout = options_.enter_timeout;
+    env_->devices = std::make_shared<device_keeper>(options_.gpus);
   }
 
   caf::behavior make_behavior() override {
     env_->executor = caf::actor_cast<caf::actor_addr>(this);
-    return {[this](const attempt_mail& mail) { on(event::agent_said{mail.message}); },
+    return {[this](const attempt_mail& mail) {
+              if (const auto* lent = std::get_if<gang::lend_devices>(&mail.message)) {
+                env_->devices->hold(lent->ref, lent->devices);
+              } else if (const auto* lease = std::get_if<gang::accept_lease>(&mail.message)) {
+                if (!lease->devices.empty()) env_->devices->hold(lease->ref, lease->devices);
+              }
+              on(event::agent_said{mail.message});
+            },
             [this](const task_mail& mail) { on(mail); },
             [this](const rank_joined_mail& mail) {
               on(event::rank_joined{mail.ref, mail.everyone, mail.meets});
@@ -43,6 +52,9 @@ class executor_actor : public caf::event_based_actor {
             [this](const rank_returned_mail& mail) { on(event::rank_returned{mail.ref}); },
             [this](const lane_idle_mail& mail) {
               places_.erase(mail.ref);
+              // Before the agent hears that nothing is left.
+              look_at_devices();
+              env_->devices->over(mail.ref);
               on(event::lane_idle{mail.ref});
             },
             [this](const wake_up&) {
@@ -98,6 +110,16 @@ class executor_actor : public caf::event_based_actor {
     flush();
     effects_.clear();
     if (pool_) alarm_.set(this, machine_.next_wakeup());
+  }
+
+  /// A device has failed for good: what it holds of this process is not free before that ends. Until then the agent
+  /// must not take its slots for free, so it hears nothing more but the end.
+  void look_at_devices() {
+    if (auto why = env_->devices->lost(); why.code != errc::none && !std::exchange(ending_, true)) {
+      spdlog::error("{}; this executor ends, and another one takes its place", why.message());
+      options_.to_agent = nullptr;
+      stop();
+    }
   }
 
   void perform(effect::open_lane& e) {
@@ -196,6 +218,7 @@ class executor_actor : public caf::event_based_actor {
   std::vector<slot_task_ptr> pushed_;  // of `pushed_to_`: go to their lane together
   gang::attempt_ref pushed_to_;
   alarm alarm_;
+  bool ending_ = false;
 };
 
 }  // namespace

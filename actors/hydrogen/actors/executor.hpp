@@ -6,6 +6,7 @@
 #include <hydrogen/actors/mail.hpp>
 #include <hydrogen/actors/process.hpp>
 #include <hydrogen/actors/slot_pool.hpp>
+#include <hydrogen/gpu/device.hpp>
 
 #include <map>
 #include <memory>
@@ -24,6 +25,7 @@ struct executor_options {
   duration enter_timeout = 60s;                         // from joined to enter
   duration hang_limit = duration::zero();               // in process: user code that does not return after `stop_mail`
                                            // ends the whole process; zero: a child process, which is killed
+  std::vector<gpu::device_info> gpus = {};  // of the node, by number
   channel<gang::from_executor> to_agent;
 };
 

@@ -7,6 +7,7 @@
 
 #include <hydrogen/actors/mail.hpp>
 #include <hydrogen/actors/process.hpp>
+#include <hydrogen/gpu/device.hpp>
 
 #include <memory>
 #include <string>
@@ -35,7 +36,8 @@ struct host_options {
   std::string log_level = "info";
   duration join_timeout = 30s;  // of the ranks of a gang, until all have their links
   duration hang_limit = 5s;     // embedded: user code that does not return after its executor was told to end
-  std::string program;          // what to run as `PROGRAM executor FD ...`; empty: this program
+  std::vector<gpu::device_info> gpus = {};  // of the node, by number
+  std::string program;                      // what to run as `PROGRAM executor FD ...`; empty: this program
 };
 
 /// Executors as actors of this process.

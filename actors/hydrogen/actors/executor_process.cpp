@@ -108,6 +108,7 @@ int run_executor(int control_fd, const comm::connection_options& connections) {
   work.block_budget = order.block_budget;
   work.storage_dir = order.storage_dir;
   work.join_timeout = order.join_timeout;
+  work.gpus = order.gpus;
   work.to_agent = [control](const gang::from_executor& m) { control->send(make_frame(frame_kind::from_executor, m)); };
   auto executor = spawn_executor(**home, std::move(work));
   // An executor that ended by an exception would leave its job waiting: the agent sees the end of the process.

@@ -34,6 +34,7 @@ class in_process_host final : public executor_host {
     options.block_budget = options_.block_budget;
     options.storage_dir = options_.storage_dir;
     options.hang_limit = options_.hang_limit;
+    options.gpus = options_.gpus;
     options.to_agent = [state = state_, boot](const gang::from_executor& m) {
       caf::anon_send(state->agent, executor_news_mail{boot, through_codec(m)});
     };

@@ -1,5 +1,7 @@
 #include <hydrogen/actors/coordinator_link.hpp>
 #include <hydrogen/actors/local_cluster.hpp>
+#include <hydrogen/actors/node_gpus.hpp>
+#include <hydrogen/base/node_config.hpp>
 #include <hydrogen/base/units.hpp>
 
 #include <fcntl.h>
@@ -102,6 +104,10 @@ expected<void> local_cluster::start_in_process() {
     one.reservation.node = one.name;
     one.reservation.slots = options_.slots;
     one.reservation.has.memory = physical_memory();
+    // Embedded nodes share a machine, and the first has what is there of it.
+    auto gpus = gpus_of_node(n == 0 ? node_config::agent_table::all_gpus : 0, options_.virtual_gpus,
+                             options_.virtual_gpu_memory);
+    if (gpus) use_gpus(std::move(*gpus), one.host, one.reservation);
     one.admission.expected_nodes = options_.nodes;
     if (options_.durable_journal) one.journal_dir = options_.directory + "/journal";
     return one;
@@ -136,14 +142,18 @@ expected<void> local_cluster::start_processes() {
     config << fmt::format(
         "[node]\nname = \"{0}\"\nroles = [{1}\"agent\"]\ndata_dir = \"{0}\"\n"
         "[coordinator]\nlisten = \"{2}\"\naddress = \"{2}\"\nexpected_nodes = {3}\n"
-        "[agent]\nslots = {4}\nblock_budget = \"{5} B\"\n"
+        "[agent]\nslots = {4}\nblock_budget = \"{5} B\"\n{9}"
         "[cluster]\nsecret_file = \"cluster.secret\"\n"
         "heartbeat_interval = \"{7}\"\nheartbeat_timeout = \"{8}\"\n"
         "[storage]\ndir = \"storage\"\n[log]\nlevel = \"{6}\"\n",
         name, n == 0 ? "\"coordinator\", " : "", address_, options_.nodes, options_.slots, options_.block_budget,
         options_.log_level == "warning" ? "warn" : options_.log_level,
         format_duration(options_.connections.heartbeat_interval),
-        format_duration(options_.connections.heartbeat_timeout));
+        format_duration(options_.connections.heartbeat_timeout),
+        // Nodes of one machine share it, and the first has its GPUs.
+        options_.virtual_gpus != 0 ? fmt::format("virtual_gpus = {}\nvirtual_gpu_memory = \"{} B\"\n",
+                                                 options_.virtual_gpus, options_.virtual_gpu_memory)
+                                   : std::string(n == 0 ? "" : "gpus = 0\n"));
     config.close();
     if (auto spawned = spawn_node(n); !spawned) return spawned;
   }

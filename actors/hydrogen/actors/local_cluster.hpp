@@ -20,7 +20,9 @@ enum class cluster_kind { in_process, processes };
 struct cluster_options {
   cluster_kind kind = cluster_kind::in_process;
   std::uint32_t nodes = 1;
-  std::uint32_t slots = 4;       // per node
+  std::uint32_t slots = 4;                                    // per node
+  std::uint32_t virtual_gpus = 0;                             // per node, instead of those of the machine
+  std::uint64_t virtual_gpu_memory = std::uint64_t{1} << 30;  // of each
   std::string directory;         // journal, config, scratch, checkpoints; empty: a temporary one, removed at the end
   bool durable_journal = false;  // in_process: keep the journal in a file, too (processes always do)
   std::uint64_t block_budget = std::uint64_t{4} << 30;

@@ -1,8 +1,11 @@
 #include <hydrogen/actors/last_words.hpp>
 #include <hydrogen/actors/local_cluster.hpp>
+#include <hydrogen/actors/node_gpus.hpp>
 #include <hydrogen/actors/runtime.hpp>
 #include <hydrogen/actors/signals.hpp>
 #include <hydrogen/base/log.hpp>
+#include <hydrogen/base/node_config.hpp>
+#include <hydrogen/base/units.hpp>
 #include <hydrogen/comm/tuner.hpp>
 #include <hydrogen/exec/application.hpp>
 #include <hydrogen/plan/context.hpp>
@@ -133,6 +136,7 @@ int run_on(const driver_options& options, cluster_options cluster) {
 int run_embedded(const driver_options& options, const embedded_options& embedded) {
   cluster_options cluster;
   cluster.slots = embedded.slots;
+  cluster.virtual_gpus = embedded.virtual_gpus;
   cluster.hang_limit = embedded.hang_limit;
   return run_on(options, std::move(cluster));
 }
@@ -142,6 +146,7 @@ int run_processes(const driver_options& options, const processes_options& proces
   cluster.kind = cluster_kind::processes;
   cluster.nodes = processes.nodes;
   cluster.slots = processes.slots;
+  cluster.virtual_gpus = processes.virtual_gpus;
   return run_on(options, std::move(cluster));
 }
 
@@ -220,6 +225,12 @@ int run_node(const node_config& config) {
   options.admission.queue.evict = config.queue.evict;
   options.admission.queue.application_slots = config.queue.application_slots;
   options.reservation.has = config.agent.has;
+  if (config.node.agent) {
+    auto gpus = gpus_of_node(config.agent.gpus, config.agent.virtual_gpus, config.agent.virtual_gpu_memory);
+    if (!gpus) return report(gpus.error(), exit_bad_input);
+    for (const auto& g : *gpus) spdlog::info("gpu {}: {} {}, {}", g.number, g.name, g.id, format_size(g.memory));
+    use_gpus(std::move(*gpus), options.host, options.reservation);
+  }
   options.reservation.labels = config.agent.labels;
   options.reservation.node = config.node.name;
   options.reservation.slots = config.agent.slots;

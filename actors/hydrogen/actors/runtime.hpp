@@ -28,12 +28,14 @@ struct driver_options {
 
 struct embedded_options {
   std::uint32_t slots = 4;
+  std::uint32_t virtual_gpus = 0;                 // instead of those of the machine
   duration hang_limit = std::chrono::seconds(5);  // user code that is told to end and does not ends the process
 };
 
 struct processes_options {
   std::uint32_t nodes = 1;
-  std::uint32_t slots = 4;  // per node
+  std::uint32_t slots = 4;         // per node
+  std::uint32_t virtual_gpus = 0;  // per node, instead of those of the machine
 };
 
 int run_embedded(const driver_options&, const embedded_options&);

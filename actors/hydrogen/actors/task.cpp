@@ -116,9 +116,24 @@ void executor_task::perform(comm::group* gang) {
       .self = {env_->boot, env_->home.endpoint()},
       .host = env_->node,
   };
+  if (what.gpus != 0) {
+    environment.device = [this](std::size_t which) {
+      return env_->devices->lend(ref, seat(), which, now() + env_->join_timeout, abort);
+    };
+  }
   auto result = exec::perform_task(what, environment);
+  if (seat_) env_->devices->give_seat_back(ref, *std::exchange(seat_, std::nullopt));
   returned_ = std::holds_alternative<exec::task_done>(result);
   std::visit([this](auto& x) { outcome_ = std::move(x); }, result);
+}
+
+std::uint32_t executor_task::seat() {
+  if (gate_) {
+    return static_cast<std::uint32_t>(std::count_if(gate_->members.begin(), gate_->members.begin() + id.partition,
+                                                    [this](const auto& m) { return m.executor == env_->boot; }));
+  }
+  if (!seat_) seat_ = env_->devices->take_seat(ref);
+  return *seat_;
 }
 
 void executor_task::run_rank() {

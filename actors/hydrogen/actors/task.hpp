@@ -1,6 +1,7 @@
 #pragma once
 // A task on its executor: the actor owns the conversation with the job, the body runs on a slot thread.
 
+#include <hydrogen/actors/device_keeper.hpp>
 #include <hydrogen/actors/mail.hpp>
 #include <hydrogen/actors/process.hpp>
 #include <hydrogen/actors/slot_pool.hpp>
@@ -20,6 +21,7 @@ struct task_surroundings {
   const boot_id boot;
   const std::string node;
   const std::shared_ptr<data::block_store> store;
+  std::shared_ptr<device_keeper> devices;
   caf::actor_addr executor;  // weak: tasks do not keep their executor alive
   duration join_timeout{};
   duration enter_timeout{};
@@ -70,6 +72,8 @@ class executor_task final : public slot_task {
  private:
   friend class task_actor;
   void perform(comm::group* gang);
+  /// Which of the attempt's slots on this node it has.
+  std::uint32_t seat();
   void run_rank();
 
   const std::shared_ptr<task_surroundings> env_;
@@ -78,7 +82,8 @@ class executor_task final : public slot_task {
   std::optional<expected<comm::met_rank>> met_;
   caf::actor actor_;
   exec::from_task_host outcome_;
-  bool returned_ = false;  // a rank whose function has returned
+  std::optional<std::uint32_t> seat_;  // taken, in a lease
+  bool returned_ = false;              // a rank whose function has returned
 };
 
 /// Sends the outcome of one task to its job, once.

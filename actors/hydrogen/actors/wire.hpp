@@ -7,6 +7,7 @@
 #include <hydrogen/comm/secret.hpp>
 #include <hydrogen/exec/task.hpp>
 #include <hydrogen/gang/messages.hpp>
+#include <hydrogen/gpu/device.hpp>
 
 #include <cstdint>
 #include <vector>
@@ -52,11 +53,12 @@ struct assign_executor {
   std::string storage_dir;
   std::string log_level;
   duration join_timeout{};
+  std::vector<gpu::device_info> gpus;
   std::string listen;  // the address of its node, any port: links of a gang tell hosts apart by it
   template <class I>
   friend auto inspect(I& f, assign_executor& x) {
     return f(x.app, x.boot, x.node, x.secret, x.slots, x.block_budget, x.cache_dir, x.storage_dir, x.log_level,
-             x.join_timeout, x.listen);
+             x.join_timeout, x.gpus, x.listen);
   }
 };
 using executor_order = std::variant<assign_executor>;

@@ -3,6 +3,7 @@
 #include <hydrogen/hydrogen.hpp>
 
 #include "../application_options.hpp"
+#include "network.hpp"
 #include "softmax_regression.hpp"
 #include <spdlog/fmt/fmt.h>
 
@@ -14,7 +15,11 @@ namespace {
 
 struct settings {
   std::string data = shipped_file("digits.csv");
-  std::uint64_t steps = 300;
+  std::string model = "softmax";
+  std::uint32_t width = 256;
+  std::uint32_t gpus = 0;
+  std::uint32_t gpu_shared_by = 1;
+  std::uint64_t steps = 0;  // as many as the model needs
   std::uint32_t ranks = 4;
   std::uint64_t seed = 7;
   std::uint32_t rows_repeat = 1;
@@ -33,13 +38,45 @@ struct training_options {
   }
 };
 
-/// What a rank returns; all ranks hold the same model.
-struct trained {
-  parameters model;
+/// How a training went.
+struct course {
   std::uint64_t steps = 0;
   std::uint64_t restored = 0;  // the step at which the attempt that ended well began
   double loss = 0;             // mean over the training rows, before the last step
   double seconds = 0;          // of that attempt
+  template <class I>
+  friend auto inspect(I& f, course& x) {
+    return f(x.steps, x.restored, x.loss, x.seconds);
+  }
+};
+
+/// What a rank returns; all ranks hold the same model.
+struct trained {
+  parameters model;
+  course how;
+};
+
+struct network_options {
+  network_shape shape;
+  std::uint64_t seed;
+  std::uint64_t steps;
+  std::uint64_t checkpoint_every;
+  adam_settings adam;
+  template <class I>
+  friend auto inspect(I& f, network_options& x) {
+    return f(x.shape.width, x.seed, x.steps, x.checkpoint_every, x.adam);
+  }
+};
+
+struct trained_network {
+  network model;
+  course how;
+  std::string device;  // of rank 0
+  std::uint64_t replayed = 0;
+  template <class I>
+  friend auto inspect(I& f, trained_network& x) {
+    return f(x.model, x.how, x.device, x.replayed);
+  }
 };
 
 class stopwatch {
@@ -59,19 +96,31 @@ digit scale(digit d) {
   return d;
 }
 
+/// Of all ranks together.
+std::int64_t count_rows(hydrogen::barrier_context& gang, std::size_t mine) {
+  const auto all = gang.all_reduce(static_cast<std::int64_t>(mine));
+  if (all == 0) throw hydrogen::failure({hydrogen::errc::bad_input, "there are no rows to train on", "digits", {}});
+  return all;
+}
+
+void say_begin(const hydrogen::barrier_context& gang, std::uint64_t first, std::uint64_t steps) {
+  if (gang.rank() != 0) return;
+  spdlog::info("digits: trains steps {} to {} in attempt {} with {} ranks", first, steps, gang.attempt(), gang.size());
+}
+
+template <class State>
+void keep(hydrogen::barrier_context& gang, std::uint64_t done, const State& state) {
+  gang.checkpoint(done, state, {.replicated = true});
+  if (gang.rank() == 0) spdlog::info("digits: step {} is checkpointed", done);
+}
+
 trained train(hydrogen::barrier_context& gang, hydrogen::rows<digit> rows, const training_options& options) {
   const stopwatch watch;
   training_part part;
   for (const auto& d : rows) part.add(d);
-  const auto row_count = gang.all_reduce(static_cast<std::int64_t>(part.size()));
-  if (row_count == 0)
-    throw hydrogen::failure({hydrogen::errc::bad_input, "there are no rows to train on", "digits", {}});
-
+  const auto row_count = count_rows(gang, part.size());
   auto [first, state] = gang.restore_or(std::uint64_t{0}, training_state{});
-  if (gang.rank() == 0) {
-    spdlog::info("digits: trains steps {} to {} in attempt {} with {} ranks", first, options.steps, gang.attempt(),
-                 gang.size());
-  }
+  say_begin(gang, first, options.steps);
   // One tensor for what a layer has, and one for the loss of all rows.
   parameters mine;
   auto sums = gang.gradients({mine.weights.size(), mine.bias.size(), 1}, {.how = hydrogen::reduction::sum});
@@ -86,13 +135,71 @@ trained train(hydrogen::barrier_context& gang, hydrogen::rows<digit> rows, const
     std::copy(bias.begin(), bias.end(), mine.bias.begin());
     step(state, mine, row_count, options.descent);
     const auto done = step_number + 1;
-    if (done % options.checkpoint_every == 0 && done < options.steps) {
-      gang.checkpoint(done, state, {.replicated = true});
-      if (gang.rank() == 0) spdlog::info("digits: step {} is checkpointed", done);
-    }
+    if (done % options.checkpoint_every == 0 && done < options.steps) keep(gang, done, state);
   }
-  return {state.model, options.steps, first, static_cast<double>(loss[0]) / static_cast<double>(row_count),
-          watch.seconds()};
+  return {state.model,
+          {options.steps, first, static_cast<double>(loss[0]) / static_cast<double>(row_count), watch.seconds()}};
+}
+
+trained_network train_network(hydrogen::barrier_context& gang, hydrogen::rows<digit> rows,
+                              const network_options& options) {
+  const stopwatch watch;
+  std::vector<float> pixels;
+  std::vector<std::uint32_t> labels;
+  for (const auto& d : rows) {
+    pixels.insert(pixels.end(), d.pixels.begin(), d.pixels.end());
+    labels.push_back(d.label);
+  }
+  const auto row_count = count_rows(gang, labels.size());
+  auto [first, state] =
+      gang.restore_or(std::uint64_t{0}, network_state{initial_network(options.shape, options.seed), {}, {}, 0});
+  say_begin(gang, first, options.steps);
+  network_trainer trainer(gang.device(), std::move(state), pixels, labels);
+  // A tensor for each of the network, and one for the loss of all rows.
+  std::vector<std::size_t> sizes;
+  for (std::size_t t = 0; t < network_shape::tensors; ++t) sizes.push_back(options.shape.size(t));
+  sizes.push_back(1);
+  auto sums = gang.gradients(sizes, {.how = hydrogen::reduction::sum});
+  double loss = 0;
+  for (auto step_number = first; step_number < options.steps; ++step_number) {
+    trainer.compute_gradients();
+    sums.gradient(network_shape::tensors)[0] = trainer.loss();
+    sums.ready(network_shape::tensors);
+    for (auto t = network_shape::tensors; t-- > 0;) {
+      const auto mine = trainer.gradient(t);
+      std::copy(mine.begin(), mine.end(), sums.gradient(t).begin());
+      sums.ready(t);
+    }
+    sums.finish();
+    for (std::size_t t = 0; t < network_shape::tensors; ++t) {
+      const auto sum = sums.gradient(t);
+      std::copy(sum.begin(), sum.end(), trainer.gradient(t).begin());
+    }
+    loss = static_cast<double>(sums.gradient(network_shape::tensors)[0]) / static_cast<double>(row_count);
+    trainer.step(row_count, options.adam);
+    const auto done = step_number + 1;
+    if (done % options.checkpoint_every == 0 && done < options.steps) keep(gang, done, trainer.state());
+  }
+  return {trainer.state().model,
+          {options.steps, first, loss, watch.seconds()},
+          gang.device().device().description(),
+          trainer.replayed()};
+}
+
+using cell_count = std::pair<std::uint32_t, std::int64_t>;
+
+/// Which cell of the confusion matrix each image counts for.
+void score(hydrogen::rows<digit> rows, hydrogen::emitter<cell_count>& out, const network& model) {
+  std::vector<float> pixels;
+  std::vector<std::uint8_t> labels;
+  for (const auto& d : rows) {
+    pixels.insert(pixels.end(), d.pixels.begin(), d.pixels.end());
+    labels.push_back(d.label);
+  }
+  const auto classes = classify(hydrogen::device(), model, pixels);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    out(cell_count(labels[i] * static_cast<std::uint32_t>(class_count) + classes[i], 1));
+  }
 }
 
 void print_confusion(hydrogen::context& ctx, const std::array<std::int64_t, class_count * class_count>& counts) {
@@ -112,16 +219,25 @@ void print_confusion(hydrogen::context& ctx, const std::array<std::int64_t, clas
 
 void digits(hydrogen::context& ctx) {
   settings s;
-  hydrogen::cli::command_line line("digits", "Train softmax regression on images of handwritten digits",
-                                   "hydrogen run digits -- [OPTIONS]");
+  hydrogen::cli::command_line line("digits", "Learn to read handwritten digits", "hydrogen run digits -- [OPTIONS]");
   line.text("--data", s.data, "FILE", "CSV: 64 pixels from 0 to 16, then the digit [the file that is shipped]");
-  line.number("--steps", s.steps, 1, 1'000'000'000, "N", "Steps of gradient descent [300]");
+  line.number("--steps", s.steps, 1, 1'000'000'000, "N", "Steps over all rows [softmax: 300, network: 150]");
   line.number("--ranks", s.ranks, 1, 1024, "N", "Ranks of the gang [4]");
-  line.number("--seed", s.seed, 0, ~std::uint64_t{0}, "N", "Decides which rows are for the test [7]");
+  line.choice("--model", s.model, {"softmax", "network"}, "KIND",
+              "softmax: softmax regression on the CPU; network: two hidden layers, on a device [softmax]");
+  line.number("--width", s.width, 1, 65536, "N", "network: units of each hidden layer [256]");
+  line.number("--gpus", s.gpus, 0, 64, "N", "network: GPUs of each rank [0: the CPU]");
+  line.number("--gpu-shared-by", s.gpu_shared_by, 1, 64, "N", "Ranks of a node that share them [1]");
+  line.number("--seed", s.seed, 0, ~std::uint64_t{0}, "N",
+              "Decides which rows are for the test, and where a network begins [7]");
   line.number("--rows-repeat", s.rows_repeat, 1, 1'000'000, "K", "Train on each row K times over: more work [1]");
   line.number("--checkpoint-every", s.checkpoint_every, 1, 1'000'000'000, "N", "Steps between checkpoints [50]");
   line.number("--retries", s.retries, 0, 1000, "N", "Attempts of the gang after the first [3]");
   if (!read_arguments(line, ctx)) return;
+  if (s.gpus > 0 && s.model != "network") {
+    throw hydrogen::failure({hydrogen::errc::bad_input, "--gpus is for --model network", "digits", {}});
+  }
+  if (s.steps == 0) s.steps = s.model == "network" ? 150 : 300;
 
   // Partitions are counted from the arguments alone, so that the model does not depend on the machine.
   const auto partitions = std::max(8U, 2 * s.ranks);
@@ -140,23 +256,45 @@ void digits(hydrogen::context& ctx) {
   const auto train_count = train_rows.count(), test_count = test_rows.count();
   const auto prepare_seconds = preparing.seconds();
 
+  hydrogen::barrier_options gang{.ranks = s.ranks, .retries = s.retries};
+  if (s.gpus > 0) gang.needs.each.devices.push_back({"gpu", s.gpus, s.gpu_shared_by});
+  const auto add_up = [](std::int64_t a, std::int64_t b) { return a + b; };
   const stopwatch training;
-  const auto result = train_rows.barrier({.ranks = s.ranks, .retries = s.retries})
-                          .map_partitions(hydrogen::fn<train>, training_options{s.steps, s.checkpoint_every, {}})
-                          .first();
-  const auto train_seconds = training.seconds();
-
-  const stopwatch scoring;
-  const auto cells =
-      test_rows
-          .map(
-              [](const digit& d, const parameters& model) {
-                return std::pair(d.label * static_cast<std::uint32_t>(class_count) + predict(model, d.pixels),
-                                 std::int64_t{1});
-              },
-              result.model)
-          .reduce_by_key([](std::int64_t a, std::int64_t b) { return a + b; })
-          .collect();
+  course how;
+  double train_seconds = 0;
+  hydrogen::hash128 model;
+  std::vector<cell_count> cells;
+  std::string device;
+  stopwatch scoring;
+  if (s.model == "network") {
+    const auto result = train_rows.barrier(gang)
+                            .map_partitions(hydrogen::fn<train_network>,
+                                            network_options{{s.width}, s.seed, s.steps, s.checkpoint_every, {}})
+                            .first();
+    how = result.how;
+    train_seconds = training.seconds();
+    model = hydrogen::content_hash(std::as_bytes(std::span(result.model.parameters)));
+    device =
+        fmt::format("device: {}, {} of {} steps replayed", result.device, result.replayed, how.steps - how.restored);
+    scoring = stopwatch();
+    cells = test_rows.map_partitions(hydrogen::fn<score>, result.model).reduce_by_key(add_up).collect();
+  } else {
+    const auto result = train_rows.barrier(gang)
+                            .map_partitions(hydrogen::fn<train>, training_options{s.steps, s.checkpoint_every, {}})
+                            .first();
+    how = result.how;
+    train_seconds = training.seconds();
+    model = hydrogen::content_hash(std::as_bytes(std::span(&result.model, 1)));
+    scoring = stopwatch();
+    cells = test_rows
+                .map(
+                    [](const digit& d, const parameters& p) {
+                      return cell_count(d.label * static_cast<std::uint32_t>(class_count) + predict(p, d.pixels), 1);
+                    },
+                    result.model)
+                .reduce_by_key(add_up)
+                .collect();
+  }
   const auto score_seconds = scoring.seconds();
 
   std::array<std::int64_t, class_count * class_count> confusion{};
@@ -164,16 +302,16 @@ void digits(hydrogen::context& ctx) {
   std::int64_t right = 0;
   for (std::size_t c = 0; c < class_count; ++c) right += confusion[c * class_count + c];
   const auto scored = std::accumulate(confusion.begin(), confusion.end(), std::int64_t{0});
-  const auto model = hydrogen::content_hash(std::as_bytes(std::span(&result.model, 1)));
 
   ctx.print(fmt::format("rows: {} to train, {} to test, seed {}", train_count, test_count, s.seed));
-  ctx.print(fmt::format("steps: {} by {} ranks, loss {:.4f}{}", result.steps, s.ranks, result.loss,
-                        result.restored == 0 ? "" : fmt::format(", the last attempt from step {}", result.restored)));
+  ctx.print(fmt::format("steps: {} by {} ranks, loss {:.4f}{}", how.steps, s.ranks, how.loss,
+                        how.restored == 0 ? "" : fmt::format(", the last attempt from step {}", how.restored)));
   ctx.print(scored == 0 ? std::string("accuracy: none, there are no rows to test")
                         : fmt::format("accuracy: {:.4f}", static_cast<double>(right) / static_cast<double>(scored)));
   ctx.print(fmt::format("model: {}", to_string(model)));
+  if (!device.empty()) ctx.print(device);
   ctx.print(fmt::format("time: prepare {:.1f} ms, train {:.1f} ms ({:.1f} ms of it in the ranks), score {:.1f} ms",
-                        prepare_seconds * 1e3, train_seconds * 1e3, result.seconds * 1e3, score_seconds * 1e3));
+                        prepare_seconds * 1e3, train_seconds * 1e3, how.seconds * 1e3, score_seconds * 1e3));
   print_confusion(ctx, confusion);
 }
 

@@ -92,13 +92,14 @@ complaint take_name(const toml::node& value, std::string& into) {
 }
 
 complaint take_devices(const toml::node& value, std::vector<device_count>& into) {
-  const std::string expectation = "a table of kinds and counts, such as { gpu = 2 }";
+  const std::string expectation = "a table of kinds and counts, such as { fpga = 2 }";
   const auto* table = value.as_table();
   if (table == nullptr) return expectation;
   std::vector<device_count> devices;
   for (const auto& [kind, count] : *table) {
     device_count d{std::string(kind.str()), 0};
     if (!usable_name(d.kind)) return expectation + "; a kind is " + std::string(name_rule);
+    if (d.kind == "gpu") return expectation + "; GPUs are found, and limited by agent.gpus";
     if (!take_number(count, 0, 4096, d.count).empty()) return expectation + "; a count is a number from 0 to 4096";
     devices.push_back(std::move(d));
   }

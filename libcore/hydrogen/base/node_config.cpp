@@ -37,6 +37,14 @@ complaint take_roles(const toml::node& value, node_config& c) {
   return {};
 }
 
+complaint take_gpus(const toml::node& value, std::uint32_t& into) {
+  if (const auto* text = value.as_string(); text != nullptr && text->get() == "all") {
+    into = node_config::agent_table::all_gpus;
+    return {};
+  }
+  return take_number(value, 0, 64, into).empty() ? complaint() : "\"all\", or how many, from 0 to 64";
+}
+
 struct key {
   std::string_view table;
   std::string_view name;
@@ -66,6 +74,11 @@ constexpr key keys[] = {
     {"agent", "slots", [](const toml::node& v, node_config& c) { return take_number(v, 0, 4096, c.agent.slots); }},
     {"agent", "memory", [](const toml::node& v, node_config& c) { return take_size(v, 0, c.agent.has.memory); }},
     {"agent", "devices", [](const toml::node& v, node_config& c) { return take_devices(v, c.agent.has.devices); }},
+    {"agent", "gpus", [](const toml::node& v, node_config& c) { return take_gpus(v, c.agent.gpus); }},
+    {"agent", "virtual_gpus",
+     [](const toml::node& v, node_config& c) { return take_number(v, 0, 64, c.agent.virtual_gpus); }},
+    {"agent", "virtual_gpu_memory",
+     [](const toml::node& v, node_config& c) { return take_size(v, mebibyte, c.agent.virtual_gpu_memory); }},
     {"agent", "labels", [](const toml::node& v, node_config& c) { return take_labels(v, c.agent.labels); }},
     {"agent", "listen", [](const toml::node& v, node_config& c) { return take_endpoint(v, true, c.agent.listen); }},
     {"agent", "block_budget",
@@ -196,6 +209,11 @@ class reader {
               ") is below twice cluster.heartbeat_interval (" + format_duration(config.cluster.heartbeat_interval) +
               ")",
           "one late heartbeat would end a node; six intervals are usual");
+    }
+    const bool some = config.agent.gpus != 0 && config.agent.gpus != node_config::agent_table::all_gpus;
+    if (const auto* node = document["agent"]["gpus"].node(); some && config.agent.virtual_gpus != 0) {
+      add(node->source().begin.line, "agent.gpus and agent.virtual_gpus are both given",
+          "virtual ones take the place of those of the machine");
     }
     const auto folder = std::filesystem::path(path_).parent_path();
     for (auto* path : {&config.node.data_dir, &config.cluster.secret_file, &config.storage.dir}) {

@@ -42,13 +42,17 @@ struct node_config {
 
   /// [agent]
   struct agent_table {
-    std::uint32_t slots = 0;                              // 0 in the file: one per core; here never 0
-    resources has;                                        // memory and devices; memory not in the file: the host's
-    std::vector<std::string> labels;                      // "zone=a", "ssd"
-    std::string listen = "127.0.0.1:0";                   // port 0: any free one
-    std::uint64_t block_budget = std::uint64_t{4} << 30;  // bytes of blocks that one executor keeps in memory
-    duration start_timeout = 60s;                         // of an executor process, library loaded
-    duration join_timeout = 30s;                          // until all ranks of a gang have found each other
+    static constexpr std::uint32_t all_gpus = UINT32_MAX;
+    std::uint32_t slots = 0;         // 0 in the file: one per core; here never 0
+    resources has;                   // memory, other devices; memory not in the file: the host's
+    std::uint32_t gpus = all_gpus;   // that tasks may have, of those that the driver shows
+    std::uint32_t virtual_gpus = 0;  // instead: devices whose kernels run on threads of the node
+    std::uint64_t virtual_gpu_memory = std::uint64_t{1} << 30;  // bytes, of each
+    std::vector<std::string> labels;                            // "zone=a", "ssd"
+    std::string listen = "127.0.0.1:0";                         // port 0: any free one
+    std::uint64_t block_budget = std::uint64_t{4} << 30;        // bytes of blocks that one executor keeps in memory
+    duration start_timeout = 60s;                               // of an executor process, library loaded
+    duration join_timeout = 30s;                                // until all ranks of a gang have found each other
     bool tune = true;  // measures how this machine moves data between ranks, once: two seconds of two CPUs
   } agent;
 

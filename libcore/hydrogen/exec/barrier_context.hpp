@@ -3,6 +3,7 @@
 // checkpoints. One per rank, used on that rank's slot thread for the length of the function.
 
 #include <hydrogen/data/rows.hpp>
+#include <hydrogen/exec/devices.hpp>
 #include <hydrogen/exec/environment.hpp>
 #include <hydrogen/exec/gang_group.hpp>
 
@@ -28,6 +29,9 @@ class barrier_context : public gang_group {
   std::uint32_t attempt() const;
   /// The attempt was ended from outside: return soon. Collectives fail by themselves.
   bool stop_requested() const;
+
+  /// A device of this rank: the `which`-th that was granted with its slot, or the host's where none was asked for.
+  task_device& device(std::size_t which = 0) { return exec::device(which); }
 
   /// Makes `state` after `step` steps durable; all ranks call it. Returns when this rank's piece is on disk and the job
   /// knows. The last two steps are kept. A state that is not replicated can be restored by as many ranks alone.

@@ -5,6 +5,7 @@
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/data/block_store.hpp>
 #include <hydrogen/data/buffer.hpp>
+#include <hydrogen/exec/devices.hpp>
 #include <hydrogen/exec/task.hpp>
 
 #include <functional>
@@ -35,6 +36,7 @@ struct task_environment {
   data::process_ref self;
   std::string host;                                     // for messages; empty: the machine's name
   std::size_t block_bytes = data::default_block_bytes;  // of output blocks, 4 KiB to 2 MiB
+  task_devices::lender device = nullptr;                // those granted with the slot; null: none
 };
 
 }  // namespace hydrogen::exec

@@ -151,6 +151,11 @@ std::string host_name(const task_environment& environment) {
   return name;
 }
 
+/// For messages of devices.
+std::string owner_of(const task& what) {
+  return fmt::format("{} {} of {}", what.rank ? "rank" : "partition", what.id.partition, what.label);
+}
+
 error from_exception(const std::exception& e) {
   return {errc::task_failed, demangled(typeid(e).name()) + ": " + e.what(), {}, {}};
 }
@@ -166,8 +171,12 @@ std::variant<task_done, task_failed> perform_task(const task& what, task_environ
   log_scope scope(std::move(text), kept_lines);
   runner run(what, environment);
   error why;
+
   std::vector<data::block_ref> missing;
   try {
+    // They are gone, and their work with them, before the answer is given.
+    task_devices devices(environment.device, owner_of(what), environment.abort);
+    const current_devices current(devices);
     auto made = run.run();
     return task_done{what.id, what.request, what.attempt, environment.self, std::move(made), now() - begin};
   } catch (lost_inputs& lost) {

@@ -135,10 +135,11 @@ struct task {
   std::optional<rank_part> rank;                     // set in a barrier stage
   std::uint32_t answer_with = 0;                     // outputs of so many bytes together come with the answer
   std::string storage_dir;                           // for checkpoints: one path that every node can read and write
+  std::uint32_t gpus = 0;                            // that its slot was granted
   template <class I>
   friend auto inspect(I& f, task& x) {
     return f(x.id, x.request, x.attempt, x.label, x.chain, x.partition_argument, x.inputs, x.buckets, x.rank,
-             x.answer_with, x.storage_dir);
+             x.answer_with, x.storage_dir, x.gpus);
   }
 };
 

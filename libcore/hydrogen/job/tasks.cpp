@@ -92,6 +92,7 @@ exec::task core::make_task(const stage_record& s, std::uint32_t partition, std::
     t.attempt = s.gang.attempt;
     t.rank = exec::rank_part{readers(s), attempt, s.gang.fixed, s.what.barrier.call_timeout};
     t.storage_dir = set_.storage_dir;
+    for (const auto& d : s.what.barrier.needs.each.devices) t.gpus += d.kind == "gpu" ? d.count : 0;
   } else {
     const auto& l = leases_[s.parts[partition].lease];
     t.request = requests_[l.request].id;

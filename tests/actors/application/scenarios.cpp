@@ -172,6 +172,7 @@ void entry(hydrogen::context& ctx) {
   if (name == "watched_gang") return watched_gang(ctx);
   if (name == "zombies") return zombies(ctx);
   if (name == "busy") return busy(ctx);
+  if (name == "devices") return devices(ctx);
   if (name == "large_result") return large_result(ctx);
   if (name == "large_argument") return large_argument(ctx);
   throw std::invalid_argument("no scenario " + name);

@@ -39,6 +39,10 @@ void watched_gang(context&);
 /// (zombies.cpp).
 void zombies(context&);
 
+/// devices RANKS COUNT SHARED_BY NOTES FAULT. A gang whose ranks compute on COUNT devices each, shared by SHARED_BY:
+/// "device ATTEMPT RANK ID PID"; on rank 1 something goes wrong, in the first attempt or always (devices.cpp).
+void devices(context&);
+
 // ---- sizes (gated.cpp) ----
 
 /// large_result MIB. Collects so many MiB of flat rows and looks at all of them.

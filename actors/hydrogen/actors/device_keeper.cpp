@@ -1,0 +1,128 @@
+#include <hydrogen/actors/device_keeper.hpp>
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <thread>
+
+namespace hydrogen::actors {
+namespace {
+
+constexpr std::string_view kind = "gpu";
+
+/// A device waits for its work when it ends, which actors must not.
+void close(std::vector<std::shared_ptr<gpu::device>> devices) {
+  if (devices.empty()) return;
+  std::thread([all = std::move(devices)]() mutable { all.clear(); }).detach();
+}
+
+const gang::held_devices* gpus_of(const std::vector<gang::held_devices>& devices) {
+  const auto at = std::find_if(devices.begin(), devices.end(), [](const auto& d) { return d.kind == kind; });
+  return at == devices.end() ? nullptr : &*at;
+}
+
+}  // namespace
+
+device_keeper::~device_keeper() {
+  std::vector<std::shared_ptr<gpu::device>> all;
+  for (auto& [number, d] : open_) all.push_back(std::move(d));
+  close(std::move(all));
+}
+
+void device_keeper::hold(const gang::attempt_ref& ref, std::vector<gang::held_devices> devices) {
+  const std::lock_guard lock(mutex_);
+  // An attempt that was given up before its job knew of it is not ended here.
+  std::erase_if(attempts_, [&](const auto& other) {
+    return std::any_of(devices.begin(), devices.end(), [&](const gang::held_devices& mine) {
+      return std::any_of(other.second.devices.begin(), other.second.devices.end(), [&](const auto& theirs) {
+        return theirs.kind == mine.kind &&
+               std::find_first_of(theirs.numbers.begin(), theirs.numbers.end(), mine.numbers.begin(),
+                                  mine.numbers.end()) != theirs.numbers.end();
+      });
+    });
+  });
+  attempts_[ref].devices = std::move(devices);
+  changed_.notify_all();
+}
+
+std::vector<std::shared_ptr<gpu::device>> device_keeper::unheld() {
+  std::vector<std::shared_ptr<gpu::device>> found;
+  std::erase_if(open_, [&](auto& entry) {
+    for (const auto& [ref, a] : attempts_) {
+      const auto* held = gpus_of(a.devices);
+      if (held != nullptr &&
+          std::find(held->numbers.begin(), held->numbers.end(), entry.first) != held->numbers.end()) {
+        return false;
+      }
+    }
+    found.push_back(std::move(entry.second));
+    return true;
+  });
+  return found;
+}
+
+void device_keeper::over(const gang::attempt_ref& ref) {
+  std::vector<std::shared_ptr<gpu::device>> closing;
+  {
+    const std::lock_guard lock(mutex_);
+    if (attempts_.erase(ref) == 0) return;
+    closing = unheld();
+  }
+  close(std::move(closing));
+}
+
+expected<exec::lent_device> device_keeper::lend(const gang::attempt_ref& ref, std::uint32_t seat, std::size_t which,
+                                                time_point deadline, const abort_word& abort) {
+  std::unique_lock lock(mutex_);
+  // The agent said it before the gang was committed, by another way than its job.
+  constexpr auto look_at_abort = std::chrono::milliseconds(20);
+  while (!attempts_.contains(ref)) {
+    if (abort.is_set()) return unexpected(abort.reason());
+    if (now() >= deadline) return fail(errc::timed_out, "the agent has not said which devices this attempt has");
+    changed_.wait_for(lock, look_at_abort);
+  }
+  const auto* held = gpus_of(attempts_.at(ref).devices);
+  const auto at = held == nullptr ? 0 : std::size_t{seat / held->shared_by} * held->each + which;
+  if (held == nullptr || which >= held->each || at >= held->numbers.size()) {
+    return fail(errc::not_found,
+                fmt::format("device {} of {} that each slot has", which, held == nullptr ? 0 : held->each), {},
+                "ask for more with barrier_options::needs");
+  }
+  const auto number = held->numbers[at];
+  const auto shared_by = held->shared_by;
+  if (number >= gpus_.size()) {
+    return fail(errc::not_found, fmt::format("the node has no gpu with the number {}", number));
+  }
+  auto& open = open_[number];
+  if (!open) {
+    auto made = gpu::device::open(gpus_[number]);
+    if (!made) return unexpected(std::move(made.error()));
+    open = std::move(*made);
+  }
+  return exec::lent_device{open, shared_by == 1 ? 0 : gpus_[number].memory / shared_by};
+}
+
+std::uint32_t device_keeper::take_seat(const gang::attempt_ref& ref) {
+  const std::lock_guard lock(mutex_);
+  auto& seats = attempts_[ref].seats;
+  std::uint32_t seat = 0;
+  while (seats.contains(seat)) ++seat;
+  seats.insert(seat);
+  return seat;
+}
+
+void device_keeper::give_seat_back(const gang::attempt_ref& ref, std::uint32_t seat) {
+  const std::lock_guard lock(mutex_);
+  if (const auto at = attempts_.find(ref); at != attempts_.end()) at->second.seats.erase(seat);
+}
+
+error device_keeper::lost() const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [number, d] : open_) {
+    if (!d) continue;
+    if (auto well = d->health(); !well) return well.error();
+  }
+  return {errc::none, {}, {}, {}};
+}
+
+}  // namespace hydrogen::actors

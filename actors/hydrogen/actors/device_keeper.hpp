@@ -1,0 +1,60 @@
+#pragma once
+// The devices of an executor: which attempt holds which, and the devices that are open. The agent lends them by number
+// (gang::held_devices); tasks get theirs by seat. A device is opened when the first task of an attempt asks for it, and
+// closed when no attempt holds it any more.
+//
+// `hold` and `over` are called by the executor's actor and do not wait; `lend` by slot threads: it may wait for the
+// agent's word, and opening a device takes long.
+
+#include <hydrogen/base/abort.hpp>
+#include <hydrogen/exec/devices.hpp>
+#include <hydrogen/gang/messages_executor.hpp>
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <vector>
+
+namespace hydrogen::actors {
+
+class device_keeper {
+ public:
+  /// The GPUs of the node, by number.
+  explicit device_keeper(std::vector<gpu::device_info> gpus) : gpus_(std::move(gpus)) {}
+  ~device_keeper();
+  device_keeper(const device_keeper&) = delete;
+
+  /// The attempt holds these, and whoever held one of them before is over.
+  void hold(const gang::attempt_ref&, std::vector<gang::held_devices>);
+  /// Nothing of it runs any more: what it alone held is closed, by another thread.
+  void over(const gang::attempt_ref&);
+
+  /// The `which`-th device of this seat of an attempt. Errors: not_found (it has fewer, or none of them is there),
+  /// timed_out, aborted, what the device says.
+  expected<exec::lent_device> lend(const gang::attempt_ref&, std::uint32_t seat, std::size_t which, time_point deadline,
+                                   const abort_word&);
+  /// A seat for a task of a lease, until it is given back: the lowest that is free.
+  std::uint32_t take_seat(const gang::attempt_ref&);
+  void give_seat_back(const gang::attempt_ref&, std::uint32_t seat);
+
+  /// Why one of the devices is of no more use; no code: all are well. Then this executor must end, so that another
+  /// process takes its place.
+  error lost() const;
+
+ private:
+  struct attempt {
+    std::vector<gang::held_devices> devices;
+    std::set<std::uint32_t> seats;  // taken
+  };
+  std::vector<std::shared_ptr<gpu::device>> unheld();
+
+  const std::vector<gpu::device_info> gpus_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<gang::attempt_ref, attempt> attempts_;
+  std::map<std::uint32_t, std::shared_ptr<gpu::device>> open_;  // by number
+};
+
+}  // namespace hydrogen::actors

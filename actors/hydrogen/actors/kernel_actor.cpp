@@ -1,0 +1,196 @@
+#include <hydrogen/actors/device_actor.hpp>
+#include <hydrogen/actors/kernel_actor.hpp>
+#include <hydrogen/actors/scheduler.hpp>
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace hydrogen::actors {
+namespace {
+
+constexpr std::uint32_t block_threads = 256;
+
+gpu::launch_shape one_thread_each(std::span<const gpu::argument> arguments) {
+  gpu::launch_shape shape;
+  shape.block[0] = block_threads;
+  for (const auto& a : arguments) {
+    if (a.how == gpu::direction::value) continue;
+    shape.grid[0] = static_cast<std::uint32_t>(std::max<std::size_t>(1, (a.n + block_threads - 1) / block_threads));
+    break;
+  }
+  return shape;
+}
+
+class kernel_actor : public caf::event_based_actor {
+ public:
+  kernel_actor(caf::actor_config& cfg, std::shared_ptr<gpu::stream> stream, gpu::kernel code,
+               kernel_actor_options options)
+      : event_based_actor(cfg), stream_(std::move(stream)), code_(std::move(code)), options_(std::move(options)) {
+    if (!options_.shape) options_.shape = one_thread_each;
+  }
+
+  caf::behavior make_behavior() override {
+    return {[this](const kernel_call& call) -> caf::result<kernel_result> {
+              try {
+                return answer(call);
+              } catch (const failure& f) {
+                const bool theirs = f.reason().code == errc::bad_input || f.reason().code == errc::refused;
+                return caf::make_error(theirs ? caf::sec::invalid_argument : caf::sec::runtime_error,
+                                       f.reason().message());
+              }
+            },
+            [this](const device_done& m) { deliver(m); }, [this](const stop_mail&) { quit(); }};
+  }
+
+  void on_exit() override {
+    pending_.clear();
+    stream_.reset();
+  }
+
+ private:
+  struct output {
+    gpu::argument is;
+    gpu::memory_ptr memory;
+  };
+
+  caf::result<kernel_result> answer(const kernel_call& call) {
+    const auto& ports = code_->ports;
+    if (call.arguments.size() != ports.size()) {
+      gpu::refuse(code_->label,
+                  fmt::format("it has {} ports, {} arguments are given", ports.size(), call.arguments.size()));
+    }
+    std::vector<gpu::argument> arguments;
+    std::vector<gpu::memory_ptr> reads, writes;
+    std::vector<output> outputs;
+    for (std::size_t i = 0; i < ports.size(); ++i) {
+      gpu::memory_ptr memory;
+      arguments.push_back(
+          std::visit([&](const auto& given) { return take(ports[i], given, memory); }, call.arguments[i]));
+      const auto how = ports[i].how;
+      if (how == gpu::direction::in || how == gpu::direction::in_out) reads.push_back(memory);
+      if (how == gpu::direction::out || how == gpu::direction::in_out) {
+        writes.push_back(memory);
+        outputs.push_back({arguments.back(), memory});
+      }
+    }
+    const auto shape = options_.shape(arguments);
+    stream_->launch(code_, shape, std::move(arguments), plain(reads), plain(writes));
+    return options_.results_as_values ? answer_values(outputs) : answer_references(outputs);
+  }
+
+  gpu::argument take(const gpu::port& port, const host_numbers& given, gpu::memory_ptr& memory) {
+    check_type(port, given.type);
+    gpu::argument a{port.how, port.type, nullptr, given.size(), 0};
+    if (port.how == gpu::direction::value) {
+      if (given.size() != 1) refuse(port, fmt::format("takes one number, not {}", given.size()));
+      std::memcpy(&a.bits, given.bytes.data(), given.bytes.size());
+      a.n = 0;
+      return a;
+    }
+    const auto bytes = stream_->upload(
+        given.bytes.empty() ? std::span<const std::uint8_t>()
+                            : std::span(reinterpret_cast<const std::uint8_t*>(given.bytes.data()), given.bytes.size()));
+    memory = bytes.shared();
+    a.at = bytes.data();
+    return a;
+  }
+
+  gpu::argument take(const gpu::port& port, const device_numbers& given, gpu::memory_ptr& memory) {
+    check_type(port, given.type);
+    if (port.how == gpu::direction::value) refuse(port, "takes a single number, not a buffer");
+    memory = given.memory;
+    return {port.how, port.type, given.at, given.n, 0};
+  }
+
+  gpu::argument take(const gpu::port& port, const output_size& given, gpu::memory_ptr& memory) {
+    if (port.how != gpu::direction::out) {
+      refuse(port, fmt::format("is {}: it takes numbers, not the size of an output", to_string(port.how)));
+    }
+    const auto each = size_of(port.type);
+    if (given.n > SIZE_MAX / each) refuse(port, fmt::format("{} numbers do not fit any memory", given.n));
+    const auto bytes = stream_->allocate<std::uint8_t>(given.n * each);
+    memory = bytes.shared();
+    return {port.how, port.type, bytes.data(), given.n, 0};
+  }
+
+  void check_type(const gpu::port& port, gpu::element type) const {
+    if (type != port.type) refuse(port, fmt::format("takes {}, not {}", to_string(port.type), to_string(type)));
+  }
+
+  [[noreturn]] void refuse(const gpu::port& port, const std::string& why) const {
+    gpu::refuse(code_->label, fmt::format("port '{}' {}", port.name, why));
+  }
+
+  static std::vector<gpu::memory*> plain(const std::vector<gpu::memory_ptr>& all) {
+    std::vector<gpu::memory*> out;
+    for (const auto& m : all) out.push_back(m.get());
+    return out;
+  }
+
+  static caf::result<kernel_result> answer_references(const std::vector<output>& outputs) {
+    kernel_result result;
+    for (const auto& o : outputs) result.outputs.emplace_back(device_numbers{o.is.type, o.memory, o.is.at, o.is.n});
+    return result;
+  }
+
+  caf::result<kernel_result> answer_values(const std::vector<output>& outputs) {
+    pending answer;
+    for (const auto& o : outputs) {
+      const auto bytes = o.is.n * size_of(o.is.type);
+      auto& copy = answer.values.emplace_back(o.is.type, stream_->allocate_pinned<std::uint8_t>(bytes));
+      stream_->enqueue(gpu::work::copy{o.is.at, copy.second.data(), bytes}, {o.memory.get()}, {copy.second.owner()});
+    }
+    const auto promise = answer.promise = make_response_promise<kernel_result>();
+    const auto id = ++last_;
+    pending_.emplace(id, std::move(answer));
+    stream_->here().then(
+        [self = caf::actor_cast<caf::actor>(this), id, &system = system()](const expected<void>& done) {
+          const scheduler::helper actors(system);
+          caf::anon_send(self, device_done{id, done ? error{errc::none, {}, {}, {}} : done.error()});
+        });
+    return promise;
+  }
+
+  void deliver(const device_done& what) {
+    const auto at = pending_.find(what.tag);
+    if (at == pending_.end()) return;
+    auto answer = std::move(at->second);
+    pending_.erase(at);
+    if (what.why.code != errc::none) {
+      answer.promise.deliver(caf::make_error(caf::sec::runtime_error, what.why.message()));
+      return;
+    }
+    kernel_result result;
+    for (const auto& [type, numbers] : answer.values) {
+      const auto bytes = std::as_bytes(numbers.on_host());
+      result.outputs.emplace_back(host_numbers{type, {bytes.begin(), bytes.end()}});
+    }
+    answer.promise.deliver(std::move(result));
+  }
+
+  /// An answer whose values are on their way from the device, into pinned memory.
+  struct pending {
+    caf::typed_response_promise<kernel_result> promise;
+    std::vector<std::pair<gpu::element, gpu::buffer<std::uint8_t>>> values;
+  };
+  std::map<std::uint64_t, pending> pending_;
+  std::uint64_t last_ = 0;
+  std::shared_ptr<gpu::stream> stream_;
+  const gpu::kernel code_;
+  kernel_actor_options options_;
+};
+
+}  // namespace
+
+expected<caf::actor> spawn_kernel_actor(caf::actor_system& system, const std::shared_ptr<gpu::device>& device,
+                                        gpu::kernel code, kernel_actor_options options) {
+  auto stream = device->make_stream(options.label.empty() ? code->name : options.label);
+  if (!stream) return unexpected(std::move(stream.error()));
+  return system.spawn<kernel_actor>(std::make_shared<gpu::stream>(std::move(*stream)), std::move(code),
+                                    std::move(options));
+}
+
+}  // namespace hydrogen::actors

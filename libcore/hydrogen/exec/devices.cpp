@@ -1,0 +1,89 @@
+#include <hydrogen/base/resources.hpp>
+#include <hydrogen/exec/devices.hpp>
+
+#include <spdlog/fmt/fmt.h>
+
+#include <mutex>
+
+namespace hydrogen::exec {
+namespace {
+
+/// For work that a task leaves behind: it ends by itself, or its device is of no more use. A task that was told to stop
+/// has less time before its process is ended.
+constexpr auto leaving_patience = std::chrono::seconds(5);
+constexpr auto leaving_patience_aborted = std::chrono::seconds(1);
+
+thread_local task_devices* here = nullptr;
+
+}  // namespace
+
+task_device::task_device(lent_device lent, const std::string& owner, const abort_word& abort)
+    : lent_(std::move(lent)), abort_(abort), stream_(value_or_throw(lent_.on->make_stream(owner, lent_.share))) {}
+
+task_device::~task_device() {
+  const auto left = stream_.drained(now() + (abort_.is_set() ? leaving_patience_aborted : leaving_patience));
+  if (!left && left.error().code == errc::timed_out) {
+    auto why = left.error();
+    why.what += ", and the task that enqueued it is over";
+    lent_.on->lose(std::move(why));
+  }
+}
+
+void task_device::finish(duration timeout) {
+  value_or_throw(stream_.finish(now() + timeout, &abort_));
+}
+
+void task_device::wait(const gpu::event& e, duration timeout) {
+  value_or_throw(e.wait(now() + timeout, &abort_));
+}
+
+task_device& task_devices::at(std::size_t which) {
+  constexpr std::size_t most = 64;
+  if (which >= most) throw failure({errc::not_found, fmt::format("no device {}", which), owner_, {}});
+  if (which >= open_.size()) open_.resize(which + 1);
+  auto& place = open_[which];
+  if (place) return *place;
+  if (lend_) {
+    place = std::make_unique<task_device>(value_or_throw(lend_(which)), owner_, abort_);
+  } else if (which == 0) {
+    place = std::make_unique<task_device>(lent_device{device_of_this_process(), 0}, owner_, abort_);
+  } else {
+    throw failure({errc::not_found, fmt::format("no device {}: none was asked for", which), owner_,
+                   "say how many devices each rank needs (barrier_options::needs)"});
+  }
+  return *place;
+}
+
+std::shared_ptr<gpu::device> device_of_this_process() {
+  static std::mutex mutex;
+  static std::weak_ptr<gpu::device> known;
+  const std::lock_guard lock(mutex);
+  auto there = known.lock();
+  if (!there || !there->health()) {
+    auto what = gpu::virtual_devices(1, std::max<std::uint64_t>(physical_memory(), std::uint64_t{1} << 30))[0];
+    what.id = "host";
+    what.name = "this process";
+    gpu::device_options options;
+    options.pinned_limit = what.memory;
+    there = value_or_throw(gpu::device::open(what, options));
+    known = there;
+  }
+  return there;
+}
+
+current_devices::current_devices(task_devices& of_the_task) : before_(here) {
+  here = &of_the_task;
+}
+
+current_devices::~current_devices() {
+  here = before_;
+}
+
+task_device& device(std::size_t which) {
+  if (here == nullptr) {
+    throw failure({errc::refused, "hydrogen::device() outside of a task", {}, "call it in a function of a dataset"});
+  }
+  return here->at(which);
+}
+
+}  // namespace hydrogen::exec

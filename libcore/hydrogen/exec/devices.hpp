@@ -1,0 +1,95 @@
+#pragma once
+// The devices of a task or rank: those that were granted with its slot (barrier_options::needs), or, where none was
+// asked for, a virtual device that all tasks of the process share, so that the same code runs everywhere. Used on the
+// task's slot thread, for the length of its function.
+
+#include <hydrogen/base/abort.hpp>
+#include <hydrogen/base/clock.hpp>
+#include <hydrogen/gpu/stream.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace hydrogen::exec {
+
+/// What an executor lends to a task.
+struct lent_device {
+  std::shared_ptr<gpu::device> on;
+  std::uint64_t share = 0;  // bytes of its memory; 0: all
+};
+
+/// A device as a task has it: with a stream of its own, where all that it does is in order.
+class task_device {
+ public:
+  task_device(lent_device, const std::string& owner, const abort_word&);
+  task_device(const task_device&) = delete;
+  /// Waits until nothing of the task is left on the device. If that takes too long the device counts as lost.
+  ~task_device();
+
+  gpu::device& device() { return *lent_.on; }
+  gpu::stream& stream() { return stream_; }
+
+  /// Waits until everything enqueued is done. Throws `failure`: what went wrong on the device, with kernel, device and
+  /// owner; timed_out; aborted when the attempt is ended.
+  void finish(duration timeout = std::chrono::seconds(60));
+  /// The numbers of a buffer, when everything before is done; throws as `finish` does.
+  template <class T>
+  std::vector<std::remove_const_t<T>> download(const gpu::buffer<T>& from,
+                                               duration timeout = std::chrono::seconds(60)) {
+    std::vector<std::remove_const_t<T>> to(from.size());
+    download(from, std::span(to), timeout);
+    return to;
+  }
+  template <class T>
+  void download(const gpu::buffer<T>& from, std::span<std::remove_const_t<T>> to,
+                duration timeout = std::chrono::seconds(60)) {
+    value_or_throw(stream_.download(from, to, now() + timeout, &abort_));
+  }
+  /// Waits for an event of any stream; throws as `finish` does.
+  void wait(const gpu::event& e, duration timeout = std::chrono::seconds(60));
+
+ private:
+  const lent_device lent_;
+  const abort_word& abort_;
+  gpu::stream stream_;
+};
+
+/// The devices of one task, opened when it asks for them.
+class task_devices {
+ public:
+  /// `lend`: the device with this number among those of the task; null: none was granted. Errors: not_found.
+  using lender = std::function<expected<lent_device>(std::size_t which)>;
+  task_devices(lender lend, std::string owner, const abort_word& abort)
+      : lend_(std::move(lend)), owner_(std::move(owner)), abort_(abort) {}
+
+  /// Throws `failure`: not_found (the task has fewer), or what the device says.
+  task_device& at(std::size_t which);
+
+ private:
+  const lender lend_;
+  const std::string owner_;
+  const abort_word& abort_;
+  std::vector<std::unique_ptr<task_device>> open_;
+};
+
+/// The virtual device of this process: its kernels run on as many threads as it may use cores.
+std::shared_ptr<gpu::device> device_of_this_process();
+
+/// For the length of a task's function: what `device()` gives on this thread.
+class current_devices {
+ public:
+  explicit current_devices(task_devices&);
+  ~current_devices();
+  current_devices(const current_devices&) = delete;
+
+ private:
+  task_devices* const before_;
+};
+
+/// The devices of the task that runs on this thread. Throws `failure` (refused) outside of tasks.
+task_device& device(std::size_t which = 0);
+
+}  // namespace hydrogen::exec

@@ -1,0 +1,169 @@
+// Devices behind actors: the device actor and kernels as actors.
+
+#include <hydrogen/actors/device_actor.hpp>
+#include <hydrogen/actors/kernel_actor.hpp>
+#include <hydrogen/gpu/host/virtual_faults.hpp>
+
+#include "stage.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+using namespace hydrogen;
+using namespace hydrogen::test;
+using actors::device_done;
+using actors::device_numbers;
+using actors::host_numbers;
+using actors::kernel_call;
+using actors::kernel_result;
+using actors::output_size;
+using gpu::direction;
+using gpu::element;
+
+namespace {
+
+std::shared_ptr<gpu::device> virtual_device() {
+  return value_or_throw(gpu::device::open(gpu::virtual_devices(1, 64 << 20, 2)[0]));
+}
+
+/// y = a * x
+gpu::kernel times() {
+  return value_or_throw(gpu::make_kernel({"times",
+                                          {{"a", direction::value, element::float32},
+                                           {"x", direction::in, element::float32},
+                                           {"y", direction::out, element::float32}},
+                                          {},
+                                          [](const gpu::host_call& call) {
+                                            const auto x = call.in<float>(1);
+                                            const auto y = call.out<float>(2);
+                                            for (std::size_t i = 0; i < y.size(); ++i)
+                                              y[i] = call.value<float>(0) * x[i];
+                                          },
+                                          ""}));
+}
+
+/// Asks an actor and waits, as a test may.
+struct answer {
+  kernel_result result;
+  caf::error why;
+};
+answer ask(caf::actor_system& system, const caf::actor& whom, kernel_call call) {
+  caf::scoped_actor self(system);
+  answer got;
+  self->request(whom, std::chrono::seconds(30), std::move(call))
+      .receive([&](kernel_result& r) { got.result = std::move(r); }, [&](caf::error& e) { got.why = std::move(e); });
+  return got;
+}
+
+std::vector<float> floats(const kernel_result& r) {
+  return std::get<host_numbers>(r.outputs.at(0)).as<float>();
+}
+
+}  // namespace
+
+TEST_CASE("kernel actors take values and buffers, and chains of them stay on the device") {
+  stage s;
+  const auto device = virtual_device();
+  const auto first = value_or_throw(actors::spawn_kernel_actor(s.system(), device, times(), {{}, false, "first"}));
+  const auto last = value_or_throw(actors::spawn_kernel_actor(s.system(), device, times(), {{}, true, "last"}));
+  gpu::faults_of(*device).plan("times", gpu::virtual_fault::hang);
+  // The first kernel has not begun when its answer comes.
+  auto on_device = ask(s.system(), first,
+                       {{host_numbers::value(2.0F), host_numbers::of(std::vector<float>{1, 2, 3}), output_size{3}}});
+  REQUIRE(!on_device.why);
+  auto numbers = std::get<device_numbers>(on_device.result.outputs.at(0));
+  CHECK(numbers.n == 3);
+  gpu::faults_of(*device).release();
+  const auto value = ask(s.system(), last, {{host_numbers::value(10.0F), numbers, output_size{3}}});
+  REQUIRE(!value.why);
+  CHECK(floats(value.result) == std::vector<float>{20, 40, 60});
+  CHECK(numbers.as<float>().size() == 3);
+  for (const auto& a : {first, last}) caf::anon_send(a, actors::stop_mail{});
+}
+
+TEST_CASE("arguments that do not fit a kernel actor are answered with an error that names both types") {
+  stage s;
+  const auto device = virtual_device();
+  const auto actor = value_or_throw(actors::spawn_kernel_actor(s.system(), device, times(), {{}, true, ""}));
+  const auto x = host_numbers::of(std::vector<float>{1, 2, 3});
+  const auto a = host_numbers::value(2.0F);
+  struct expectation {
+    kernel_call call;
+    std::vector<std::string> says;
+  };
+  for (const auto& [call, says] :
+       {expectation{{{a, x}}, {"3 ports", "2 arguments"}},
+        expectation{{{a, host_numbers::of(std::vector<double>{1}), output_size{1}}}, {"'x'", "float", "double"}},
+        expectation{{{x, x, output_size{3}}}, {"'a'", "one number", "3"}},
+        expectation{{{a, output_size{3}, output_size{3}}}, {"'x'", "is in"}},
+        expectation{{{a, x, output_size{std::size_t{1} << 40}}}, {"4 TiB", "64 MiB"}}}) {
+    const auto got = ask(s.system(), actor, call);
+    REQUIRE(got.why);
+    const auto text = to_string(got.why);
+    for (const auto& word : says) CHECK_MESSAGE(text.find(word) != std::string::npos, text);
+  }
+  CHECK(floats(ask(s.system(), actor, {{a, x, output_size{3}}}).result) == std::vector<float>{2, 4, 6});
+  gpu::faults_of(*device).plan("times", gpu::virtual_fault::fail);
+  const auto failed = ask(s.system(), actor, {{a, x, output_size{3}}});
+  CHECK(to_string(failed.why).find("times on virtual-0") != std::string::npos);
+  caf::anon_send(actor, actors::stop_mail{});
+}
+
+TEST_CASE("actors enqueue work and hear when it is done, and none of them ever waits for the device") {
+  stage s;
+  const auto device = virtual_device();
+  const auto owner = actors::spawn_device_actor(s.system(), device);
+  caf::scoped_actor self(s.system());
+  actors::device_queue_ptr queue;
+  self->request(owner, std::chrono::seconds(30), actors::open_queue{"mine", 1 << 20})
+      .receive([&](actors::device_queue_ptr& q) { queue = std::move(q); }, [&](caf::error& e) { FAIL(to_string(e)); });
+  std::atomic<std::uint64_t> waits{0};
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool is_open = false;
+  const auto gate = value_or_throw(gpu::make_kernel({"gate",
+                                                     {},
+                                                     {},
+                                                     [&](const gpu::host_call&) {
+                                                       std::unique_lock lock(mutex);
+                                                       changed.wait(lock, [&] { return is_open; });
+                                                     },
+                                                     ""}));
+  constexpr int items = 50;
+  for (int i = 0; i < items; ++i) {
+    self->send(owner, actors::enqueue_work{queue,
+                                           [&, i](gpu::stream& on) {
+                                             const auto before = gpu::device_waits_of_this_thread();
+                                             if (i == 0) on.launch(gate, {}, {}, {}, {});
+                                             on.upload(std::vector<std::int32_t>(100, i));
+                                             waits += gpu::device_waits_of_this_thread() - before;
+                                           },
+                                           static_cast<std::uint64_t>(i)});
+  }
+  // An actor of the same worker answers while the device is busy.
+  std::atomic<bool> alive{false};
+  s.tell(0, [&] { alive = true; });
+  wait_until("another actor", [&] { return alive.load(); });
+  {
+    const std::lock_guard lock(mutex);
+    is_open = true;
+    changed.notify_all();
+  }
+  std::vector<std::uint64_t> done;
+  while (done.size() < items) {
+    self->receive([&](const device_done& d) {
+      CHECK(d.why.code == errc::none);
+      done.push_back(d.tag);
+    });
+  }
+  CHECK(std::is_sorted(done.begin(), done.end()));
+  CHECK(waits == 0);
+  self->send(owner, actors::enqueue_work{queue, [](gpu::stream& on) { std::ignore = on.allocate<float>(1 << 20); }, 7});
+  self->receive([&](const device_done& d) {
+    CHECK(d.tag == 7);
+    CHECK(d.why.code == errc::over_limit);
+    CHECK(d.why.message().find("mine") == 0);
+  });
+  caf::anon_send(owner, actors::stop_mail{});
+}
