@@ -33,14 +33,17 @@ time_point soon() {
 
 /// x[i] = 2 * x[i] + a, on the host.
 kernel twice_and() {
-  static const kernel made =
-      value_or_throw(make_kernel({"twice_and",
-                                  {{"x", direction::in_out, element::int32}, {"a", direction::value, element::int32}},
-                                  {},
-                                  [](const host_call& call) {
-                                    for (auto& x : call.out<std::int32_t>(0)) x = 2 * x + call.value<std::int32_t>(1);
-                                  },
-                                  ""}));
+  static const kernel made = value_or_throw(
+      make_kernel({"twice_and",
+                   {{"x", direction::in_out, element::int32}, {"a", direction::value, element::int32}},
+                   {},
+                   [](const host_call& call) {
+                     for (auto& x : call.out<std::int32_t>(0)) {
+                       // Wraps around, as what it is compared with does.
+                       x = static_cast<std::int32_t>(2U * static_cast<std::uint32_t>(x) + call.value<std::uint32_t>(1));
+                     }
+                   },
+                   ""}));
   return made;
 }
 
