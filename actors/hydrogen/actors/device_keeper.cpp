@@ -25,7 +25,7 @@ const gang::held_devices* gpus_of(const std::vector<gang::held_devices>& devices
 
 device_keeper::~device_keeper() {
   std::vector<std::shared_ptr<gpu::device>> all;
-  for (auto& [number, d] : open_) all.push_back(std::move(d));
+  for (auto& [number, p] : open_) all.push_back(std::move(p->on));
   close(std::move(all));
 }
 
@@ -34,28 +34,28 @@ void device_keeper::hold(const gang::attempt_ref& ref, std::vector<gang::held_de
   // An attempt that was given up before its job knew of it is not ended here.
   std::erase_if(attempts_, [&](const auto& other) {
     return std::any_of(devices.begin(), devices.end(), [&](const gang::held_devices& mine) {
-      return std::any_of(other.second.devices.begin(), other.second.devices.end(), [&](const auto& theirs) {
+      return std::any_of(other.second.begin(), other.second.end(), [&](const auto& theirs) {
         return theirs.kind == mine.kind &&
                std::find_first_of(theirs.numbers.begin(), theirs.numbers.end(), mine.numbers.begin(),
                                   mine.numbers.end()) != theirs.numbers.end();
       });
     });
   });
-  attempts_[ref].devices = std::move(devices);
+  attempts_[ref] = std::move(devices);
   changed_.notify_all();
 }
 
 std::vector<std::shared_ptr<gpu::device>> device_keeper::unheld() {
   std::vector<std::shared_ptr<gpu::device>> found;
   std::erase_if(open_, [&](auto& entry) {
-    for (const auto& [ref, a] : attempts_) {
-      const auto* held = gpus_of(a.devices);
+    for (const auto& [ref, devices] : attempts_) {
+      const auto* held = gpus_of(devices);
       if (held != nullptr &&
           std::find(held->numbers.begin(), held->numbers.end(), entry.first) != held->numbers.end()) {
         return false;
       }
     }
-    found.push_back(std::move(entry.second));
+    found.push_back(std::move(entry.second->on));
     return true;
   });
   return found;
@@ -81,7 +81,7 @@ expected<exec::lent_device> device_keeper::lend(const gang::attempt_ref& ref, st
     if (now() >= deadline) return fail(errc::timed_out, "the agent has not said which devices this attempt has");
     changed_.wait_for(lock, look_at_abort);
   }
-  const auto* held = gpus_of(attempts_.at(ref).devices);
+  const auto* held = gpus_of(attempts_.at(ref));
   const auto at = held == nullptr ? 0 : std::size_t{seat / held->shared_by} * held->each + which;
   if (held == nullptr || which >= held->each || at >= held->numbers.size()) {
     return fail(errc::not_found,
@@ -93,34 +93,32 @@ expected<exec::lent_device> device_keeper::lend(const gang::attempt_ref& ref, st
   if (number >= gpus_.size()) {
     return fail(errc::not_found, fmt::format("the node has no gpu with the number {}", number));
   }
-  auto& open = open_[number];
-  if (!open) {
-    auto made = gpu::device::open(gpus_[number]);
-    if (!made) return unexpected(std::move(made.error()));
-    open = std::move(*made);
-  }
-  return exec::lent_device{open, shared_by == 1 ? 0 : gpus_[number].memory / shared_by};
+  auto made = open(number, lock);
+  if (!made) return unexpected(std::move(made.error()));
+  return exec::lent_device{std::move(*made), shared_by == 1 ? 0 : gpus_[number].memory / shared_by};
 }
 
-std::uint32_t device_keeper::take_seat(const gang::attempt_ref& ref) {
-  const std::lock_guard lock(mutex_);
-  auto& seats = attempts_[ref].seats;
-  std::uint32_t seat = 0;
-  while (seats.contains(seat)) ++seat;
-  seats.insert(seat);
-  return seat;
-}
-
-void device_keeper::give_seat_back(const gang::attempt_ref& ref, std::uint32_t seat) {
-  const std::lock_guard lock(mutex_);
-  if (const auto at = attempts_.find(ref); at != attempts_.end()) at->second.seats.erase(seat);
+expected<std::shared_ptr<gpu::device>> device_keeper::open(std::uint32_t number, std::unique_lock<std::mutex>& lock) {
+  auto& known = open_[number];
+  if (!known) known = std::make_shared<place>();
+  const auto here = known;
+  if (here->on) return here->on;
+  lock.unlock();
+  const std::lock_guard alone(here->opening);
+  lock.lock();
+  if (here->on) return here->on;
+  lock.unlock();
+  auto made = gpu::device::open(gpus_[number]);
+  lock.lock();
+  if (made) here->on = *made;
+  return made;
 }
 
 error device_keeper::lost() const {
   const std::lock_guard lock(mutex_);
-  for (const auto& [number, d] : open_) {
-    if (!d) continue;
-    if (auto well = d->health(); !well) return well.error();
+  for (const auto& [number, p] : open_) {
+    if (!p->on) continue;
+    if (auto well = p->on->health(); !well) return well.error();
   }
   return {errc::none, {}, {}, {}};
 }

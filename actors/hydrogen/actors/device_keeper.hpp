@@ -14,7 +14,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <vector>
 
 namespace hydrogen::actors {
@@ -35,26 +34,24 @@ class device_keeper {
   /// timed_out, aborted, what the device says.
   expected<exec::lent_device> lend(const gang::attempt_ref&, std::uint32_t seat, std::size_t which, time_point deadline,
                                    const abort_word&);
-  /// A seat for a task of a lease, until it is given back: the lowest that is free.
-  std::uint32_t take_seat(const gang::attempt_ref&);
-  void give_seat_back(const gang::attempt_ref&, std::uint32_t seat);
-
   /// Why one of the devices is of no more use; no code: all are well. Then this executor must end, so that another
   /// process takes its place.
   error lost() const;
 
  private:
-  struct attempt {
-    std::vector<gang::held_devices> devices;
-    std::set<std::uint32_t> seats;  // taken
+  /// A device that is open, or that a slot thread opens. That takes long, so nobody else may wait for it with `mutex_`.
+  struct place {
+    std::mutex opening;
+    std::shared_ptr<gpu::device> on;  // under the keeper's mutex
   };
   std::vector<std::shared_ptr<gpu::device>> unheld();
+  expected<std::shared_ptr<gpu::device>> open(std::uint32_t number, std::unique_lock<std::mutex>&);
 
   const std::vector<gpu::device_info> gpus_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<gang::attempt_ref, attempt> attempts_;
-  std::map<std::uint32_t, std::shared_ptr<gpu::device>> open_;  // by number
+  std::map<gang::attempt_ref, std::vector<gang::held_devices>> attempts_;
+  std::map<std::uint32_t, std::shared_ptr<place>> open_;  // by number
 };
 
 }  // namespace hydrogen::actors

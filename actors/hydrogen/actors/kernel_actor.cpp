@@ -1,6 +1,5 @@
 #include <hydrogen/actors/device_actor.hpp>
 #include <hydrogen/actors/kernel_actor.hpp>
-#include <hydrogen/actors/scheduler.hpp>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -26,9 +25,8 @@ gpu::launch_shape one_thread_each(std::span<const gpu::argument> arguments) {
 
 class kernel_actor : public caf::event_based_actor {
  public:
-  kernel_actor(caf::actor_config& cfg, std::shared_ptr<gpu::stream> stream, gpu::kernel code,
-               kernel_actor_options options)
-      : event_based_actor(cfg), stream_(std::move(stream)), code_(std::move(code)), options_(std::move(options)) {
+  kernel_actor(caf::actor_config& cfg, device_queue_ptr queue, gpu::kernel code, kernel_actor_options options)
+      : event_based_actor(cfg), queue_(std::move(queue)), code_(std::move(code)), options_(std::move(options)) {
     if (!options_.shape) options_.shape = one_thread_each;
   }
 
@@ -47,7 +45,7 @@ class kernel_actor : public caf::event_based_actor {
 
   void on_exit() override {
     pending_.clear();
-    stream_.reset();
+    queue_.reset();
   }
 
  private:
@@ -77,7 +75,7 @@ class kernel_actor : public caf::event_based_actor {
       }
     }
     const auto shape = options_.shape(arguments);
-    stream_->launch(code_, shape, std::move(arguments), plain(reads), plain(writes));
+    queue_->stream().launch(code_, shape, std::move(arguments), plain(reads), plain(writes));
     return options_.results_as_values ? answer_values(outputs) : answer_references(outputs);
   }
 
@@ -90,7 +88,7 @@ class kernel_actor : public caf::event_based_actor {
       a.n = 0;
       return a;
     }
-    const auto bytes = stream_->upload(
+    const auto bytes = queue_->stream().upload(
         given.bytes.empty() ? std::span<const std::uint8_t>()
                             : std::span(reinterpret_cast<const std::uint8_t*>(given.bytes.data()), given.bytes.size()));
     memory = bytes.shared();
@@ -111,7 +109,7 @@ class kernel_actor : public caf::event_based_actor {
     }
     const auto each = size_of(port.type);
     if (given.n > SIZE_MAX / each) refuse(port, fmt::format("{} numbers do not fit any memory", given.n));
-    const auto bytes = stream_->allocate<std::uint8_t>(given.n * each);
+    const auto bytes = queue_->stream().allocate<std::uint8_t>(given.n * each);
     memory = bytes.shared();
     return {port.how, port.type, bytes.data(), given.n, 0};
   }
@@ -140,17 +138,14 @@ class kernel_actor : public caf::event_based_actor {
     pending answer;
     for (const auto& o : outputs) {
       const auto bytes = o.is.n * size_of(o.is.type);
-      auto& copy = answer.values.emplace_back(o.is.type, stream_->allocate_pinned<std::uint8_t>(bytes));
-      stream_->enqueue(gpu::work::copy{o.is.at, copy.second.data(), bytes}, {o.memory.get()}, {copy.second.owner()});
+      auto& copy = answer.values.emplace_back(o.is.type, queue_->stream().allocate_pinned<std::uint8_t>(bytes));
+      queue_->stream().enqueue(gpu::work::copy{o.is.at, copy.second.data(), bytes}, {o.memory.get()},
+                               {copy.second.owner()});
     }
     const auto promise = answer.promise = make_response_promise<kernel_result>();
     const auto id = ++last_;
     pending_.emplace(id, std::move(answer));
-    stream_->here().then(
-        [self = caf::actor_cast<caf::actor>(this), id, &system = system()](const expected<void>& done) {
-          const scheduler::helper actors(system);
-          caf::anon_send(self, device_done{id, done ? error{errc::none, {}, {}, {}} : done.error()});
-        });
+    queue_->notify(caf::actor_cast<caf::actor>(this), id);
     return promise;
   }
 
@@ -178,7 +173,7 @@ class kernel_actor : public caf::event_based_actor {
   };
   std::map<std::uint64_t, pending> pending_;
   std::uint64_t last_ = 0;
-  std::shared_ptr<gpu::stream> stream_;
+  device_queue_ptr queue_;
   const gpu::kernel code_;
   kernel_actor_options options_;
 };
@@ -189,7 +184,7 @@ expected<caf::actor> spawn_kernel_actor(caf::actor_system& system, const std::sh
                                         gpu::kernel code, kernel_actor_options options) {
   auto stream = device->make_stream(options.label.empty() ? code->name : options.label);
   if (!stream) return unexpected(std::move(stream.error()));
-  return system.spawn<kernel_actor>(std::make_shared<gpu::stream>(std::move(*stream)), std::move(code),
+  return system.spawn<kernel_actor>(std::make_shared<device_queue>(std::move(*stream), system), std::move(code),
                                     std::move(options));
 }
 

@@ -122,18 +122,13 @@ void executor_task::perform(comm::group* gang) {
     };
   }
   auto result = exec::perform_task(what, environment);
-  if (seat_) env_->devices->give_seat_back(ref, *std::exchange(seat_, std::nullopt));
   returned_ = std::holds_alternative<exec::task_done>(result);
   std::visit([this](auto& x) { outcome_ = std::move(x); }, result);
 }
 
-std::uint32_t executor_task::seat() {
-  if (gate_) {
-    return static_cast<std::uint32_t>(std::count_if(gate_->members.begin(), gate_->members.begin() + id.partition,
-                                                    [this](const auto& m) { return m.executor == env_->boot; }));
-  }
-  if (!seat_) seat_ = env_->devices->take_seat(ref);
-  return *seat_;
+std::uint32_t executor_task::seat() const {
+  return static_cast<std::uint32_t>(std::count_if(gate_->members.begin(), gate_->members.begin() + id.partition,
+                                                  [this](const auto& m) { return m.executor == env_->boot; }));
 }
 
 void executor_task::run_rank() {

@@ -72,8 +72,8 @@ class executor_task final : public slot_task {
  private:
   friend class task_actor;
   void perform(comm::group* gang);
-  /// Which of the attempt's slots on this node it has.
-  std::uint32_t seat();
+  /// Of a rank: how many ranks with lower numbers live here.
+  std::uint32_t seat() const;
   void run_rank();
 
   const std::shared_ptr<task_surroundings> env_;
@@ -82,8 +82,7 @@ class executor_task final : public slot_task {
   std::optional<expected<comm::met_rank>> met_;
   caf::actor actor_;
   exec::from_task_host outcome_;
-  std::optional<std::uint32_t> seat_;  // taken, in a lease
-  bool returned_ = false;              // a rank whose function has returned
+  bool returned_ = false;  // a rank whose function has returned
 };
 
 /// Sends the outcome of one task to its job, once.
