@@ -5,6 +5,7 @@
 
 #include "bench.hpp"
 #include "collective_rank.hpp"
+#include "coordinator_memory.hpp"
 #include <cli/command_line.hpp>
 #include <spdlog/fmt/fmt.h>
 
@@ -68,6 +69,8 @@ int main(int argc, char** argv) {
   if (argc > 1 && std::string(argv[1]) == collective_rank_flag) {
     return run_collective_ranks({argv + 2, argv + argc});
   }
+  if (argc > 1 && std::string(argv[1]) == coordinator_memory_flag)
+    return run_coordinator_memory({argv + 2, argv + argc});
   auto known = benchmarks();
   std::sort(known.begin(), known.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
 

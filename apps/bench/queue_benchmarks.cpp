@@ -6,6 +6,8 @@
 #include <hydrogen/gang/journal.hpp>
 
 #include "bench.hpp"
+#include "coordinator_memory.hpp"
+#include "process.hpp"
 #include "queue_load.hpp"
 #include <spdlog/fmt/fmt.h>
 #include <unistd.h>
@@ -215,13 +217,17 @@ double resident_mb() {
 }
 
 void restarts(session& s, std::uint32_t nodes, std::uint32_t queued, const std::string& size) {
+  const auto grown =
+      run_program({"/proc/self/exe", coordinator_memory_flag, std::to_string(nodes), std::to_string(queued)});
+  if (!grown) throw failure(grown.error());
+  if (grown->code != 0) throw failure({errc::internal, "the coordinator whose memory is measured failed", "queue", {}});
+  s.report({"coordinator, memory", size, "MB", {std::stod(grown->output)}, {}, goal{goal::kind::at_most, 200}, {}});
+
   const auto folder = actors::scratch_folder::make();
   if (!folder) throw failure(folder.error());
-  const auto before = resident_mb();
   auto journal = gang::open_file_journal(folder->path() + "/journal");
   if (!journal) throw failure(journal.error());
   auto d = std::make_unique<desk>(nodes, 8, nodes + queued, journal->get());
-  s.report({"coordinator, memory", size, "MB", {resident_mb() - before}, {}, goal{goal::kind::at_most, 200}, {}});
   auto answers = sample_ms(
       s.rounds(50), [&] { keep(actors::make_frame(actors::frame_kind::status_reply, d->machine().status()).size()); });
   s.report({"an answer to `status`", size, "ms", std::move(answers), {}, goal{goal::kind::at_most, 50}, {}});
@@ -257,11 +263,25 @@ void scale(session& s) {
 }
 
 void queue(session& s) {
-  scale(s);  // first, since it looks at the memory of this process
+  scale(s);
   policies(s);
 }
 
 const registration queue_registered{"queue", "who goes next: the policy under load, and what a decision costs", queue};
 
 }  // namespace
+
+int run_coordinator_memory(const std::vector<std::string>& arguments) {
+  const auto nodes = static_cast<std::uint32_t>(std::stoul(arguments.at(0)));
+  const auto queued = static_cast<std::uint32_t>(std::stoul(arguments.at(1)));
+  const auto folder = actors::scratch_folder::make();
+  if (!folder) throw failure(folder.error());
+  const auto before = resident_mb();
+  const auto journal = gang::open_file_journal(folder->path() + "/journal");
+  if (!journal) throw failure(journal.error());
+  const desk d(nodes, 8, nodes + queued, journal->get());
+  fmt::print("{}\n", resident_mb() - before);
+  return 0;
+}
+
 }  // namespace hydrogen::bench
