@@ -41,6 +41,20 @@ class table {
   std::vector<std::size_t> widths_;
 };
 
+/// "1 of 2 gpu": free ones.
+std::string devices_of(const gang::node_status& n) {
+  std::string text;
+  for (const auto& d : n.devices)
+    text += fmt::format("{}{} of {} {}", text.empty() ? "" : ", ", d.free, d.count, d.kind);
+  return text.empty() ? "-" : text;
+}
+
+std::string holder(const gang::holder_status& h) {
+  auto text = fmt::format("{} x {}", h.slots, h.request);
+  for (const auto& d : h.devices) text += fmt::format(", {} {}", d.count, d.kind);
+  return text;
+}
+
 std::string slots_of(const gang::request_status& r) {
   return r.least == r.most ? fmt::format("{} of {}", r.held, r.most)
                            : fmt::format("{} of {}..{}", r.held, r.least, r.most);
@@ -52,13 +66,11 @@ void print(const std::string& cluster, const gang::cluster_status& s) {
   std::cout << fmt::format("cluster {}, term {}: {} nodes, {} slots, {} free; {} runs, {} requests\n", cluster,
                            s.term.value, s.nodes.size(), slots, free, s.runs.size(), s.requests.size());
   if (!s.nodes.empty()) {
-    table nodes({"NODE", "STATE", "SLOTS", "FREE", "EXECUTORS", "HELD BY"});
+    table nodes({"NODE", "STATE", "SLOTS", "FREE", "FREE DEVICES", "EXECUTORS", "HELD BY"});
     for (const auto& n : s.nodes) {
-      const auto first = n.held.empty() ? std::string("-") : fmt::format("{} x {}", n.held[0].slots, n.held[0].request);
-      nodes.add({n.name, n.state, std::to_string(n.slots), std::to_string(n.free), std::to_string(n.executors), first});
-      for (std::size_t i = 1; i < n.held.size(); ++i) {
-        nodes.add({"", "", "", "", "", fmt::format("{} x {}", n.held[i].slots, n.held[i].request)});
-      }
+      nodes.add({n.name, n.state, std::to_string(n.slots), std::to_string(n.free), devices_of(n),
+                 std::to_string(n.executors), n.held.empty() ? "-" : holder(n.held[0])});
+      for (std::size_t i = 1; i < n.held.size(); ++i) nodes.add({"", "", "", "", "", "", holder(n.held[i])});
     }
     std::cout << "\n" << nodes.text();
   }
@@ -91,9 +103,13 @@ ordered_json json_of(const gang::cluster_status& s) {
                       {"slots", n.slots},
                       {"free", n.free},
                       {"executors", n.executors},
+                      {"devices", ordered_json::array()},
                       {"held", ordered_json::array()}};
+    for (const auto& d : n.devices) node["devices"].push_back({{"kind", d.kind}, {"count", d.count}, {"free", d.free}});
     for (const auto& h : n.held) {
-      node["held"].push_back({{"request", h.request}, {"attempt", h.attempt}, {"slots", h.slots}});
+      ordered_json held{{"request", h.request}, {"attempt", h.attempt}, {"slots", h.slots}};
+      for (const auto& d : h.devices) held["devices"][d.kind] = d.count;
+      node["held"].push_back(std::move(held));
     }
     out["nodes"].push_back(std::move(node));
   }

@@ -28,6 +28,7 @@ using exec::gang_group;
 using exec::gradient_exchange;
 using exec::pending_call;
 using exec::task_device;
+using exec::visible_devices;
 using plan::barrier_options;
 using plan::context;
 using plan::dataset;

@@ -3,6 +3,7 @@
 
 #include "support.hpp"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <sstream>
@@ -26,6 +27,25 @@ std::vector<use> uses_of(const std::string& notes) {
     std::string word;
     use u;
     in >> word >> u.attempt >> u.rank >> u.device >> u.process;
+    all.push_back(u);
+  }
+  return all;
+}
+
+struct task_use {
+  int task = 0, again = 0;
+  std::string device;
+  long process = 0;
+  int users = 0;
+};
+
+std::vector<task_use> task_uses_of(const std::string& notes) {
+  std::vector<task_use> all;
+  for (const auto& line : lines_with(notes, "task ")) {
+    std::istringstream in(line);
+    std::string word;
+    task_use u;
+    in >> word >> u.task >> u.again >> u.device >> u.process >> u.users;
     all.push_back(u);
   }
   return all;
@@ -102,4 +122,46 @@ TEST_CASE("the error of a job whose ranks have trouble with devices names device
     for (const auto* word : says) CHECK_MESSAGE(why.what.find(word) != std::string::npos, why.what);
   }
   CHECK(all_slots_become_free(*cluster, 4));
+}
+
+TEST_CASE("tasks of a parallel stage have devices that they asked for, alone or with as many others as they said") {
+  for (const auto kind : {cluster_kind::in_process, cluster_kind::processes}) {
+    CAPTURE(static_cast<int>(kind));
+    auto cluster = with_gpus(kind, 2, 2);
+    const auto notes = cluster->options().directory + "/notes";
+    for (const int shared_by : {1, 3}) {
+      CAPTURE(shared_by);
+      const auto file = notes + std::to_string(shared_by);
+      run(*cluster, {"device_tasks", "24", "1", std::to_string(shared_by), file, ""});
+      const auto uses = task_uses_of(file);
+      std::set<int> tasks;  // one that was taken back from a full executor may be there twice
+      for (const auto& u : uses) {
+        tasks.insert(u.task);
+        CHECK(u.device.starts_with("virtual-"));
+        CHECK(u.users <= shared_by);
+      }
+      CHECK(tasks.size() == 24);
+      CHECK(all_slots_become_free(*cluster, 8));
+    }
+    const auto why = error_of(*cluster, {"device_tasks", "4", "3", "1", notes, ""});
+    CHECK_MESSAGE(why.what.find("3 gpu each") != std::string::npos, why.what);
+    run(*cluster, {"devices", "4", "1", "1", notes + "gang", ""});  // gangs have them again
+  }
+}
+
+TEST_CASE("a task that has trouble with its device is tried again, elsewhere if the device is gone") {
+  for (const auto kind : {cluster_kind::in_process, cluster_kind::processes}) {
+    CAPTURE(static_cast<int>(kind));
+    for (const auto* fault : {"throw", "memory", "lose", "hang", "kill"}) {
+      if (kind == cluster_kind::in_process && std::string(fault) == "kill") continue;
+      CAPTURE(fault);
+      auto cluster = with_gpus(kind, 1, 2);
+      const auto notes = cluster->options().directory + "/notes";
+      run(*cluster, {"device_tasks", "6", "1", "1", notes, fault});
+      const auto uses = task_uses_of(notes);
+      CHECK(std::count_if(uses.begin(), uses.end(), [](const auto& u) { return u.task == 1; }) > 1);
+      CHECK(all_slots_become_free(*cluster, 4));
+      run(*cluster, {"devices", "4", "1", "2", notes + "gang", ""});
+    }
+  }
 }

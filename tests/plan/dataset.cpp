@@ -256,3 +256,40 @@ TEST_CASE("a dataset that outlives its context says so") {
   }
   CHECK(error_of([&] { d->count(); }).what == "a dataset was used after its context had ended");
 }
+
+TEST_CASE_FIXTURE(fixture, "what tasks need holds for the stage in which it was said, and for no other") {
+  const demand gpu{{0, {{"gpu", 1, 2}}}, {}, placement::pack}, ssd{{100, {}}, {"ssd"}, placement::pack};
+  const auto to_pair = [](std::int64_t x) { return std::pair(x % 3, x); };
+  const auto add = [](std::int64_t a, std::int64_t b) { return a + b; };
+  const auto pairs = ctx.range(10).needs(gpu).map(to_pair).reduce_by_key(add);
+  CHECK(pairs.collect().size() == 3);
+  REQUIRE(session.last_graph.stages.size() == 2);
+  CHECK(session.last_graph.stages[0].needs == gpu);
+  CHECK(session.last_graph.stages[1].needs == demand{});
+  // A closed chain is joined by what follows in its stage.
+  const dataset<std::int64_t> numbers_of = ctx.range(10).map([](std::int64_t x) { return x + 1; }).needs(ssd);
+  CHECK(numbers_of.needs(gpu).map([](std::int64_t x) { return x; }).sum() == 55);
+  REQUIRE(session.last_graph.stages.size() == 1);
+  CHECK(session.last_graph.stages[0].needs == both(ssd, gpu));
+  // A gang has its own.
+  barrier_options gang{.ranks = 2};
+  gang.needs = ssd;
+  const auto of_ranks = ctx.range(10).needs(gpu).barrier(gang).map_partitions(
+      [](barrier_context& g, rows<std::int64_t>) { return static_cast<std::int64_t>(g.rank()); });
+  CHECK(of_ranks.map([](std::int64_t x) { return x; }).collect() == numbers{0, 1});
+  REQUIRE(session.last_graph.stages.size() == 3);
+  CHECK(session.last_graph.stages[0].needs == gpu);
+  CHECK(session.last_graph.stages[1].needs == ssd);
+  CHECK(session.last_graph.stages[2].needs == demand{});
+}
+
+TEST_CASE_FIXTURE(fixture, "needs that make no sense are refused where they are said") {
+  const auto says = [&](const demand& what) { return error_of([&] { (void)ctx.range(3).needs(what); }); };
+  CHECK(says({{0, {{"gpu", 0}}}, {}, placement::pack}).what == "0 devices of the kind gpu");
+  CHECK(says({{}, {}, placement::one_node}).what == "only the ranks of a gang can be placed");
+  barrier_options gang{.ranks = 2};
+  gang.needs.each.devices = {{"gpu", 1, 0}};
+  const auto why = error_of([&] { (void)ctx.range(3).barrier(gang); });
+  CHECK(why.code == errc::bad_input);
+  CHECK(why.what == "devices of the kind gpu shared by 0 slots");
+}

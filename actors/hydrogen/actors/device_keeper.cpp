@@ -11,9 +11,12 @@ namespace {
 constexpr std::string_view kind = "gpu";
 
 /// A device waits for its work when it ends, which actors must not.
-void close(std::vector<std::shared_ptr<gpu::device>> devices) {
+void close(std::vector<std::shared_ptr<gpu::device>> devices, std::function<void()> closed = nullptr) {
   if (devices.empty()) return;
-  std::thread([all = std::move(devices)]() mutable { all.clear(); }).detach();
+  std::thread([all = std::move(devices), closed = std::move(closed)]() mutable {
+    all.clear();
+    if (closed) closed();
+  }).detach();
 }
 
 const gang::held_devices* gpus_of(const std::vector<gang::held_devices>& devices) {
@@ -34,22 +37,23 @@ void device_keeper::hold(const gang::attempt_ref& ref, std::vector<gang::held_de
   // An attempt that was given up before its job knew of it is not ended here.
   std::erase_if(attempts_, [&](const auto& other) {
     return std::any_of(devices.begin(), devices.end(), [&](const gang::held_devices& mine) {
-      return std::any_of(other.second.begin(), other.second.end(), [&](const auto& theirs) {
+      const auto& known = other.second.devices;
+      return std::any_of(known.begin(), known.end(), [&](const auto& theirs) {
         return theirs.kind == mine.kind &&
                std::find_first_of(theirs.numbers.begin(), theirs.numbers.end(), mine.numbers.begin(),
                                   mine.numbers.end()) != theirs.numbers.end();
       });
     });
   });
-  attempts_[ref] = std::move(devices);
+  attempts_[ref] = {std::move(devices), {}};
   changed_.notify_all();
 }
 
 std::vector<std::shared_ptr<gpu::device>> device_keeper::unheld() {
   std::vector<std::shared_ptr<gpu::device>> found;
   std::erase_if(open_, [&](auto& entry) {
-    for (const auto& [ref, devices] : attempts_) {
-      const auto* held = gpus_of(devices);
+    for (const auto& [ref, holds] : attempts_) {
+      const auto* held = gpus_of(holds.devices);
       if (held != nullptr &&
           std::find(held->numbers.begin(), held->numbers.end(), entry.first) != held->numbers.end()) {
         return false;
@@ -61,38 +65,89 @@ std::vector<std::shared_ptr<gpu::device>> device_keeper::unheld() {
   return found;
 }
 
-void device_keeper::over(const gang::attempt_ref& ref) {
+bool device_keeper::over(const gang::attempt_ref& ref, std::function<void()> closed) {
   std::vector<std::shared_ptr<gpu::device>> closing;
   {
     const std::lock_guard lock(mutex_);
-    if (attempts_.erase(ref) == 0) return;
+    if (attempts_.erase(ref) == 0) return false;
     closing = unheld();
   }
-  close(std::move(closing));
+  if (closing.empty()) return false;
+  close(std::move(closing), std::move(closed));
+  return true;
 }
 
-expected<exec::lent_device> device_keeper::lend(const gang::attempt_ref& ref, std::uint32_t seat, std::size_t which,
-                                                time_point deadline, const abort_word& abort) {
-  std::unique_lock lock(mutex_);
-  // The agent said it before the gang was committed, by another way than its job.
+expected<device_keeper::holding*> device_keeper::held_by(const gang::attempt_ref& ref, time_point deadline,
+                                                         const abort_word& abort, std::unique_lock<std::mutex>& lock) {
+  // The agent said it before the attempt was committed, by another way than its job.
   constexpr auto look_at_abort = std::chrono::milliseconds(20);
   while (!attempts_.contains(ref)) {
     if (abort.is_set()) return unexpected(abort.reason());
     if (now() >= deadline) return fail(errc::timed_out, "the agent has not said which devices this attempt has");
     changed_.wait_for(lock, look_at_abort);
   }
-  const auto* held = gpus_of(attempts_.at(ref));
-  const auto at = held == nullptr ? 0 : std::size_t{seat / held->shared_by} * held->each + which;
-  if (held == nullptr || which >= held->each || at >= held->numbers.size()) {
-    return fail(errc::not_found,
-                fmt::format("device {} of {} that each slot has", which, held == nullptr ? 0 : held->each), {},
-                "ask for more with barrier_options::needs");
+  return &attempts_.at(ref);
+}
+
+expected<std::vector<std::uint32_t>> device_keeper::numbers_of(const holding& holds, std::uint32_t seat) const {
+  std::vector<std::uint32_t> mine;
+  const auto* held = gpus_of(holds.devices);
+  if (held == nullptr) return mine;
+  const auto first = std::size_t{seat / held->shared_by} * held->each;
+  for (auto at = first; at < first + held->each && at < held->numbers.size(); ++at) {
+    const auto number = held->numbers[at];
+    if (number >= gpus_.size()) {
+      return fail(errc::not_found, fmt::format("the node has no gpu with the number {}", number));
+    }
+    mine.push_back(number);
   }
-  const auto number = held->numbers[at];
-  const auto shared_by = held->shared_by;
-  if (number >= gpus_.size()) {
-    return fail(errc::not_found, fmt::format("the node has no gpu with the number {}", number));
+  return mine;
+}
+
+expected<std::uint32_t> device_keeper::take_seat(const gang::attempt_ref& ref, time_point deadline,
+                                                 const abort_word& abort) {
+  std::unique_lock lock(mutex_);
+  const auto holds = held_by(ref, deadline, abort, lock);
+  if (!holds) return unexpected(holds.error());
+  auto& seats = (*holds)->seats;
+  const auto free = std::find(seats.begin(), seats.end(), false);
+  const auto seat = static_cast<std::uint32_t>(free - seats.begin());
+  if (free == seats.end()) seats.push_back(false);  // no more tasks than slots run at a time
+  seats[seat] = true;
+  return seat;
+}
+
+void device_keeper::leave_seat(const gang::attempt_ref& ref, std::uint32_t seat) {
+  const std::lock_guard lock(mutex_);
+  const auto at = attempts_.find(ref);
+  if (at != attempts_.end()) at->second.seats[seat] = false;
+}
+
+expected<std::vector<gpu::device_info>> device_keeper::devices_of(const gang::attempt_ref& ref, std::uint32_t seat,
+                                                                  time_point deadline, const abort_word& abort) {
+  std::unique_lock lock(mutex_);
+  const auto holds = held_by(ref, deadline, abort, lock);
+  if (!holds) return unexpected(holds.error());
+  const auto numbers = numbers_of(**holds, seat);
+  if (!numbers) return unexpected(numbers.error());
+  std::vector<gpu::device_info> all;
+  for (const auto n : *numbers) all.push_back(gpus_[n]);
+  return all;
+}
+
+expected<exec::lent_device> device_keeper::lend(const gang::attempt_ref& ref, std::uint32_t seat, std::size_t which,
+                                                time_point deadline, const abort_word& abort) {
+  std::unique_lock lock(mutex_);
+  const auto holds = held_by(ref, deadline, abort, lock);
+  if (!holds) return unexpected(holds.error());
+  const auto numbers = numbers_of(**holds, seat);
+  if (!numbers) return unexpected(numbers.error());
+  if (which >= numbers->size()) {
+    return fail(errc::not_found, fmt::format("device {} of {} that each slot has", which, numbers->size()), {},
+                "ask for more: barrier_options::needs of a gang, needs() of a dataset");
   }
+  const auto number = (*numbers)[which];
+  const auto shared_by = gpus_of((*holds)->devices)->shared_by;
   auto made = open(number, lock);
   if (!made) return unexpected(std::move(made.error()));
   return exec::lent_device{std::move(*made), shared_by == 1 ? 0 : gpus_[number].memory / shared_by};

@@ -1,16 +1,17 @@
 #pragma once
 // The devices of an executor: which attempt holds which, and the devices that are open. The agent lends them by number
-// (gang::held_devices); tasks get theirs by seat. A device is opened when the first task of an attempt asks for it, and
-// closed when no attempt holds it any more.
+// (gang::held_devices); tasks get theirs by seat: ranks in their order, tasks of a lease whichever is free. A device is
+// opened when the first task of an attempt asks for it, and closed when no attempt holds it any more.
 //
-// `hold` and `over` are called by the executor's actor and do not wait; `lend` by slot threads: it may wait for the
-// agent's word, and opening a device takes long.
+// `hold` and `over` are called by the executor's actor and do not wait; the others by slot threads: they may wait for
+// the agent's word, and opening a device takes long.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/exec/devices.hpp>
 #include <hydrogen/gang/messages_executor.hpp>
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -27,11 +28,18 @@ class device_keeper {
 
   /// The attempt holds these, and whoever held one of them before is over.
   void hold(const gang::attempt_ref&, std::vector<gang::held_devices>);
-  /// Nothing of it runs any more: what it alone held is closed, by another thread.
-  void over(const gang::attempt_ref&);
+  /// Nothing of it runs any more: what it alone held is closed, by another thread, which calls `closed` when that is
+  /// done. False: there is nothing to close, and it is not called.
+  bool over(const gang::attempt_ref&, std::function<void()> closed);
 
-  /// The `which`-th device of this seat of an attempt. Errors: not_found (it has fewer, or none of them is there),
-  /// timed_out, aborted, what the device says.
+  /// A task of a lease that begins to use devices takes a seat, which is its own until it leaves it. Errors as `lend`.
+  expected<std::uint32_t> take_seat(const gang::attempt_ref&, time_point deadline, const abort_word&);
+  void leave_seat(const gang::attempt_ref&, std::uint32_t seat);
+  /// The devices of this seat of an attempt, in their order. Errors: not_found (none of them is there), timed_out,
+  /// aborted.
+  expected<std::vector<gpu::device_info>> devices_of(const gang::attempt_ref&, std::uint32_t seat, time_point deadline,
+                                                     const abort_word&);
+  /// The `which`-th of them. Errors: not_found (there are fewer), what the device says, those above.
   expected<exec::lent_device> lend(const gang::attempt_ref&, std::uint32_t seat, std::size_t which, time_point deadline,
                                    const abort_word&);
   /// Why one of the devices is of no more use; no code: all are well. Then this executor must end, so that another
@@ -44,13 +52,21 @@ class device_keeper {
     std::mutex opening;
     std::shared_ptr<gpu::device> on;  // under the keeper's mutex
   };
+  struct holding {
+    std::vector<gang::held_devices> devices;
+    std::vector<bool> seats;  // of a lease: whether they are taken
+  };
+  /// With the lock: what the attempt holds, when the agent has said it.
+  expected<holding*> held_by(const gang::attempt_ref&, time_point deadline, const abort_word&,
+                             std::unique_lock<std::mutex>&);
+  expected<std::vector<std::uint32_t>> numbers_of(const holding&, std::uint32_t seat) const;
   std::vector<std::shared_ptr<gpu::device>> unheld();
   expected<std::shared_ptr<gpu::device>> open(std::uint32_t number, std::unique_lock<std::mutex>&);
 
   const std::vector<gpu::device_info> gpus_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<gang::attempt_ref, std::vector<gang::held_devices>> attempts_;
+  std::map<gang::attempt_ref, holding> attempts_;
   std::map<std::uint32_t, std::shared_ptr<place>> open_;  // by number
 };
 

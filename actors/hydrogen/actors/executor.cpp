@@ -15,6 +15,9 @@ namespace {
 namespace event = gang::execution_event;
 namespace effect = gang::execution_effect;
 
+/// For the devices of an attempt to be closed, when their work is done already.
+constexpr auto closing_limit = std::chrono::seconds(10);
+
 /// What an attempt that the machine holds has here.
 struct attempt_place {
   slot_pool::lane_ptr lane;
@@ -52,10 +55,14 @@ class executor_actor : public caf::event_based_actor {
             [this](const rank_returned_mail& mail) { on(event::rank_returned{mail.ref}); },
             [this](const lane_idle_mail& mail) {
               places_.erase(mail.ref);
-              // Before the agent hears that nothing is left.
-              look_at_devices();
-              env_->devices->over(mail.ref);
-              on(event::lane_idle{mail.ref});
+              close_devices(mail.ref);
+            },
+            [this](const device_lost_mail&) { look_at_devices(); },
+            [this](const devices_closed_mail& mail) {
+              if (closing_.erase(mail.ref) != 0) on(event::lane_idle{mail.ref});
+            },
+            [this](const devices_late_mail& mail) {
+              if (closing_.contains(mail.ref)) end_for_device("a device does not close");
             },
             [this](const wake_up&) {
               alarm_.rang();
@@ -112,14 +119,28 @@ class executor_actor : public caf::event_based_actor {
     if (pool_) alarm_.set(this, machine_.next_wakeup());
   }
 
-  /// A device has failed for good: what it holds of this process is not free before that ends. Until then the agent
-  /// must not take its slots for free, so it hears nothing more but the end.
+  /// The agent hears that nothing is left of an attempt when its devices are closed, and their memory is free.
+  void close_devices(const gang::attempt_ref& ref) {
+    look_at_devices();
+    const auto self = caf::actor_cast<caf::actor>(this);
+    const bool waits = env_->devices->over(ref, [self, ref] { caf::anon_send(self, devices_closed_mail{ref}); });
+    if (!waits || ending_) return on(event::lane_idle{ref});
+    closing_.insert(ref);
+    delayed_send(this, closing_limit, devices_late_mail{ref});
+  }
+
   void look_at_devices() {
-    if (auto why = env_->devices->lost(); why.code != errc::none && !std::exchange(ending_, true)) {
-      spdlog::error("{}; this executor ends, and another one takes its place", why.message());
-      options_.to_agent = nullptr;
-      stop();
-    }
+    if (const auto why = env_->devices->lost(); why.code != errc::none) end_for_device(why.message());
+  }
+
+  /// What a device holds of this process is not free before that ends. Until then the agent must not take its slots for
+  /// free, so it hears nothing more but the end.
+  void end_for_device(const std::string& why) {
+    if (std::exchange(ending_, true)) return;
+    spdlog::error("{}; this executor ends, and another one takes its place", why);
+    options_.to_agent = nullptr;
+    for (const auto& ref : std::exchange(closing_, {})) on(event::lane_idle{ref});
+    stop();
   }
 
   void perform(effect::open_lane& e) {
@@ -214,6 +235,7 @@ class executor_actor : public caf::event_based_actor {
   gang::execution machine_;
   std::shared_ptr<slot_pool> pool_;
   std::map<gang::attempt_ref, attempt_place> places_;
+  std::set<gang::attempt_ref> closing_;  // attempts whose devices are being closed
   gang::execution::effects effects_;
   std::vector<slot_task_ptr> pushed_;  // of `pushed_to_`: go to their lane together
   gang::attempt_ref pushed_to_;

@@ -128,6 +128,17 @@ struct lane_idle_mail {
   gang::attempt_ref ref;
 };
 
+/// From a slot thread: a device that it used is lost.
+struct device_lost_mail {};
+/// From the thread that closed the devices of an attempt of which nothing else is left.
+struct devices_closed_mail {
+  gang::attempt_ref ref;
+};
+/// To itself: they have had their time.
+struct devices_late_mail {
+  gang::attempt_ref ref;
+};
+
 // ---- to a task actor ----
 
 class executor_task;
@@ -164,6 +175,9 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::rank_joined_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::rank_returned_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::hang_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::lane_idle_mail)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::device_lost_mail)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::devices_closed_mail)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::devices_late_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::outcome_mail)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::wake_up)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(hydrogen::actors::stop_mail)

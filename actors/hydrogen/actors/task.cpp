@@ -117,18 +117,44 @@ void executor_task::perform(comm::group* gang) {
       .host = env_->node,
   };
   if (what.gpus != 0) {
-    environment.device = [this](std::size_t which) {
-      return env_->devices->lend(ref, seat(), which, now() + env_->join_timeout, abort);
+    environment.devices.lend = [this](std::size_t which) -> expected<exec::lent_device> {
+      const auto mine = seat();
+      if (!mine) return unexpected(mine.error());
+      return env_->devices->lend(ref, *mine, which, now() + env_->join_timeout, abort);
+    };
+    environment.devices.granted = [this]() -> expected<std::vector<gpu::device_info>> {
+      const auto mine = seat();
+      if (!mine) return unexpected(mine.error());
+      return env_->devices->devices_of(ref, *mine, now() + env_->join_timeout, abort);
     };
   }
   auto result = exec::perform_task(what, environment);
+  leave_devices();
   returned_ = std::holds_alternative<exec::task_done>(result);
   std::visit([this](auto& x) { outcome_ = std::move(x); }, result);
 }
 
-std::uint32_t executor_task::seat() const {
-  return static_cast<std::uint32_t>(std::count_if(gate_->members.begin(), gate_->members.begin() + id.partition,
-                                                  [this](const auto& m) { return m.executor == env_->boot; }));
+expected<std::uint32_t> executor_task::seat() {
+  if (gate_) {
+    return static_cast<std::uint32_t>(std::count_if(gate_->members.begin(), gate_->members.begin() + id.partition,
+                                                    [this](const auto& m) { return m.executor == env_->boot; }));
+  }
+  if (!seat_) {
+    const auto taken = env_->devices->take_seat(ref, now() + env_->join_timeout, abort);
+    if (!taken) return taken;
+    seat_ = *taken;
+  }
+  return *seat_;
+}
+
+/// Other tasks of the lease take over its seat, but not a device that is lost.
+void executor_task::leave_devices() {
+  if (!seat_) return;
+  env_->devices->leave_seat(ref, *seat_);
+  if (env_->devices->lost().code == errc::none) return;
+  if (const auto executor = caf::actor_cast<caf::actor>(env_->executor)) {
+    caf::anon_send(executor, device_lost_mail{});
+  }
 }
 
 void executor_task::run_rank() {

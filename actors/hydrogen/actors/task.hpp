@@ -72,8 +72,10 @@ class executor_task final : public slot_task {
  private:
   friend class task_actor;
   void perform(comm::group* gang);
-  /// Of a rank: how many ranks with lower numbers live here.
-  std::uint32_t seat() const;
+  /// The seat of this task for its devices: of a rank how many ranks with lower numbers live here, else one that is
+  /// free, taken at the first call.
+  expected<std::uint32_t> seat();
+  void leave_devices();
   void run_rank();
 
   const std::shared_ptr<task_surroundings> env_;
@@ -82,7 +84,8 @@ class executor_task final : public slot_task {
   std::optional<expected<comm::met_rank>> met_;
   caf::actor actor_;
   exec::from_task_host outcome_;
-  bool returned_ = false;  // a rank whose function has returned
+  std::optional<std::uint32_t> seat_;  // of a task of a lease, while it uses devices
+  bool returned_ = false;              // a rank whose function has returned
 };
 
 /// Sends the outcome of one task to its job, once.

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 namespace hydrogen {
-namespace {
 
 std::uint32_t count_of(const std::vector<device_count>& devices, const std::string& kind) {
   for (const auto& d : devices) {
@@ -14,7 +13,35 @@ std::uint32_t count_of(const std::vector<device_count>& devices, const std::stri
   return 0;
 }
 
-}  // namespace
+demand both(demand a, const demand& b) {
+  a.each.memory = std::max(a.each.memory, b.each.memory);
+  for (const auto& d : b.each.devices) {
+    const auto at =
+        std::find_if(a.each.devices.begin(), a.each.devices.end(), [&](auto& x) { return x.kind == d.kind; });
+    if (at == a.each.devices.end()) {
+      a.each.devices.push_back(d);
+    } else if (std::uint64_t{d.count} * at->shared_by > std::uint64_t{at->count} * d.shared_by) {
+      *at = d;  // more for each slot
+    }
+  }
+  for (const auto& label : b.labels) {
+    if (std::find(a.labels.begin(), a.labels.end(), label) == a.labels.end()) a.labels.push_back(label);
+  }
+  return a;
+}
+
+std::string problem_of(const demand& what) {
+  for (const auto& d : what.each.devices) {
+    const auto same = [&](const device_count& other) { return other.kind == d.kind; };
+    if (d.kind.empty()) return "devices without a kind";
+    if (d.count == 0) return "0 devices of the kind " + d.kind;
+    if (d.shared_by == 0) return "devices of the kind " + d.kind + " shared by 0 slots";
+    if (std::count_if(what.each.devices.begin(), what.each.devices.end(), same) > 1) {
+      return "devices of the kind " + d.kind + " are asked for twice";
+    }
+  }
+  return {};
+}
 
 std::uint64_t physical_memory() {
   const auto pages = ::sysconf(_SC_PHYS_PAGES), size = ::sysconf(_SC_PAGESIZE);

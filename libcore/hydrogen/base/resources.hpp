@@ -53,9 +53,16 @@ struct demand {
   }
 };
 
+/// What will do for both: of each need the larger one, all labels.
+demand both(demand, const demand&);
+/// Why a demand makes no sense, for people; empty: it does.
+std::string problem_of(const demand&);
+
 /// Bytes of memory of this host; 0: not known.
 std::uint64_t physical_memory();
 
+/// Of this kind, of those listed.
+std::uint32_t count_of(const std::vector<device_count>&, const std::string& kind);
 /// What n slots of an attempt on one node need is added, taken away.
 void add(resources& sum, const resources& each, std::uint32_t n);
 void subtract(resources& sum, const resources& each, std::uint32_t n);

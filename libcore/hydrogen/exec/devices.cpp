@@ -43,15 +43,24 @@ task_device& task_devices::at(std::size_t which) {
   if (which >= open_.size()) open_.resize(which + 1);
   auto& place = open_[which];
   if (place) return *place;
-  if (lend_) {
-    place = std::make_unique<task_device>(value_or_throw(lend_(which)), owner_, abort_);
+  if (from_.lend) {
+    place = std::make_unique<task_device>(value_or_throw(from_.lend(which)), owner_, abort_);
   } else if (which == 0) {
     place = std::make_unique<task_device>(lent_device{device_of_this_process(), 0}, owner_, abort_);
   } else {
     throw failure({errc::not_found, fmt::format("no device {}: none was asked for", which), owner_,
-                   "say how many devices each rank needs (barrier_options::needs)"});
+                   "say how many devices each slot needs: barrier_options::needs, needs() of a dataset"});
   }
   return *place;
+}
+
+std::string task_devices::visible() const {
+  std::string ids;
+  if (!from_.granted) return ids;
+  for (const auto& d : value_or_throw(from_.granted())) {
+    if (d.backend == gpu::backend_kind::cuda) ids += (ids.empty() ? "" : ",") + d.id;
+  }
+  return ids;
 }
 
 std::shared_ptr<gpu::device> device_of_this_process() {
@@ -79,11 +88,24 @@ current_devices::~current_devices() {
   here = before_;
 }
 
+namespace {
+
+task_devices& of_this_task(const char* call) {
+  if (here != nullptr) return *here;
+  throw failure({errc::refused,
+                 std::string("hydrogen::") + call + "() outside of a task",
+                 {},
+                 "call it in a function of a dataset"});
+}
+
+}  // namespace
+
 task_device& device(std::size_t which) {
-  if (here == nullptr) {
-    throw failure({errc::refused, "hydrogen::device() outside of a task", {}, "call it in a function of a dataset"});
-  }
-  return here->at(which);
+  return of_this_task("device").at(which);
+}
+
+std::string visible_devices() {
+  return of_this_task("visible_devices").visible();
 }
 
 }  // namespace hydrogen::exec

@@ -1,7 +1,7 @@
 #pragma once
-// The devices of a task or rank: those that were granted with its slot (barrier_options::needs), or, where none was
-// asked for, a virtual device that all tasks of the process share, so that the same code runs everywhere. Used on the
-// task's slot thread, for the length of its function.
+// The devices of a task or rank: those that were granted with its slot (barrier_options::needs, `needs` of a dataset),
+// or, where none was asked for, a virtual device that all tasks of the process share, so that the same code runs
+// everywhere. Used on the task's slot thread, for the length of its function.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/base/clock.hpp>
@@ -31,6 +31,8 @@ class task_device {
 
   gpu::device& device() { return *lent_.on; }
   gpu::stream& stream() { return stream_; }
+  /// Ends all waits of the task.
+  const abort_word& abort() const { return abort_; }
 
   /// Waits until everything enqueued is done. Throws `failure`: what went wrong on the device, with kernel, device and
   /// owner; timed_out; aborted when the attempt is ended.
@@ -57,19 +59,27 @@ class task_device {
   gpu::stream stream_;
 };
 
+/// Who has the devices that were granted to a task.
+struct device_lender {
+  /// The device with this number among those of the task. Errors: not_found. Null: none was granted.
+  std::function<expected<lent_device>(std::size_t which)> lend;
+  /// All of them, without opening any.
+  std::function<expected<std::vector<gpu::device_info>>()> granted;
+};
+
 /// The devices of one task, opened when it asks for them.
 class task_devices {
  public:
-  /// `lend`: the device with this number among those of the task; null: none was granted. Errors: not_found.
-  using lender = std::function<expected<lent_device>(std::size_t which)>;
-  task_devices(lender lend, std::string owner, const abort_word& abort)
-      : lend_(std::move(lend)), owner_(std::move(owner)), abort_(abort) {}
+  task_devices(device_lender from, std::string owner, const abort_word& abort)
+      : from_(std::move(from)), owner_(std::move(owner)), abort_(abort) {}
 
   /// Throws `failure`: not_found (the task has fewer), or what the device says.
   task_device& at(std::size_t which);
+  /// See visible_devices.
+  std::string visible() const;
 
  private:
-  const lender lend_;
+  const device_lender from_;
   const std::string owner_;
   const abort_word& abort_;
   std::vector<std::unique_ptr<task_device>> open_;
@@ -91,5 +101,10 @@ class current_devices {
 
 /// The devices of the task that runs on this thread. Throws `failure` (refused) outside of tasks.
 task_device& device(std::size_t which = 0);
+
+/// What CUDA_VISIBLE_DEVICES must be for a program that the task starts, so that it sees the GPUs of the task and no
+/// others: their ids, with commas between. Empty where none was granted, and of virtual devices: it sees none. Opens no
+/// device. Throws as `device`.
+std::string visible_devices();
 
 }  // namespace hydrogen::exec

@@ -36,7 +36,7 @@ struct task_environment {
   data::process_ref self;
   std::string host;                                     // for messages; empty: the machine's name
   std::size_t block_bytes = data::default_block_bytes;  // of output blocks, 4 KiB to 2 MiB
-  task_devices::lender device = nullptr;                // those granted with the slot; null: none
+  device_lender devices = {};                           // those granted with the slot
 };
 
 }  // namespace hydrogen::exec

@@ -175,7 +175,7 @@ std::variant<task_done, task_failed> perform_task(const task& what, task_environ
   std::vector<data::block_ref> missing;
   try {
     // They are gone, and their work with them, before the answer is given.
-    task_devices devices(environment.device, owner_of(what), environment.abort);
+    task_devices devices(environment.devices, owner_of(what), environment.abort);
     const current_devices current(devices);
     auto made = run.run();
     return task_done{what.id, what.request, what.attempt, environment.self, std::move(made), now() - begin};

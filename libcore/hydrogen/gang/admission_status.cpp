@@ -184,10 +184,16 @@ cluster_status admission::status() const {
     n.slots = node.size.slots;
     n.free = node.free();
     n.executors = static_cast<std::uint32_t>(node.executors.size());
+    for (const auto& d : node.size.has.devices) {
+      const auto taken = count_of(node.taken.all.devices, d.kind);
+      n.devices.push_back({d.kind, d.count, node.usable() && d.count > taken ? d.count - taken : 0});
+    }
     for (const auto& [ref, h] : node.held) {
       const auto r = requests_.find(ref.request);
-      n.held.push_back(
-          {r == requests_.end() ? to_string(ref.request) : name_of(r->second.what), to_string(ref.attempt), h.slots});
+      resources with;
+      add(with, h.each, h.slots);
+      n.held.push_back({r == requests_.end() ? to_string(ref.request) : name_of(r->second.what), to_string(ref.attempt),
+                        h.slots, std::move(with.devices)});
     }
     std::sort(n.held.begin(), n.held.end(), [](const auto& a, const auto& b) { return a.request < b.request; });
     all.nodes.push_back(std::move(n));

@@ -3,6 +3,7 @@
 // `inspect`.
 
 #include <hydrogen/base/ids.hpp>
+#include <hydrogen/base/resources.hpp>
 
 #include <cstdint>
 #include <string>
@@ -15,9 +16,20 @@ struct holder_status {
   std::string request;  // label and id: "digits: stage 2, train (1f0c2a9b/j0/s2#0)"
   std::string attempt;  // "t1.4"
   std::uint32_t slots = 0;
+  std::vector<device_count> devices;  // that it holds with them
   template <class I>
   friend auto inspect(I& f, holder_status& x) {
-    return f(x.request, x.attempt, x.slots);
+    return f(x.request, x.attempt, x.slots, x.devices);
+  }
+};
+
+struct device_status {
+  std::string kind;
+  std::uint32_t count = 0;
+  std::uint32_t free = 0;
+  template <class I>
+  friend auto inspect(I& f, device_status& x) {
+    return f(x.kind, x.count, x.free);
   }
 };
 
@@ -28,10 +40,11 @@ struct node_status {
   std::uint32_t slots = 0;
   std::uint32_t free = 0;
   std::uint32_t executors = 0;
+  std::vector<device_status> devices;
   std::vector<holder_status> held;
   template <class I>
   friend auto inspect(I& f, node_status& x) {
-    return f(x.name, x.boot, x.state, x.slots, x.free, x.executors, x.held);
+    return f(x.name, x.boot, x.state, x.slots, x.free, x.executors, x.devices, x.held);
   }
 };
 

@@ -35,7 +35,7 @@ void core::ask_gang(stage_record& s) {
                    .app = set_.app,
                    .label = s.label,
                    .avoid_nodes = nodes_to_avoid(),
-                   .needs = s.what.barrier.needs,
+                   .needs = s.what.needs,
                    .priority = set_.opt.priority}});
 }
 

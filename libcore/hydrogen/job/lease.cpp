@@ -33,6 +33,7 @@ void core::ask(request_record& r) {
                    .app = set_.app,
                    .label = stages_[r.stage].label,
                    .avoid_nodes = nodes_to_avoid(),
+                   .needs = stages_[r.stage].what.needs,
                    .priority = set_.opt.priority}});
 }
 

@@ -87,12 +87,12 @@ exec::task core::make_task(const stage_record& s, std::uint32_t partition, std::
   t.inputs = inputs_of(s, partition);
   t.buckets = s.what.buckets;
   t.answer_with = s.answer_with;
+  for (const auto& d : s.what.needs.each.devices) t.gpus += d.kind == "gpu" ? d.count : 0;
   if (s.is_gang()) {
     t.request = s.gang.id;
     t.attempt = s.gang.attempt;
     t.rank = exec::rank_part{readers(s), attempt, s.gang.fixed, s.what.barrier.call_timeout};
     t.storage_dir = set_.storage_dir;
-    for (const auto& d : s.what.barrier.needs.each.devices) t.gpus += d.kind == "gpu" ? d.count : 0;
   } else {
     const auto& l = leases_[s.parts[partition].lease];
     t.request = requests_[l.request].id;

@@ -83,7 +83,7 @@ class context {
                       std::shared_ptr<const byte_buffer> parameters = plan_detail::encode_parameters()) {
     const auto count = static_cast<std::uint32_t>(arguments.size());
     auto from = std::make_shared<const origin>(
-        origin{engine_, label, feed::source, nullptr, count, std::move(arguments), stage_kind::parallel, {}});
+        origin{engine_, label, feed::source, nullptr, count, std::move(arguments), stage_kind::parallel, {}, {}});
     return pipeline<Head>(std::move(from), std::move(label), {std::move(parameters)});
   }
   std::vector<exec::argument> cut_files(const std::vector<std::string>& paths, std::uint32_t partitions, bool quoted);

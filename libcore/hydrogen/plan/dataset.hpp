@@ -25,6 +25,7 @@ class dataset : public pipeline<exec::blocks_of<T>> {
                                                    input->from->partitions,
                                                    {},
                                                    stage_kind::parallel,
+                                                   {},
                                                    {}}),
              {}, {}) {}
 };
@@ -46,7 +47,7 @@ class barrier_pipeline {
     data::require_row<U>();
     const auto& engine_of = input_->from->engine_of;
     auto from = std::make_shared<const origin>(
-        origin{engine_of, {}, feed::regroup, input_, options_.ranks, {}, stage_kind::barrier, options_});
+        origin{engine_of, {}, feed::regroup, input_, options_.ranks, {}, stage_kind::barrier, options_, {}});
     pipeline<exec::blocks_of<T>, exec::partition_step<true, T, U, F, exec::stored<A>...>> chain(
         std::move(from), label_at("barrier", at_), {plan_detail::encode_parameters(exec::stored<A>(args)...)});
     return dataset<U>(chain.closed(std::make_shared<kept_outputs>(engine_of)));

@@ -48,6 +48,7 @@ struct stage {
   std::vector<exec::argument> partition_arguments;  // per partition, or empty
   std::uint32_t buckets = 1;                        // above 1: its output is cut for a shuffle
   barrier_options barrier;
+  demand needs = {};  // of each slot
   std::uint32_t least_ranks() const { return barrier.least_ranks == 0 ? partitions : barrier.least_ranks; }
   /// Identity of what it computes across jobs of a run; 0: none. The outputs of a barrier stage and of a stage that the
   /// user caches are kept under it while a handle lives, so that a later job does not compute them again.

@@ -65,6 +65,7 @@ job_graph cut(const node& last, std::string label) {
       graph.stages.back().label += " > " + n->label;
     }
     auto& s = graph.stages.back();
+    s.needs = both(std::move(s.needs), o.kind == stage_kind::barrier ? o.barrier.needs : o.needs);
     s.chain.push_back(n->call);
     s.buckets = n->buckets;
     s.keep_as = n->kept != nullptr ? n->kept->id : 0;

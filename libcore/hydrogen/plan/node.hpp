@@ -62,6 +62,7 @@ struct origin {
   std::vector<exec::argument> partition_arguments;
   stage_kind kind = stage_kind::parallel;
   barrier_options barrier;
+  demand needs = {};  // of the tasks; of ranks as `barrier` says
 };
 using origin_ptr = std::shared_ptr<const origin>;
 

@@ -104,6 +104,15 @@ class pipeline {
                                                                                    exec::stored<A>(args)...);
   }
 
+  /// What each task that makes these rows needs beside its slot: devices, memory, labels of its node. It holds for the
+  /// calls before and after, up to where the chain is closed, and for what joins them in one stage.
+  pipeline needs(const demand& what) const {
+    check_needs(what);
+    auto from = std::make_shared<origin>(*from_);
+    from->needs = both(std::move(from->needs), what);
+    return {std::move(from), label_, parameters_};
+  }
+
   /// Cuts the rows into parts by weight, at random by `seed`. The same seed gives the same parts, however it runs.
   template <std::size_t N>
   auto split(const double (&weights)[N], std::uint64_t seed) const {
@@ -227,8 +236,8 @@ class pipeline {
                   "hydrogen: the function of reduce_by_key() must combine two values: V f(V, V, arguments...)");
     auto shuffled = close<exec::shuffle_sink<K, V, F, Args...>>(check_partitions(target.count),
                                                                 plan_detail::encode_parameters(args...));
-    auto from = std::make_shared<const origin>(
-        origin{from_->engine_of, {}, feed::shuffle, std::move(shuffled), target.count, {}, stage_kind::parallel, {}});
+    auto from = std::make_shared<const origin>(origin{
+        from_->engine_of, {}, feed::shuffle, std::move(shuffled), target.count, {}, stage_kind::parallel, {}, {}});
     return pipeline<exec::merged<K, V, F, Args...>>(std::move(from), "reduce_by_key",
                                                     {plan_detail::encode_parameters(args...)});
   }

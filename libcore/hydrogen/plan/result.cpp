@@ -75,6 +75,14 @@ void check_ranks(const barrier_options& options) {
                        std::to_string(options.ranks),
                    "barrier", "set .least_ranks to .ranks or less, or leave it out for exactly .ranks"});
   }
+  if (auto why = problem_of(options.needs); !why.empty())
+    throw failure({errc::bad_input, std::move(why), "barrier", {}});
+}
+
+void check_needs(const demand& what) {
+  auto why = problem_of(what);
+  if (why.empty() && what.how != placement::pack) why = "only the ranks of a gang can be placed";
+  if (!why.empty()) throw failure({errc::bad_input, std::move(why), "needs", {}});
 }
 
 std::uint32_t check_partitions(std::uint32_t count) {

@@ -35,6 +35,8 @@ node_ptr make_node(const origin_ptr& from, const std::string& label, const exec:
 void require_rows(bool none, const char* action, const std::source_location& at);
 /// Throws on a number of ranks or partitions that cannot be meant.
 void check_ranks(const barrier_options& options);
+/// Throws `failure` (bad_input) for a demand that makes no sense for tasks of parallel stages.
+void check_needs(const demand&);
 std::uint32_t check_partitions(std::uint32_t count);
 
 /// Bounds of the parts of [0, 1) with these weights; throws on weights that are negative, not finite or all 0.

@@ -7,6 +7,9 @@
 
 #include <atomic>
 #include <csignal>
+#include <filesystem>
+#include <map>
+#include <mutex>
 #include <stdexcept>
 
 namespace hydrogen::scenarios {
@@ -57,6 +60,57 @@ std::int64_t compute(barrier_context& gang, rows<std::int64_t>, const device_opt
   return sum;
 }
 
+/// How many tasks of this process use each device, by address: embedded nodes number theirs alike.
+class users {
+ public:
+  explicit users(const gpu::device& on) : on_(&on) {
+    const std::lock_guard lock(mutex());
+    now_ = ++counts()[on_];
+  }
+  ~users() {
+    const std::lock_guard lock(mutex());
+    --counts()[on_];
+  }
+  int now() const { return now_; }
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex of_process;
+    return of_process;
+  }
+  static std::map<const gpu::device*, int>& counts() {
+    static std::map<const gpu::device*, int> of_process;
+    return of_process;
+  }
+  const gpu::device* on_;
+  int now_ = 0;
+};
+
+std::int64_t compute_task(rows<std::int64_t> numbers, const device_options& options) {
+  std::int64_t first = -1, sum = 0;
+  for (const auto n : numbers) first = first < 0 ? n : first;
+  auto& device = hydrogen::device();
+  const users here(device.device());
+  // A file tells the first try of a task from those after it.
+  const auto tried = options.notes + "." + std::to_string(first);
+  const bool again = std::filesystem::exists(tried);
+  std::ofstream(tried) << "tried";
+  const auto fault = first == 1 && !again ? options.fault : std::string();
+  note(options.notes, "task " + std::to_string(first) + " " + std::to_string(again ? 1 : 0) + " " +
+                          device.device().info().id + " " + std::to_string(getpid()) + " " +
+                          std::to_string(here.now()));
+  expect(hydrogen::visible_devices().empty(), "no program sees a virtual device");
+  auto& s = device.stream();
+  const auto x = s.upload(std::vector<std::int32_t>(100'000, static_cast<std::int32_t>(first)));
+  if (fault == "memory") std::ignore = s.allocate<float>(std::size_t{1} << 40);
+  if (fault == "lose") gpu::faults_of(device.device()).plan("add_one", gpu::virtual_fault::lose);
+  const gpu::argument values{gpu::direction::in_out, gpu::element::int32, x.data(), x.size(), 0};
+  s.launch(add_one(fault), {}, {values}, {x.owner()}, {x.owner()});
+  if (fault == "kill") raise(SIGKILL);
+  for (const auto v : device.download(x, fault == "hang" ? 100ms : 60'000ms)) sum += v;
+  return sum;
+}
+
 }  // namespace
 
 /// devices RANKS COUNT SHARED_BY NOTES FAULT
@@ -72,6 +126,21 @@ void devices(hydrogen::context& ctx) {
                         .collect();
   const auto want = 1000 * std::int64_t{ranks} * (ranks + 1) / 2;
   expect(sums == std::vector<std::int64_t>(ranks, want), "the sum of all ranks");
+}
+
+/// device_tasks TASKS COUNT SHARED_BY NOTES FAULT
+void device_tasks(hydrogen::context& ctx) {
+  const auto tasks = static_cast<std::uint32_t>(std::stoul(ctx.args().at(1)));
+  demand needs;
+  needs.each.devices.push_back({"gpu", static_cast<std::uint32_t>(std::stoul(ctx.args().at(2))),
+                                static_cast<std::uint32_t>(std::stoul(ctx.args().at(3)))});
+  const auto sums = ctx.range(0, tasks, {.partitions = tasks})
+                        .needs(needs)
+                        .map_partitions(hydrogen::fn<compute_task>, device_options{ctx.args().at(4), ctx.args().at(5)})
+                        .collect();
+  std::vector<std::int64_t> want;
+  for (std::int64_t i = 0; i < tasks; ++i) want.push_back(100'000 * (i + 1));
+  expect(sums == want, "what each task computes");
 }
 
 }  // namespace hydrogen::scenarios

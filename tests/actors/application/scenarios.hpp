@@ -42,6 +42,10 @@ void zombies(context&);
 /// devices RANKS COUNT SHARED_BY NOTES FAULT. A gang whose ranks compute on COUNT devices each, shared by SHARED_BY:
 /// "device ATTEMPT RANK ID PID"; on rank 1 something goes wrong, in the first attempt or always (devices.cpp).
 void devices(context&);
+/// device_tasks TASKS COUNT SHARED_BY NOTES FAULT. The same by the tasks of a parallel stage: "task I TRY ID PID
+/// USERS", with how many tasks of its process use its first device then; something goes wrong at task 1, in its first
+/// try.
+void device_tasks(context&);
 
 // ---- sizes (gated.cpp) ----
 
