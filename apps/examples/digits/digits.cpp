@@ -154,35 +154,16 @@ trained_network train_network(hydrogen::barrier_context& gang, hydrogen::rows<di
   auto [first, state] =
       gang.restore_or(std::uint64_t{0}, network_state{initial_network(options.shape, options.seed), {}, {}, 0});
   say_begin(gang, first, options.steps);
-  network_trainer trainer(gang.device(), std::move(state), pixels, labels);
-  // A tensor for each of the network, and one for the loss of all rows.
-  std::vector<std::size_t> sizes;
-  for (std::size_t t = 0; t < network_shape::tensors; ++t) sizes.push_back(options.shape.size(t));
-  sizes.push_back(1);
-  auto sums = gang.gradients(sizes, {.how = hydrogen::reduction::sum});
-  double loss = 0;
+  network_trainer trainer(gang, gang.device(), std::move(state), pixels, labels);
   for (auto step_number = first; step_number < options.steps; ++step_number) {
-    trainer.compute_gradients();
-    sums.gradient(network_shape::tensors)[0] = trainer.loss();
-    sums.ready(network_shape::tensors);
-    for (auto t = network_shape::tensors; t-- > 0;) {
-      const auto mine = trainer.gradient(t);
-      std::copy(mine.begin(), mine.end(), sums.gradient(t).begin());
-      sums.ready(t);
-    }
-    sums.finish();
-    for (std::size_t t = 0; t < network_shape::tensors; ++t) {
-      const auto sum = sums.gradient(t);
-      std::copy(sum.begin(), sum.end(), trainer.gradient(t).begin());
-    }
-    loss = static_cast<double>(sums.gradient(network_shape::tensors)[0]) / static_cast<double>(row_count);
     trainer.step(row_count, options.adam);
     const auto done = step_number + 1;
     if (done % options.checkpoint_every == 0 && done < options.steps) keep(gang, done, trainer.state());
   }
+  const auto loss = static_cast<double>(trainer.loss()) / static_cast<double>(row_count);
   return {trainer.state().model,
           {options.steps, first, loss, watch.seconds()},
-          gang.device().device().description(),
+          fmt::format("{}, gradients by {}", gang.device().device().description(), trainer.way()),
           trainer.replayed()};
 }
 

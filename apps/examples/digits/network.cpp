@@ -8,6 +8,7 @@
 #include <hydrogen/gpu/kernels/reductions.hpp>
 
 #include <cmath>
+#include <utility>
 
 namespace examples {
 
@@ -62,9 +63,18 @@ gpu::matrix_of<float> network_pass::forward(gpu::stream& s, const gpu::buffer<co
 
 // ---- training ------------------------------------------------------------------------------------------------------
 
-network_trainer::network_trainer(hydrogen::task_device& device, network_state state, const std::vector<float>& pixels,
-                                 const std::vector<std::uint32_t>& labels)
-    : network_pass(device.stream(), state.model.shape, labels.size()), device_(device) {
+std::vector<std::size_t> network_trainer::sizes(network_shape shape) {
+  std::vector<std::size_t> all;
+  for (std::size_t t = 0; t < network_shape::tensors; ++t) all.push_back(shape.size(t));
+  all.push_back(1);
+  return all;
+}
+
+network_trainer::network_trainer(hydrogen::barrier_context& gang, hydrogen::task_device& device, network_state state,
+                                 const std::vector<float>& pixels, const std::vector<std::uint32_t>& labels)
+    : network_pass(device.stream(), state.model.shape, labels.size()),
+      device_(device),
+      gradients_(gang.gradients(device, sizes(shape_), {.how = hydrogen::reduction::sum})) {
   auto& s = device.stream();
   const auto n = shape_.parameters();
   pixels_ = s.upload(pixels);
@@ -73,11 +83,7 @@ network_trainer::network_trainer(hydrogen::task_device& device, network_state st
   m_ = s.upload(state.m.empty() ? std::vector<float>(n) : state.m);
   v_ = s.upload(state.v.empty() ? std::vector<float>(n) : state.v);
   steps_ = s.upload(std::vector<std::uint64_t>{state.steps});
-  gradients_ = s.allocate<float>(n);
   losses_ = s.allocate<float>(rows_);
-  loss_ = s.allocate<float>(1);
-  on_host_ = s.allocate_pinned<float>(n);
-  host_loss_ = s.allocate_pinned<float>(1);
   for (std::size_t layer = 0; layer + 1 < network_shape::layers; ++layer) {
     errors_.emplace_back(s.allocate<float>(rows_ * shape_.outputs(layer)), rows_, shape_.outputs(layer));
   }
@@ -87,42 +93,48 @@ void network_trainer::enqueue_gradients() {
   auto& s = device_.stream();
   const auto logits = forward(s, parameters_, pixels_);
   kernels::softmax_cross_entropy(s, logits, labels_, 1, losses_, logits.values);
-  kernels::sum(s, losses_, loss_);
+  kernels::sum(s, losses_, gradients_.gradient(loss_tensor));
   auto error = logits;
   for (std::size_t layer = network_shape::layers; layer-- > 0;) {
     const auto input = layer == 0 ? gpu::matrix_of<const float>(pixels_, rows_, pixel_count)
                                   : gpu::matrix_of<const float>(outputs_[layer - 1]);
-    const auto of = [&](std::size_t tensor) { return gradients_.part(shape_.begin(tensor), shape_.size(tensor)); };
     kernels::matrix_product(s, 1, {input, true}, error, 0,
-                            {of(2 * layer), shape_.inputs(layer), shape_.outputs(layer)});
-    kernels::sum_rows(s, error, of(2 * layer + 1));
+                            {gradients_.gradient(2 * layer), shape_.inputs(layer), shape_.outputs(layer)});
+    kernels::sum_rows(s, error, gradients_.gradient(2 * layer + 1));
     if (layer == 0) break;
     auto& before = errors_[layer - 1];
     kernels::matrix_product(s, 1, error, {weights(parameters_, layer), true}, 0, before);
     kernels::activate_gradient(s, gpu::work::function::relu, sums_[layer - 1].values, before.values, before.values);
     error = before;
   }
-  kernels::copy(s, gradients_, on_host_);
-  kernels::copy(s, loss_, host_loss_);
 }
 
-void network_trainer::compute_gradients() {
-  backward_.run(device_.stream(), 0, [this] { enqueue_gradients(); });
-  device_.finish();
+void network_trainer::enqueue_update(std::int64_t rows, const adam_settings& settings) {
+  std::vector<kernels::adam_tensor> all;
+  for (std::size_t t = 0; t < network_shape::tensors; ++t) {
+    const auto begin = shape_.begin(t), n = shape_.size(t);
+    all.push_back({parameters_.part(begin, n), gradients_.gradient(t), m_.part(begin, n), v_.part(begin, n)});
+  }
+  kernels::adam_step(device_.stream(), all,
+                     {.rate = settings.rate,
+                      .decay = settings.decay,
+                      .gradient_scale = 1.0F / static_cast<float>(rows),
+                      .decoupled = true},
+                     steps_);
 }
 
 void network_trainer::step(std::int64_t rows, const adam_settings& settings) {
-  update_.run(device_.stream(), static_cast<std::uint64_t>(rows), [&] {
-    auto& s = device_.stream();
-    kernels::copy(s, on_host_, gradients_);
-    const kernels::adam_tensor all[] = {{parameters_, gradients_, m_, v_}};
-    kernels::adam_step(s, all,
-                       {.rate = settings.rate,
-                        .decay = settings.decay,
-                        .gradient_scale = 1.0F / static_cast<float>(rows),
-                        .decoupled = true},
-                       steps_);
-  });
+  auto& s = device_.stream();
+  backward_.run(s, 0, [this] { enqueue_gradients(); });
+  for (auto t = gradients_.tensors(); t-- > 0;) gradients_.ready(t);
+  gradients_.finish();
+  update_.run(s, static_cast<std::uint64_t>(rows), [&] { enqueue_update(rows, settings); });
+  // One step is enqueued while the one before it runs, and no more: queues have no other bound.
+  device_.wait(std::exchange(last_step_, s.here()));
+}
+
+float network_trainer::loss() {
+  return device_.download(gradients_.gradient(loss_tensor))[0];
 }
 
 network_state network_trainer::state() {

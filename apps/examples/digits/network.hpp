@@ -87,36 +87,39 @@ class network_pass {
   std::vector<matrix> sums_, outputs_;  // of each layer, before and after its function
 };
 
-/// The part of the training data that one rank holds, and the model, on its device.
+/// The part of the training data that one rank holds, and the model, on its device. Gradients of each tensor, and as
+/// one more the loss, are added up over all ranks where they lie.
 class network_trainer : network_pass {
  public:
-  network_trainer(hydrogen::task_device&, network_state, const std::vector<float>& pixels,
+  network_trainer(hydrogen::barrier_context&, hydrogen::task_device&, network_state, const std::vector<float>& pixels,
                   const std::vector<std::uint32_t>& labels);
 
-  /// Computes the sums of gradients and losses of all rows of this rank (not divided by their number), and brings them
-  /// to `gradients()` and `loss()`, when it returns.
-  void compute_gradients();
-  std::span<float> gradient(std::size_t tensor) {
-    return on_host_.part(shape_.begin(tensor), shape_.size(tensor)).on_host();
-  }
-  float loss() const { return host_loss_.on_host()[0]; }
-  /// A step along the sums of all ranks, which `gradients()` holds now, over `rows` rows.
+  /// A step along the sums of all ranks, over `rows` rows. Returns when it has been enqueued, and the step before it is
+  /// done.
   void step(std::int64_t rows, const adam_settings&);
-
+  /// Of all rows, before the last step.
+  float loss();
   network_state state();
-  /// Steps that were replayed from a recording, of how many.
+
+  /// For people: how gradients are added up.
+  const char* way() const { return gradients_.way(); }
+  /// Steps that were replayed from a recording.
   std::uint64_t replayed() const { return backward_.replayed(); }
 
  private:
+  static constexpr std::size_t loss_tensor = network_shape::tensors;
+  static std::vector<std::size_t> sizes(network_shape);
   void enqueue_gradients();
+  void enqueue_update(std::int64_t rows, const adam_settings&);
 
   hydrogen::task_device& device_;
-  hydrogen::gpu::buffer<float> pixels_, parameters_, gradients_, m_, v_, losses_, loss_;
+  hydrogen::device_gradients gradients_;
+  hydrogen::gpu::buffer<float> pixels_, parameters_, m_, v_, losses_;
   hydrogen::gpu::buffer<std::uint32_t> labels_;
   hydrogen::gpu::buffer<std::uint64_t> steps_;
-  hydrogen::gpu::buffer<float> on_host_, host_loss_;  // pinned
-  std::vector<matrix> errors_;                        // gradients by what each hidden layer gives
+  std::vector<matrix> errors_;  // gradients by what each hidden layer gives
   hydrogen::gpu::repeated_step backward_, update_;
+  hydrogen::gpu::event last_step_;
 };
 
 /// The classes of images, 64 numbers each.

@@ -36,6 +36,9 @@ struct backend_device {
   /// Aligned to 256 bytes. Errors: over_limit (there is not as much), io (what the driver says).
   virtual expected<void*> allocate(memory_kind, std::size_t bytes) = 0;
   virtual void free(memory_kind, void* at, std::size_t bytes) noexcept = 0;
+  /// Memory of the host that is there already becomes pinned memory, and is that no more. Errors: io.
+  virtual expected<void> pin(void*, std::size_t) { return {}; }
+  virtual void unpin(void*) noexcept {}
   /// Bytes of device memory, aligned to 256, that the kernel needs beside its arguments while it runs.
   virtual std::size_t scratch_for(const work::any&) const = 0;
   /// Whether it can be run here: a custom kernel has code for this backend, which compiles. May take long at the first

@@ -94,6 +94,11 @@ expected<stream> device::make_stream(std::string label, std::uint64_t share) {
   return stream(shared_from_this(), std::move(state));
 }
 
+expected<memory_ptr> device::pin(std::shared_ptr<std::byte> memory, std::size_t bytes) {
+  if (auto pinned = backend_->pin(memory.get(), bytes); !pinned) return unexpected(std::move(pinned.error()));
+  return std::make_shared<gpu::memory>(shared_from_this(), *pinned_memory_, std::move(memory), bytes);
+}
+
 expected<void> device::health() const {
   const std::lock_guard lock(health_mutex_);
   if (lost_.code == errc::none) return {};

@@ -74,6 +74,10 @@ class device : public std::enable_shared_from_this<device> {
   /// memory that buffers which are allocated by it may take together; 0: all that there is.
   expected<stream> make_stream(std::string label, std::uint64_t share = 0);
 
+  /// Makes memory that is there already pinned memory of this device: copies need no other one between. `memory` begins
+  /// at a page and is kept as long as the result; no work may use it when that ends. Errors: io (what the driver says).
+  expected<memory_ptr> pin(std::shared_ptr<std::byte> memory, std::size_t bytes);
+
   memory_pool& device_memory() { return *device_memory_; }
   memory_pool& pinned_memory() { return *pinned_memory_; }
   const device_counters& counters() const { return counters_; }

@@ -26,7 +26,7 @@ bool reached(const event& e) {
 }  // namespace
 
 memory::~memory() {
-  pool_.take_back(*this);
+  foreign_ ? backend_of(*owner_).unpin(at_) : pool_.take_back(*this);
 }
 
 memory_kind memory::kind() const {

@@ -20,11 +20,19 @@ class memory_pool;
 
 enum class memory_kind : std::uint8_t { device, pinned };
 
-/// A piece of memory, owned by the buffers in it. Returns to its pool with the last of them.
+/// A piece of memory, owned by the buffers in it. Returns with the last of them to its pool, or to whom it belongs.
 class memory : public std::enable_shared_from_this<memory> {
  public:
   memory(std::shared_ptr<device> owner, memory_pool& pool, void* at, std::size_t bytes, std::size_t taken)
       : owner_(std::move(owner)), pool_(pool), at_(at), bytes_(bytes), taken_(taken) {}
+  /// Memory of somebody else that has been pinned (device::pin).
+  memory(std::shared_ptr<device> owner, memory_pool& pool, std::shared_ptr<std::byte> foreign, std::size_t bytes)
+      : owner_(std::move(owner)),
+        pool_(pool),
+        foreign_(std::move(foreign)),
+        at_(foreign_.get()),
+        bytes_(bytes),
+        taken_(0) {}
   ~memory();
   memory(const memory&) = delete;
 
@@ -39,6 +47,7 @@ class memory : public std::enable_shared_from_this<memory> {
   const std::shared_ptr<device> owner_;
   std::shared_ptr<stream_state> charged_;  // whose share it takes from, if it has one
   memory_pool& pool_;
+  const std::shared_ptr<std::byte> foreign_;
   void* const at_;
   const std::size_t bytes_, taken_;
   // Under the device's order lock.

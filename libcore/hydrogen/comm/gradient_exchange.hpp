@@ -13,12 +13,9 @@
 // Sums have the same bits for every placement and every size of buckets. Used by the rank's thread; while an exchange
 // is under way the group can be used for other calls, which wait for the buckets that have been begun.
 
-#include <hydrogen/comm/gradient_options.hpp>
-#include <hydrogen/comm/group.hpp>
+#include <hydrogen/comm/gradient_plan.hpp>
 
 #include <cstdint>
-#include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -32,12 +29,12 @@ class gradient_exchange {
                                           call_options = std::source_location::current());
   gradient_exchange(gradient_exchange&&) = default;
 
-  std::size_t tensors() const { return places_.size(); }
-  std::size_t buckets() const { return buckets_.size(); }
+  std::size_t tensors() const { return plan_.tensors(); }
+  std::size_t buckets() const { return plan_.buckets(); }
 
   /// Where gradient i is written, and added to in further micro-batches, before `ready(i)`; after `finish` the result.
   /// In between it is not to be touched.
-  std::span<float> gradient(std::size_t i) { return memory_.span().subspan(places_[i].begin, places_[i].count); }
+  std::span<float> gradient(std::size_t i) { return part(plan_.tensor(i), memory_); }
 
   /// The gradient is complete for this micro-batch. errc::bad_input: there is no such tensor, or it was ready already.
   expected<void> ready(std::size_t i);
@@ -48,36 +45,21 @@ class gradient_exchange {
   expected<double> finish();
 
  private:
-  struct place {
-    std::size_t begin = 0;  // in memory_
-    std::size_t count = 0;
-    std::size_t bucket = 0;
-    bool ready = false;
-  };
-  struct bucket {
-    std::size_t begin = 0;
-    std::size_t count = 0;
-    std::size_t tensors = 0;
-    std::size_t missing = 0;  // of this micro-batch
-    pending call;
-  };
-  gradient_exchange(group& g, gradient_options options, call_options site)
-      : group_(&g), options_(options), site_(site) {}
-
-  bool is_last() const { return micro_batch_ + 1 == options_.micro_batches; }
-  void plan(std::span<const std::size_t> sizes);
-  void begin_buckets();
-  expected<double> norm_and_clip();
+  gradient_exchange(group& g, gradient_plan plan, call_options site)
+      : group_(&g), plan_(std::move(plan)), site_(site), calls_(plan_.buckets()) {}
+  template <class T>
+  static std::span<T> part(gradient_plan::place at, const gang_buffer<T>& of) {
+    return of.span().subspan(at.begin, at.count);
+  }
+  void begin(std::size_t bucket);
+  double norm_and_clip();
 
   group* group_;
-  gradient_options options_;
+  gradient_plan plan_;
   call_options site_;
-  std::vector<place> places_;
   gang_buffer<float> memory_;
   gang_buffer<bfloat16> wire_;
-  std::vector<bucket> buckets_;  // after the memory: their calls, which use it, end first
-  std::size_t begun_ = 0;        // buckets of this step
-  std::uint32_t micro_batch_ = 0;
+  std::vector<pending> calls_;  // of buckets; after the memory: they use it, and end first
 };
 
 }  // namespace hydrogen::comm

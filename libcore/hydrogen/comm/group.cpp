@@ -139,10 +139,14 @@ expected<void> group::make(const request& r) {
   return perform(r);
 }
 
-pending group::later(request r) {
-  return state_->queue.make([this, r]() -> expected<void> {
+pending group::later(request r, around_call around) {
+  return state_->queue.make([this, r, around = std::move(around)]() -> expected<void> {
     if (auto ok = check(r); !ok) return ok;
-    return perform(r);
+    if (around.before) {
+      if (auto ok = kept(around.before()); !ok) return ok;
+    }
+    if (auto ok = perform(r); !ok || !around.after) return ok;
+    return kept(around.after());
   });
 }
 

@@ -82,9 +82,10 @@ class group {
   expected<void> all_reduce(std::span<T> x, reduction how, call_options o = here::current()) {
     return make(typed(operation::all_reduce, x, how, 0, o));
   }
+  /// A failure of what is done around the call breaks the gang, as one of the call would.
   template <number T>
-  pending all_reduce_async(std::span<T> x, reduction how, call_options o = here::current()) {
-    return later(typed(operation::all_reduce, x, how, 0, o));
+  pending all_reduce_async(std::span<T> x, reduction how, call_options o = here::current(), around_call around = {}) {
+    return later(typed(operation::all_reduce, x, how, 0, o), std::move(around));
   }
   /// The result replaces the root's elements; those of the others stay.
   template <number T>
@@ -199,7 +200,7 @@ class group {
 
   /// Checks the arguments and makes the call, after those that were begun before.
   expected<void> make(const request&);
-  pending later(request);
+  pending later(request, around_call = {});
   expected<void> check(const request&) const;
   expected<void> perform(const request&);
   expected<void> perform_alone(const request&);

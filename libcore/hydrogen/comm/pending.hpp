@@ -33,6 +33,12 @@ class pending {
   std::shared_ptr<state> state_;
 };
 
+/// What the thread that makes a call does just before it, and just after it when it went well. A failure of `before`
+/// takes the place of the call. Either may wait, with a deadline.
+struct around_call {
+  std::function<expected<void>()> before, after;  // null: nothing
+};
+
 /// Its thread begins with the first call. `make` and `drain` by the rank's thread.
 class call_queue {
  public:

@@ -3,7 +3,7 @@
 // checkpoints. One per rank, used on that rank's slot thread for the length of the function.
 
 #include <hydrogen/data/rows.hpp>
-#include <hydrogen/exec/devices.hpp>
+#include <hydrogen/exec/device_gradients.hpp>
 #include <hydrogen/exec/environment.hpp>
 #include <hydrogen/exec/gang_group.hpp>
 
@@ -32,6 +32,14 @@ class barrier_context : public gang_group {
 
   /// A device of this rank: the `which`-th that was granted with its slot, or the host's where none was asked for.
   task_device& device(std::size_t which = 0) { return exec::device(which); }
+
+  using gang_group::gradients;
+  /// Of tensors on this rank's device. All ranks of the gang make it, with the same tensors and options; once, before
+  /// the first step.
+  device_gradients gradients(task_device& on, const std::vector<std::size_t>& sizes,
+                             comm::gradient_options options = {}, site at = site::current()) {
+    return {of_ranks(), on, sizes, options, timeout(), at};
+  }
 
   /// Makes `state` after `step` steps durable; all ranks call it. Returns when this rank's piece is on disk and the job
   /// knows. The last two steps are kept. A state that is not replicated can be restored by as many ranks alone.

@@ -244,6 +244,7 @@ class gang_group {
 
  protected:
   comm::group& of_ranks() const { return *group_; }
+  std::chrono::nanoseconds timeout() const { return timeout_; }
   std::vector<byte_buffer> gather_bytes(byte_view mine, const site& at);
 
  private:

@@ -42,6 +42,21 @@ class cuda_device final : public backend_device {
     (void)cudaGetLastError();
   }
 
+  expected<void> pin(void* at, std::size_t bytes) override {
+    auto said = context_->use();
+    if (said == cudaSuccess) said = cudaHostRegister(at, bytes, cudaHostRegisterPortable);
+    if (said == cudaSuccess) return {};
+    (void)cudaGetLastError();
+    auto why = context_->error_of(said, "cudaHostRegister");
+    why.what += fmt::format(", for {} bytes", bytes);
+    return unexpected(std::move(why));
+  }
+
+  void unpin(void* at) noexcept override {
+    if (context_->use() == cudaSuccess) (void)cudaHostUnregister(at);
+    (void)cudaGetLastError();
+  }
+
   std::size_t scratch_for(const work::any& what) const override {
     context_->use();
     return scratch_for_any(what);
