@@ -33,7 +33,8 @@ struct backend_stream {
 struct backend_device {
   virtual ~backend_device() = default;
   virtual expected<std::unique_ptr<backend_stream>> make_stream(stream_state&) = 0;
-  /// Aligned to 256 bytes. Errors: over_limit (there is not as much), io (what the driver says).
+  /// Aligned to 256 bytes. May take long, as `free` may: no lock is held. Errors: over_limit (there is not as much), io
+  /// (what the driver says).
   virtual expected<void*> allocate(memory_kind, std::size_t bytes) = 0;
   virtual void free(memory_kind, void* at, std::size_t bytes) noexcept = 0;
   /// Memory of the host that is there already becomes pinned memory, and is that no more. Errors: io.

@@ -1,5 +1,6 @@
 #include <hydrogen/gpu/backend.hpp>
 #include <hydrogen/gpu/stream.hpp>
+#include <hydrogen/gpu/trimmer.hpp>
 
 #include <sched.h>
 #include <spdlog/fmt/fmt.h>
@@ -46,11 +47,16 @@ device::device(device_info info, device_options options)
     : info_(std::move(info)),
       device_memory_(std::make_unique<memory_pool>(
           *this, memory_kind::device, options.memory_limit == 0 ? info_.memory : options.memory_limit, options.keep)),
-      pinned_memory_(std::make_unique<memory_pool>(*this, memory_kind::pinned, options.pinned_limit, options.keep)) {}
+      pinned_memory_(std::make_unique<memory_pool>(*this, memory_kind::pinned, options.pinned_limit, options.keep)),
+      trimmer_(std::make_unique<trimmer>([this] {
+        device_memory_->trim_excess();
+        pinned_memory_->trim_excess();
+      })) {}
 
 device::~device() {
   // The backend ends with its work, which still uses memory of the pools.
   if (backend_) backend_->drain();
+  trimmer_.reset();
   device_memory_.reset();
   pinned_memory_.reset();
 }
@@ -122,6 +128,8 @@ void device::lose(error why) {
     }
   }
   for (const auto& s : all) s->fail(s->completed() + 1, why);
+  device_memory_->wake();
+  pinned_memory_->wake();
 }
 
 }  // namespace hydrogen::gpu

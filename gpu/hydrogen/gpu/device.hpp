@@ -16,6 +16,7 @@
 namespace hydrogen::gpu {
 
 class stream;
+class trimmer;
 struct backend_device;
 
 enum class backend_kind : std::uint8_t { host, cuda };
@@ -104,6 +105,7 @@ class device : public std::enable_shared_from_this<device> {
   error lost_{errc::none, {}, {}, {}};
   device_counters counters_;
   std::unique_ptr<memory_pool> device_memory_, pinned_memory_;
+  std::unique_ptr<trimmer> trimmer_;
 };
 
 }  // namespace hydrogen::gpu

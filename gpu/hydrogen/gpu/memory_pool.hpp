@@ -3,10 +3,13 @@
 // its memory to the next one of about its size. Stream-ordered: memory goes to another buffer at once when its last
 // users are in the same stream, or have been reached; when there is no other, the new owner's stream waits for them on
 // the device. One pool for both backends, since it also counts and limits what an owner of a share may take.
-// Any thread; never waits.
+//
+// Any thread. The driver, which may wait for the device, is called without the pool's lock: by the device's trimmer for
+// what is too much, and by who allocates only where the pool has nothing that fits. Who drops a buffer changes lists.
 
 #include <hydrogen/gpu/event.hpp>
 
+#include <condition_variable>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -59,8 +62,9 @@ using memory_ptr = std::shared_ptr<memory>;
 struct pool_usage {
   std::uint64_t used = 0;                                // bytes in buffers
   std::uint64_t kept = 0;                                // free, for the next buffer
+  std::uint64_t coming = 0, leaving = 0;                 // being taken from the device, being given back to it
   std::uint64_t peak = 0;                                // most bytes used at a time
-  std::uint64_t limit = 0;                               // of used and kept together
+  std::uint64_t limit = 0;                               // of used, kept, coming and leaving together
   std::uint64_t taken_from_device = 0, given_again = 0;  // how many buffers
 };
 
@@ -72,26 +76,58 @@ class memory_pool {
   memory_pool(const memory_pool&) = delete;
 
   /// At least `bytes` for the stream that will use it first (null: not known), out of its share of the device's memory
-  /// if it has one. Errors: over_limit, which names the device and what is in use; what the device says.
+  /// if it has one. Waits for no work, but for the driver where others are giving back what it needs. Errors:
+  /// over_limit, which names the device and what is in use; what the device says.
   expected<memory_ptr> allocate(std::size_t bytes, const std::shared_ptr<stream_state>& first);
   pool_usage usage() const;
   memory_kind kind() const { return kind_; }
-  /// Gives free memory back to the device until at most `keep` bytes are left of it.
+  /// Gives free memory back to the device until at most `keep` bytes are left of it: as long as the driver takes.
   void trim(std::uint64_t keep);
 
  private:
   friend class memory;
+  friend class device;
   struct free_block {
     void* at = nullptr;
     std::vector<event> users;
   };
+  /// Memory on its way to a buffer, and what its stream is to wait for.
+  struct found {
+    void* at = nullptr;
+    std::vector<event> wait_for;
+  };
+  struct piece {
+    void* at = nullptr;
+    std::size_t size = 0;
+  };
+  /// What a look at the free blocks leaves to be done without the lock: a stream may end with its last event, and
+  /// asking for an event may call the driver.
+  struct afterwards {
+    ~afterwards();
+    std::vector<event> reached, wanted;
+  };
+
   void take_back(memory&) noexcept;
-  void trim_locked(std::uint64_t keep);
+  /// What is above `keep_`, on the trimmer's thread.
+  void trim_excess() { trim(keep_); }
+  /// Nobody is to wait here for a device that is lost.
+  void wake();
+
+  // With the lock, which those that are given it may have let go of in between.
+  expected<found> find_or_make(std::size_t size, const std::shared_ptr<stream_state>& first, std::size_t asked,
+                               std::unique_lock<std::mutex>&, afterwards&);
+  bool take(std::size_t size, const std::shared_ptr<stream_state>& first, bool pending, found&, afterwards&);
+  expected<void*> make(std::size_t size, std::unique_lock<std::mutex>&);
+  /// Takes blocks out of the list, the largest first, until at most `keep` bytes are left in it.
+  std::vector<piece> take_out(std::uint64_t keep, afterwards&);
+  void give_back(const std::vector<piece>&, std::unique_lock<std::mutex>&) noexcept;
+  std::uint64_t taken_from_device() const { return usage_.used + usage_.kept + usage_.coming + usage_.leaving; }
 
   device& owner_;
   const memory_kind kind_;
   const std::uint64_t limit_, keep_;
   mutable std::mutex mutex_;
+  std::condition_variable changed_;                      // something has left, or the device is lost
   std::map<std::size_t, std::vector<free_block>> free_;  // by size
   pool_usage usage_;
 };

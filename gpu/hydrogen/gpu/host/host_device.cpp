@@ -95,6 +95,10 @@ expected<std::unique_ptr<backend_stream>> host_device::make_stream(stream_state&
 }
 
 expected<void*> host_device::allocate(memory_kind, std::size_t bytes) {
+  bool lost = false;
+  if (auto planned = faults_.before("allocate_memory", lost); !planned) {
+    return fail(errc::over_limit, fmt::format("{}: {}", front_.description(), planned.error().what));
+  }
   void* at = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   if (at == nullptr)
     return fail(errc::over_limit, fmt::format("{}: no memory for {} bytes", front_.description(), bytes));
@@ -102,6 +106,8 @@ expected<void*> host_device::allocate(memory_kind, std::size_t bytes) {
 }
 
 void host_device::free(memory_kind, void* at, std::size_t) noexcept {
+  bool lost = false;
+  (void)faults_.before("free_memory", lost);
   std::free(at);
 }
 

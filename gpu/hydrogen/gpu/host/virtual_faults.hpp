@@ -21,7 +21,8 @@ enum class virtual_fault : std::uint8_t {
 
 class virtual_faults {
  public:
-  /// The kernel of this name, from its `after`-th next call on (0: the next), once.
+  /// The kernel of this name, from its `after`-th next call on (0: the next), once. What the pools ask for goes by
+  /// names, too: "allocate_memory", where `fail` says that there is none left, and "free_memory", which can hang.
   void plan(std::string kernel, virtual_fault what, std::uint64_t after = 0);
   /// Kernels that hang go on, and none will hang any more.
   void release();

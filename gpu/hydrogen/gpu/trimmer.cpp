@@ -1,0 +1,46 @@
+#include <hydrogen/gpu/backend.hpp>
+#include <hydrogen/gpu/trimmer.hpp>
+
+#include <sys/prctl.h>
+
+#include <system_error>
+
+namespace hydrogen::gpu {
+
+trimmer::~trimmer() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+    changed_.notify_one();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void trimmer::ask() noexcept {
+  const std::lock_guard lock(mutex_);
+  asked_ = true;
+  if (!thread_.joinable()) {
+    try {
+      thread_ = std::thread([this] { work(); });
+    } catch (const std::system_error&) {
+      return;  // the pools give back when they need room
+    }
+  }
+  changed_.notify_one();
+}
+
+void trimmer::work() {
+  this_is_a_device_thread();
+  ::prctl(PR_SET_NAME, "gpu-trim");
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [&] { return asked_ || ending_; });
+    if (ending_) return;
+    asked_ = false;
+    lock.unlock();
+    trim_();
+    lock.lock();
+  }
+}
+
+}  // namespace hydrogen::gpu
