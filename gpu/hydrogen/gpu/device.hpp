@@ -62,8 +62,9 @@ class device : public std::enable_shared_from_this<device> {
  public:
   /// Takes the device into use. Errors: refused (this build has no CUDA), io (what the driver says).
   static expected<std::shared_ptr<device>> open(const device_info&, device_options = {});
-  /// Waits until all of its work is done. Streams and memory keep their device, so the thread that drops the last of
-  /// them waits, unless it is one of the device: never a CAF worker.
+  /// Waits until all of its work is done, and that of other devices which uses its memory, then gives everything back;
+  /// a GPU's context goes with the last device of this process that is opened on it. Streams and memory keep their
+  /// device, so the thread that drops the last of them waits, unless it is one of the device: never a CAF worker.
   ~device();
   device(const device&) = delete;
 

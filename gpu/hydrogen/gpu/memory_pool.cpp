@@ -46,6 +46,14 @@ memory_pool::afterwards::~afterwards() {
 }
 
 memory_pool::~memory_pool() {
+  // The device's own work is done; that of others may still use what they were handed, pinned memory for instance.
+  for (const auto& [size, blocks] : free_) {
+    for (const auto& b : blocks) {
+      for (const auto& e : b.users) {
+        if (e.of()) (void)e.of()->drained(e.at(), never);
+      }
+    }
+  }
   trim(0);
 }
 

@@ -18,7 +18,9 @@ class compiled_kernels {
  public:
   explicit compiled_kernels(std::uint32_t capability) : capability_(capability) {}
   compiled_kernels(const compiled_kernels&) = delete;
-  ~compiled_kernels();
+  ~compiled_kernels() { close(); }
+  /// Unloads all of them. Nobody launches one any more.
+  void close() noexcept;
 
   /// Compiles and loads it unless that has been done; on a thread that uses the device. Errors: refused (no source),
   /// those of compile_source, bad_input (no such function in it), io (what the driver says).

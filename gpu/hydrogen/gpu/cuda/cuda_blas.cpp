@@ -53,12 +53,15 @@ std::string words(cublasStatus_t status, const char* call) {
 
 }  // namespace
 
-blas_pool::~blas_pool() {
-  for (auto* h : free_) {
+void blas_pool::close() noexcept {
+  const std::lock_guard lock(mutex_);
+  for (auto* h : all_) {
     cublas().destroy(h->handle);
     cudaFree(h->workspace);
     delete h;
   }
+  all_.clear();
+  free_.clear();
 }
 
 blas_handle* blas_pool::take(cudaStream_t stream, std::string& why) {
@@ -87,6 +90,10 @@ blas_handle* blas_pool::take(cudaStream_t stream, std::string& why) {
       cudaFree(taken->workspace);
       delete taken;
       return nullptr;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      all_.push_back(taken);
     }
     // Products are of floats, not of TF32.
     why = words(lib.set_math_mode(taken->handle, CUBLAS_DEFAULT_MATH), "cublasSetMathMode");

@@ -69,8 +69,13 @@ expected<cudaKernel_t> compiled_kernels::load(const kernel_code& code, std::uint
   return made;
 }
 
-compiled_kernels::~compiled_kernels() {
-  for (auto& [code, e] : all_) {
+void compiled_kernels::close() noexcept {
+  std::map<kernel, std::shared_ptr<entry>> all;
+  {
+    const std::lock_guard lock(mutex_);
+    all.swap(all_);
+  }
+  for (auto& [code, e] : all) {
     if (e->library != nullptr) cudaLibraryUnload(e->library);
   }
 }

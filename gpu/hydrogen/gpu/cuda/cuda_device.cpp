@@ -16,6 +16,7 @@ namespace {
 class cuda_device final : public backend_device {
  public:
   cuda_device(device& front, std::shared_ptr<device_context> context) : front_(front), context_(std::move(context)) {}
+  ~cuda_device() override { context_->close(); }
 
   expected<std::unique_ptr<backend_stream>> make_stream(stream_state& state) override {
     return cuda_stream::make(state, context_);

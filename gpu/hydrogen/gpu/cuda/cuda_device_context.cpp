@@ -75,6 +75,7 @@ expected<std::shared_ptr<device_context>> device_context::open(int ordinal, std:
     (void)cudaGetLastError();
     return unexpected(cuda::error_of(said, call, description));
   };
+  auto primary = std::make_unique<primary_context>(ordinal);  // ends what follows makes, where that fails
   if (const auto said = cudaSetDevice(ordinal); said != cudaSuccess) return failed(said, "cudaSetDevice");
   if (const auto said = find_kernels(); said != cudaSuccess) return failed(said, "cudaFuncGetAttributes");
   const auto attribute = [&](cudaDeviceAttr which, auto& to) {
@@ -93,7 +94,7 @@ expected<std::shared_ptr<device_context>> device_context::open(int ordinal, std:
     if (said != cudaSuccess) return failed(said, "cudaDeviceGetAttribute");
   }
   shape.capability = major * 10 + minor;
-  std::shared_ptr<device_context> made(new device_context(shape, description));
+  std::shared_ptr<device_context> made(new device_context(shape, description, std::move(primary)));
   if (const auto said = cudaStreamCreateWithFlags(&made->aside_, cudaStreamNonBlocking); said != cudaSuccess) {
     return failed(said, "cudaStreamCreateWithFlags");
   }
@@ -101,29 +102,74 @@ expected<std::shared_ptr<device_context>> device_context::open(int ordinal, std:
 }
 
 device_context::~device_context() {
-  use();
-  for (auto e : events_) cudaEventDestroy(e);
-  for (auto* m : cell_memory_) cudaFree(m);
-  for (auto* m : notice_memory_) cudaFreeHost(m);
-  if (aside_ != nullptr) cudaStreamDestroy(aside_);
+  close();
+}
+
+void device_context::close() noexcept {
+  {
+    // Another device's stream may just be made to wait for one.
+    std::unique_lock lock(mutex_);
+    closing_ = true;
+    returned_.wait(lock, [&] { return given_out_ == 0; });
+  }
+  const std::lock_guard lock(ending_);
+  if (closed_) return;
+  if (use() == cudaSuccess) {
+    products.close();
+    for (auto s : streams_) cudaStreamDestroy(s);
+    for (auto e : events_) cudaEventDestroy(e);
+    if (aside_ != nullptr) cudaStreamDestroy(aside_);
+    for (auto* m : cell_memory_) cudaFree(m);
+    for (auto* m : notice_memory_) cudaFreeHost(m);
+    customs.close();
+    (void)cudaGetLastError();
+  }
+  closed_ = true;
+  primary_.reset();
 }
 
 event_ptr device_context::take_event(cudaError_t& said) {
-  said = cudaSuccess;
   cudaEvent_t taken = nullptr;
   {
     const std::lock_guard lock(mutex_);
+    said = closing_ ? cudaErrorContextIsDestroyed : cudaSuccess;
+    if (closing_) return nullptr;
+    ++given_out_;
     if (!events_.empty()) {
       taken = events_.back();
       events_.pop_back();
     }
   }
-  if (taken == nullptr) said = cudaEventCreateWithFlags(&taken, cudaEventDisableTiming);
-  if (said != cudaSuccess) return nullptr;
-  return {taken, [self = shared_from_this()](cudaEvent_t e) {
-            const std::lock_guard lock(self->mutex_);
-            self->events_.push_back(e);
-          }};
+  const auto back = [self = shared_from_this()](cudaEvent_t e) {
+    const std::lock_guard lock(self->mutex_);
+    if (e != nullptr) self->events_.push_back(e);
+    --self->given_out_;
+    self->returned_.notify_all();
+  };
+  if (taken == nullptr) said = use();
+  if (taken == nullptr && said == cudaSuccess) said = cudaEventCreateWithFlags(&taken, cudaEventDisableTiming);
+  if (said == cudaSuccess) return {taken, back};
+  back(nullptr);
+  return nullptr;
+}
+
+cudaError_t device_context::begin(cudaStream_t& stream) {
+  const std::lock_guard lock(ending_);
+  auto said = use();
+  if (said == cudaSuccess) said = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  if (said == cudaSuccess) streams_.push_back(stream);
+  return said;
+}
+
+void device_context::end(cudaStream_t stream, blas_handle* product, const fault_sink& faults, bool counted) {
+  const std::lock_guard lock(ending_);
+  if (use() != cudaSuccess) return;
+  products.give_back(product);
+  if (stream != nullptr) {
+    std::erase(streams_, stream);
+    cudaStreamDestroy(stream);
+  }
+  give_back(faults, counted);
 }
 
 expected<void> device_context::more_cells() {

@@ -38,7 +38,7 @@ expected<void> recorded_graph::capture(const std::vector<recorded>& items) {
   auto cell = context_->take_cell();
   if (!cell) return unexpected(std::move(cell.error()));
   faults_ = *cell;
-  if (const auto said = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking); said != cudaSuccess) {
+  if (const auto said = context_->begin(stream_); said != cudaSuccess) {
     return failed(said, "cudaStreamCreateWithFlags");
   }
   const bool has_product = std::any_of(items.begin(), items.end(), [](const recorded& r) {
@@ -79,11 +79,8 @@ expected<void> recorded_graph::capture(const std::vector<recorded>& items) {
 }
 
 recorded_graph::~recorded_graph() {
-  context_->use();
-  if (executable_ != nullptr) cudaGraphExecDestroy(executable_);
-  context_->products.give_back(product_);
-  if (stream_ != nullptr) cudaStreamDestroy(stream_);
-  context_->give_back(faults_, true);
+  if (executable_ != nullptr && context_->use() == cudaSuccess) cudaGraphExecDestroy(executable_);
+  context_->end(stream_, product_, faults_, true);
 }
 
 cudaError_t recorded_graph::replay(cudaStream_t stream, std::uint64_t& number) {

@@ -18,8 +18,7 @@ expected<std::unique_ptr<backend_stream>> cuda_stream::make(stream_state& state,
                                                             std::shared_ptr<device_context> context) {
   std::unique_ptr<cuda_stream> made(new cuda_stream(state, std::move(context)));
   auto& shared = *made->context_;
-  if (const auto said = shared.use(); said != cudaSuccess) return unexpected(shared.error_of(said, "cudaSetDevice"));
-  if (const auto said = cudaStreamCreateWithFlags(&made->stream_, cudaStreamNonBlocking); said != cudaSuccess) {
+  if (const auto said = shared.begin(made->stream_); said != cudaSuccess) {
     return unexpected(shared.error_of(said, "cudaStreamCreateWithFlags"));
   }
   auto cell = shared.take_cell();
@@ -29,10 +28,7 @@ expected<std::unique_ptr<backend_stream>> cuda_stream::make(stream_state& state,
 }
 
 cuda_stream::~cuda_stream() {
-  context_->use();
-  context_->products.give_back(product_);
-  if (stream_ != nullptr) cudaStreamDestroy(stream_);
-  context_->give_back(faults_, false);
+  context_->end(stream_, product_, faults_, false);
 }
 
 // ---- by the thread that enqueues -----------------------------------------------------------------------------------
@@ -91,7 +87,7 @@ event_ptr cuda_stream::event_behind(std::uint64_t at) {
   auto found = std::find_if(marks_.begin(), marks_.end(), [at](const mark& m) { return m.at >= at; });
   bool begins = false;
   if (found == marks_.end()) {
-    add_mark();
+    if (!add_mark()) return nullptr;
     begins = begin_watch();
     found = std::prev(marks_.end());
   }
@@ -160,10 +156,11 @@ void cuda_stream::refuse(std::uint64_t at, cudaError_t said, const char* call) {
   refuse(at, std::move(why), loses_device(said));
 }
 
-void cuda_stream::add_mark() {
-  auto said = context_->use();
-  event_ptr reached;
-  if (said == cudaSuccess) reached = context_->take_event(said);
+bool cuda_stream::add_mark() {
+  auto said = cudaSuccess;
+  auto reached = context_->take_event(said);
+  if (reached == nullptr && context_->closing()) return false;
+  if (said == cudaSuccess) said = context_->use();
   if (said == cudaSuccess) said = cudaEventRecord(reached.get(), stream_);
   if (said != cudaSuccess) {
     reached = nullptr;
@@ -171,14 +168,14 @@ void cuda_stream::add_mark() {
   }
   marked_ = launched_;
   marks_.push_back({launched_, std::move(reached)});
+  return true;
 }
 
 bool cuda_stream::mark_if_wanted() {
   // Also where what is wanted is still held back: it may be so behind something that another one waits for here.
   const bool due = launched_ - marked_ >= most_unmarked;
   if (launched_ <= marked_ || (wanted_ <= marked_ && !due)) return false;
-  add_mark();
-  return begin_watch();
+  return add_mark() && begin_watch();
 }
 
 // ---- on the completion thread --------------------------------------------------------------------------------------

@@ -65,7 +65,8 @@ class cuda_stream final : public backend_stream {
   void launch(const std::shared_ptr<recorded_graph>& graph, std::uint64_t at);
   void refuse(std::uint64_t at, error why, bool lost);
   void refuse(std::uint64_t at, cudaError_t said, const char* call);
-  void add_mark();
+  /// False: the device is closed, so that all is done.
+  bool add_mark();
   // True: the stream is to be watched from now on, which the caller sees to without the lock.
   bool mark_if_wanted();
   bool begin_watch();

@@ -88,13 +88,14 @@ void crew::drain() noexcept {
 
 // ---- the device ----------------------------------------------------------------------------------------------------
 
-host_device::host_device(device& front) : front_(front), crew_(std::make_shared<crew>(front.info().processors)) {}
+host_device::host_device(device& front)
+    : front_(front), crew_(std::make_shared<crew>(front.info().processors)), held_(memory_held(front.info().id)) {}
 
 expected<std::unique_ptr<backend_stream>> host_device::make_stream(stream_state& state) {
   return std::make_unique<host_stream>(state, crew_, faults_);
 }
 
-expected<void*> host_device::allocate(memory_kind, std::size_t bytes) {
+expected<void*> host_device::allocate(memory_kind kind, std::size_t bytes) {
   bool lost = false;
   if (auto planned = faults_.before("allocate_memory", lost); !planned) {
     return fail(errc::over_limit, fmt::format("{}: {}", front_.description(), planned.error().what));
@@ -102,13 +103,15 @@ expected<void*> host_device::allocate(memory_kind, std::size_t bytes) {
   void* at = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
   if (at == nullptr)
     return fail(errc::over_limit, fmt::format("{}: no memory for {} bytes", front_.description(), bytes));
+  if (kind == memory_kind::device) held_ += bytes;
   return at;
 }
 
-void host_device::free(memory_kind, void* at, std::size_t) noexcept {
+void host_device::free(memory_kind kind, void* at, std::size_t bytes) noexcept {
   bool lost = false;
   (void)faults_.before("free_memory", lost);
   std::free(at);
+  if (kind == memory_kind::device) held_ -= bytes;
 }
 
 std::size_t host_device::scratch_for(const work::any& what) const {

@@ -2,6 +2,7 @@
 // A virtual device: a few threads that run the kernels of its streams, one item of a stream at a time.
 
 #include <hydrogen/gpu/backend.hpp>
+#include <hydrogen/gpu/host/memory_held.hpp>
 #include <hydrogen/gpu/host/virtual_faults.hpp>
 
 #include <condition_variable>
@@ -56,6 +57,7 @@ class host_device final : public backend_device {
  private:
   device& front_;
   const std::shared_ptr<crew> crew_;
+  std::atomic<std::uint64_t>& held_;
   virtual_faults faults_;
 };
 

@@ -1,0 +1,53 @@
+#include <hydrogen/gpu/cuda/primary_context.cuh>
+#include <hydrogen/gpu/cuda/runtime_library.hpp>
+
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+
+#include <map>
+
+namespace hydrogen::gpu::cuda {
+namespace {
+
+struct users {
+  int count = 0;
+  bool was_there = false;
+};
+
+std::mutex primary_mutex;
+std::map<int, users>& primary_users() {
+  static auto* const all = new std::map<int, users>;  // devices of static lifetime end late
+  return *all;
+}
+
+/// The runtime does not say; the driver is loaded by now.
+bool has_context(int ordinal) {
+  static const auto ask = [] {
+    decltype(&cuDevicePrimaryCtxGetState) found = nullptr;
+    runtime_library driver({"libcuda.so.1"});
+    driver.find(found, "cuDevicePrimaryCtxGetState");
+    return found;
+  }();
+  unsigned flags = 0;
+  int active = 0;
+  return ask != nullptr && ask(ordinal, &flags, &active) == CUDA_SUCCESS && active != 0;
+}
+
+}  // namespace
+
+primary_context::primary_context(int ordinal) : ordinal_(ordinal) {
+  const std::lock_guard lock(primary_mutex);
+  auto& here = primary_users()[ordinal];
+  if (here.count++ == 0) here.was_there = has_context(ordinal);
+}
+
+primary_context::~primary_context() {
+  // With the lock: who opens the device meanwhile comes behind.
+  const std::lock_guard lock(primary_mutex);
+  auto& here = primary_users()[ordinal_];
+  if (--here.count != 0 || here.was_there || !has_context(ordinal_)) return;
+  if (cudaSetDevice(ordinal_) == cudaSuccess) (void)cudaDeviceReset();
+  (void)cudaGetLastError();
+}
+
+}  // namespace hydrogen::gpu::cuda
