@@ -97,6 +97,31 @@ TEST_CASE("what is held back runs in order, behind what it waits for") {
   CHECK(*counter.data() == 8);
 }
 
+TEST_CASE("what an action has begun is waited for before all else, also where nothing is waited for") {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::vector<int> order;
+  bool known = false;
+  held_back held;
+  held.push({}, [&](const expected<void>&) {
+    order.push_back(1);
+    held.push_front(
+        [&]() -> std::optional<expected<void>> {
+          if (!known) return {};
+          return fail(errc::io, "not put there");
+        },
+        [&](const expected<void>& outcome) { order.push_back(outcome ? 2 : -2); });
+  });
+  held.push({}, [&](const expected<void>&) { order.push_back(3); });
+  CHECK(held.advance(lock, false));
+  CHECK_FALSE(held.advance(lock, true));
+  CHECK(order == std::vector<int>{1});
+  known = true;
+  CHECK(held.advance(lock, false));
+  CHECK(order == std::vector<int>{1, -2, 3});
+  CHECK(held.empty());
+}
+
 TEST_CASE("what is held back does not begin before its event, nor what is behind it") {
   const auto on = virtual_device();
   auto other = value_or_throw(on->make_stream("other"));

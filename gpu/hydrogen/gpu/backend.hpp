@@ -46,6 +46,8 @@ struct backend_device {
   /// use of a kernel. Errors: refused (no code), bad_input (the compiler's words).
   virtual expected<void> can_run(const work::any&) { return {}; }
   virtual expected<std::shared_ptr<prepared_graph>> prepare(std::vector<recorded> items) = 0;
+  /// The device is the one that the calling thread uses, as far as libraries ask the driver for it.
+  virtual expected<void> use_here() { return {}; }
   /// Returns when all work is done. No stream is used any more.
   virtual void drain() noexcept = 0;
 };

@@ -108,6 +108,7 @@ class stream {
 
  private:
   friend class device;
+  friend class peer_group;
   stream(std::shared_ptr<device> on, std::shared_ptr<stream_state> state)
       : on_(std::move(on)), state_(std::move(state)) {}
   memory_ptr allocate_bytes(std::size_t n, std::size_t each, memory_kind kind);

@@ -9,6 +9,7 @@ namespace hydrogen::gpu {
 namespace {
 
 thread_local std::uint64_t waits_here = 0;
+constexpr auto never_reached = ~std::uint64_t{0};
 
 }  // namespace
 
@@ -105,6 +106,14 @@ void stream_state::then(std::uint64_t at, std::function<void(expected<void>)> do
   queue->want(at);
   // It may have been reached between the check and the registration.
   if (settled(at)) call_settled();
+}
+
+void stream_state::when_failed(std::function<void(expected<void>)> told) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!has_failed()) return waiters_.push_back({never_reached, std::move(told)});
+  }
+  told(outcome(never_reached));
 }
 
 void stream_state::call_settled() {

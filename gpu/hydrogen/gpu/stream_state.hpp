@@ -45,6 +45,9 @@ struct stream_state : std::enable_shared_from_this<stream_state> {
   /// Sleeps until the device has nothing left up to `at`, whatever has failed.
   expected<void> drained(std::uint64_t at, time_point deadline);
   void then(std::uint64_t at, std::function<void(expected<void>)> done);
+  /// Calls `told` with the reason when the stream fails, or at once if it has: as `event::then` does, and never if it
+  /// does not fail. Asks the device for nothing.
+  void when_failed(std::function<void(expected<void>)> told);
 
   // ---- reported by the backend
 

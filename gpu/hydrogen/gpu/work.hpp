@@ -31,6 +31,10 @@
 #include <variant>
 #include <vector>
 
+namespace hydrogen::gpu {
+class peer_member;
+}
+
 namespace hydrogen::gpu::work {
 
 /// One of several tensors that a kernel takes together.
@@ -108,6 +112,19 @@ struct reduce_ranks {
   void* to[most];
   std::uint32_t inputs;
   std::uint32_t outputs;
+  element type;
+  reduction how;
+  std::size_t n;
+};
+
+/// x[i] of every member = x[i] of all members of a group of devices (peer_group.hpp), combined by NCCL, in an order
+/// that depends on its version, the machine and n: bits of sums are not the same everywhere, and no backend promises
+/// those of `reduce_ranks`. float, double, half, bfloat16, int32 and int64, which wrap around; a mean only of the first
+/// four.
+struct all_reduce {
+  static constexpr std::string_view name = "all_reduce";
+  std::shared_ptr<peer_member> among;
+  void* x;
   element type;
   reduction how;
   std::size_t n;
@@ -360,8 +377,8 @@ struct custom {
   launch_shape shape;
 };
 
-using any = std::variant<fill, copy, cast, axpy, scale, clip_by_global_norm, reduce_ranks, reduce_to_scalar, argmax,
-                         matrix_product, add_bias, sum_rows, activate, activate_gradient, layer_norm,
+using any = std::variant<fill, copy, cast, axpy, scale, clip_by_global_norm, reduce_ranks, all_reduce, reduce_to_scalar,
+                         argmax, matrix_product, add_bias, sum_rows, activate, activate_gradient, layer_norm,
                          layer_norm_gradient, softmax_cross_entropy, dropout, gather_rows, scatter_add_rows, sgd_step,
                          adam_step, kmeans_assign, kmeans_accumulate, histogram, increment, custom>;
 

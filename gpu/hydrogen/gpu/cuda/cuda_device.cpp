@@ -82,6 +82,13 @@ class cuda_device final : public backend_device {
     return recorded_graph::make(context_, std::move(items));
   }
 
+  expected<void> use_here() override {
+    if (const auto said = context_->use(); said != cudaSuccess) {
+      return unexpected(context_->error_of(said, "cudaSetDevice"));
+    }
+    return {};
+  }
+
   void drain() noexcept override { completions::of_process().drain(*context_); }
 
  private:

@@ -4,6 +4,10 @@
 
 namespace hydrogen::gpu::cuda {
 
+void launch(const work::all_reduce&, launch_context& context) {
+  if (!context.failed()) context.refusal = "an exchange of devices cannot be recorded";
+}
+
 void launch_any(const work::any& what, launch_context& context) {
   (void)cudaGetLastError();  // of calls before; what is not cleared by that is the device's end, and comes again
   std::visit([&](const auto& w) { launch(w, context); }, what);

@@ -1,10 +1,12 @@
 #include <hydrogen/gpu/cuda/completions.cuh>
 #include <hydrogen/gpu/cuda/cuda_stream.cuh>
+#include <hydrogen/gpu/peers/peer_member.hpp>
 
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 namespace hydrogen::gpu::cuda {
 namespace {
@@ -39,7 +41,7 @@ void cuda_stream::submit(recorded item, std::uint64_t at) {
     return hold(lock, {}, [this, item = std::move(item), at](const expected<void>&) { launch(item, at); });
   }
   launch(item, at);
-  const bool begins = mark_if_wanted();
+  const bool begins = begins_after_launch();
   lock.unlock();
   watch(begins);
 }
@@ -113,6 +115,7 @@ bool cuda_stream::begin_watch() {
 }
 
 void cuda_stream::launch(const recorded& item, std::uint64_t at) {
+  if (const auto* exchange = std::get_if<work::all_reduce>(&item.what)) return launch(*exchange, at);
   launched_ = at;
   if (refused_ || state_.has_failed()) return;
   const char* name = work::name_of(item.what);
@@ -129,6 +132,25 @@ void cuda_stream::launch(const recorded& item, std::uint64_t at) {
   why.what = fmt::format("kernel '{}': {}", name, why.what);
   why.where.clear();  // the stream's, which names the device, too
   refuse(at, std::move(why), loses_device(launched.status));
+}
+
+void cuda_stream::launch(const work::all_reduce& what, std::uint64_t at) {
+  if (refused_ || state_.has_failed()) {
+    launched_ = at;
+    return;
+  }
+  state_.begins(work::all_reduce::name.data());
+  recent_[at % recent_.size()] = work::all_reduce::name.data();
+  // It is not launched before NCCL has put it into the stream, and nothing behind it is: a mark there would be reached
+  // before it has begun.
+  held_.push_front([asked = what.among->ask(what, stream_, at)] { return asked->outcome(); },
+                   [this, at](const expected<void>& outcome) {
+                     launched_ = at;
+                     if (outcome) return;
+                     auto why = outcome.error();
+                     why.what = fmt::format("kernel '{}': {}", work::all_reduce::name, why.what);
+                     refuse(at, std::move(why), false);
+                   });
 }
 
 void cuda_stream::launch(const std::shared_ptr<recorded_graph>& graph, std::uint64_t at) {
@@ -176,6 +198,11 @@ bool cuda_stream::mark_if_wanted() {
   const bool due = launched_ - marked_ >= most_unmarked;
   if (launched_ <= marked_ || (wanted_ <= marked_ && !due)) return false;
   return add_mark() && begin_watch();
+}
+
+bool cuda_stream::begins_after_launch() {
+  const bool marked = mark_if_wanted();
+  return (!held_.empty() && begin_watch()) || marked;
 }
 
 // ---- on the completion thread --------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 #pragma once
 // A stream of a CUDA device. What is submitted is launched at once, so that kernels of several streams chain on the
-// device without the host; only what waits for a stream that is not CUDA's, or not launched itself, is held back. How
-// far the device is, the completion thread sees from events, which are recorded where somebody wants to know, and
-// now and then.
+// device without the host; only what waits for a stream that is not CUDA's, or not launched itself, is held back, and
+// what is behind an exchange of devices, which another thread launches (peers/). How far the device is, the completion
+// thread sees from events, which are recorded where somebody wants to know, and now and then.
 
 #include <hydrogen/gpu/backend.hpp>
 #include <hydrogen/gpu/cuda/device_context.cuh>
@@ -62,6 +62,7 @@ class cuda_stream final : public backend_stream {
 
   // With the lock.
   void launch(const recorded& item, std::uint64_t at);
+  void launch(const work::all_reduce& what, std::uint64_t at);
   void launch(const std::shared_ptr<recorded_graph>& graph, std::uint64_t at);
   void refuse(std::uint64_t at, error why, bool lost);
   void refuse(std::uint64_t at, cudaError_t said, const char* call);
@@ -69,6 +70,7 @@ class cuda_stream final : public backend_stream {
   bool add_mark();
   // True: the stream is to be watched from now on, which the caller sees to without the lock.
   bool mark_if_wanted();
+  bool begins_after_launch();
   bool begin_watch();
   // Streams that wait for each other would keep each other for ever.
   void settle_dependencies();

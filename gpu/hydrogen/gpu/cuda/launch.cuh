@@ -59,6 +59,8 @@ void launch(const work::axpy&, launch_context&);
 void launch(const work::scale&, launch_context&);
 void launch(const work::clip_by_global_norm&, launch_context&);
 void launch(const work::reduce_ranks&, launch_context&);
+/// Refused: such a one is not launched by the thread that enqueues (cuda_stream), and not recorded.
+void launch(const work::all_reduce&, launch_context&);
 void launch(const work::reduce_to_scalar&, launch_context&);
 void launch(const work::argmax&, launch_context&);
 void launch(const work::matrix_product&, launch_context&);

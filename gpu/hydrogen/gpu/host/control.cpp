@@ -1,4 +1,5 @@
 #include <hydrogen/gpu/host/run.hpp>
+#include <hydrogen/gpu/peers/peer_member.hpp>
 
 #include <cstring>
 
@@ -10,6 +11,10 @@ void run(const work::copy& w, run_context&) {
 
 void run(const work::increment& w, run_context&) {
   ++*w.counter;
+}
+
+void run(const work::all_reduce& w, run_context&) {
+  value_or_throw(w.among->ask(w, nullptr, 0)->wait());
 }
 
 void run(const work::custom& w, run_context&) {

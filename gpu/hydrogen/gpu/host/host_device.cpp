@@ -25,9 +25,14 @@ struct host_recording final : prepared_graph {
   const std::vector<recorded> items;
 };
 
-bool has_custom(const std::vector<recorded>& items) {
+/// User code could, and a member of a group may never come: such work is not for a thread that has a deadline.
+bool could_hang(const recorded& item) {
+  return std::holds_alternative<work::custom>(item.what) || std::holds_alternative<work::all_reduce>(item.what);
+}
+
+bool could_hang(const std::vector<recorded>& items) {
   for (const auto& i : items) {
-    if (std::holds_alternative<work::custom>(i.what)) return true;
+    if (could_hang(i)) return true;
   }
   return false;
 }
@@ -215,9 +220,8 @@ bool host_stream::step(std::uint64_t until, bool helping) {
       });
       return false;
     }
-    // User code could hang, and with it a thread that has a deadline.
-    if (helping && std::holds_alternative<work::custom>(front.item.what)) return false;
-    if (helping && front.recording && has_custom(static_cast<const host_recording&>(*front.recording).items)) {
+    if (helping && could_hang(front.item)) return false;
+    if (helping && front.recording && could_hang(static_cast<const host_recording&>(*front.recording).items)) {
       return false;
     }
     if (!front.other && front.at > until) return false;

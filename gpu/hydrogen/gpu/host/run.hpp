@@ -22,6 +22,7 @@ void run(const work::axpy&, run_context&);
 void run(const work::scale&, run_context&);
 void run(const work::clip_by_global_norm&, run_context&);
 void run(const work::reduce_ranks&, run_context&);
+void run(const work::all_reduce&, run_context&);
 void run(const work::reduce_to_scalar&, run_context&);
 void run(const work::argmax&, run_context&);
 void run(const work::matrix_product&, run_context&);
