@@ -21,16 +21,28 @@ std::map<int, users>& primary_users() {
 }
 
 /// The runtime does not say; the driver is loaded by now.
+struct driver_calls {
+  decltype(&cuDeviceGet) device = nullptr;
+  decltype(&cuDevicePrimaryCtxGetState) state = nullptr;
+  bool all = false;
+};
+
+driver_calls load_driver_calls() {
+  driver_calls made;
+  runtime_library driver({"libcuda.so.1"});
+  driver.find(made.device, "cuDeviceGet");
+  driver.find(made.state, "cuDevicePrimaryCtxGetState");
+  made.all = driver.why_not().empty();
+  return made;
+}
+
 bool has_context(int ordinal) {
-  static const auto ask = [] {
-    decltype(&cuDevicePrimaryCtxGetState) found = nullptr;
-    runtime_library driver({"libcuda.so.1"});
-    driver.find(found, "cuDevicePrimaryCtxGetState");
-    return found;
-  }();
+  static const auto driver = load_driver_calls();
+  CUdevice device = 0;
   unsigned flags = 0;
   int active = 0;
-  return ask != nullptr && ask(ordinal, &flags, &active) == CUDA_SUCCESS && active != 0;
+  return driver.all && driver.device(&device, ordinal) == CUDA_SUCCESS &&
+         driver.state(device, &flags, &active) == CUDA_SUCCESS && active != 0;
 }
 
 }  // namespace
