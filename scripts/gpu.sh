@@ -2,13 +2,14 @@
 # gpu.sh OUT [build|test|sanitize|bench]...: what takes a machine with an NVIDIA GPU, from a fresh checkout. Writes logs
 # and results into the folder OUT; all steps unless some are named. The build tree is build/gpu, so that others stay.
 #   build      the release preset with HYDROGEN_CUDA=ON
-#   test       test_gpu, which tests every backend that is found; fails if CUDA is not among them
-#   sanitize   the same under compute-sanitizer, memcheck and racecheck, if it is installed
+#   test       test_gpu, which tests every backend that is found; fails if CUDA is not among them. What needs NCCL, or
+#              two GPUs, says so where it is skipped
+#   sanitize   the same under compute-sanitizer, memcheck and racecheck, if it is installed; without NCCL's own kernels
 #   bench      hydrogen-bench kernels and dispatch; OUT/kernels.json and OUT/dispatch.json
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ $# -eq 0 ]; then
-  sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 mkdir -p "$1"
@@ -29,7 +30,8 @@ build() {
 
 tests() {
   nvidia-smi -L
-  HYDROGEN_NEEDS_CUDA=1 "$tree/bin/test_gpu"
+  HYDROGEN_NEEDS_CUDA=1 "$tree/bin/test_gpu" | tee "$out/test_gpu.log"
+  grep -o 'skipped: .*' "$out/test_gpu.log" | sort -u || true
 }
 
 sanitize() {
@@ -41,7 +43,7 @@ sanitize() {
     return 0
   fi
   for kind in memcheck racecheck; do
-    HYDROGEN_NEEDS_CUDA=1 "$tool" --tool "$kind" --error-exitcode 9 "$tree/bin/test_gpu"
+    HYDROGEN_NEEDS_CUDA=1 "$tool" --tool "$kind" --error-exitcode 9 "$tree/bin/test_gpu" --test-case-exclude='*by NCCL*'
   done
 }
 
