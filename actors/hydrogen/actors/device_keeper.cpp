@@ -1,4 +1,5 @@
 #include <hydrogen/actors/device_keeper.hpp>
+#include <hydrogen/gpu/device_memory.hpp>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -10,15 +11,6 @@ namespace {
 
 constexpr std::string_view kind = "gpu";
 
-/// A device waits for its work when it ends, which actors must not.
-void close(std::vector<std::shared_ptr<gpu::device>> devices, std::function<void()> closed = nullptr) {
-  if (devices.empty()) return;
-  std::thread([all = std::move(devices), closed = std::move(closed)]() mutable {
-    all.clear();
-    if (closed) closed();
-  }).detach();
-}
-
 const gang::held_devices* gpus_of(const std::vector<gang::held_devices>& devices) {
   const auto at = std::find_if(devices.begin(), devices.end(), [](const auto& d) { return d.kind == kind; });
   return at == devices.end() ? nullptr : &*at;
@@ -26,10 +18,38 @@ const gang::held_devices* gpus_of(const std::vector<gang::held_devices>& devices
 
 }  // namespace
 
+expected<std::uint64_t> device_keeper::memory_of_gpu(const gpu::device_info& gpu) {
+  if (gpu.backend == gpu::backend_kind::host) return fail(errc::not_found, "a virtual device");
+  return gpu::device_memory_in_use(gpu);
+}
+
+/// A device waits for its work when it ends, which actors must not.
+void device_keeper::close(std::vector<closing> devices, memory_reader in_use, std::function<void()> closed) {
+  if (devices.empty()) return;
+  std::thread([all = std::move(devices), in_use = std::move(in_use), closed = std::move(closed)] {
+    constexpr auto look_again = std::chrono::milliseconds(20);
+    // Whoever wants to be told gives up sooner, and the process with it.
+    const auto until = now() + std::chrono::minutes(1);
+    for (const auto& c : all) c.from->on.reset();
+    if (!closed) return;
+    for (const auto& c : all) {
+      const auto is_back = [&] {
+        const auto used = c.from->in_use_before ? in_use(c.what) : fail(errc::not_found, "not known before");
+        return !used || *used <= *c.from->in_use_before + c.what.memory / 100;
+      };
+      while (!is_back()) {
+        if (now() >= until) return;
+        std::this_thread::sleep_for(look_again);
+      }
+    }
+    closed();
+  }).detach();
+}
+
 device_keeper::~device_keeper() {
-  std::vector<std::shared_ptr<gpu::device>> all;
-  for (auto& [number, p] : open_) all.push_back(std::move(p->on));
-  close(std::move(all));
+  std::vector<closing> all;
+  for (auto& [number, p] : open_) all.push_back({gpus_[number], std::move(p)});
+  close(std::move(all), nullptr, nullptr);
 }
 
 void device_keeper::hold(const gang::attempt_ref& ref, std::vector<gang::held_devices> devices) {
@@ -49,8 +69,8 @@ void device_keeper::hold(const gang::attempt_ref& ref, std::vector<gang::held_de
   changed_.notify_all();
 }
 
-std::vector<std::shared_ptr<gpu::device>> device_keeper::unheld() {
-  std::vector<std::shared_ptr<gpu::device>> found;
+std::vector<device_keeper::closing> device_keeper::unheld() {
+  std::vector<closing> found;
   std::erase_if(open_, [&](auto& entry) {
     for (const auto& [ref, holds] : attempts_) {
       const auto* held = gpus_of(holds.devices);
@@ -59,21 +79,21 @@ std::vector<std::shared_ptr<gpu::device>> device_keeper::unheld() {
         return false;
       }
     }
-    found.push_back(std::move(entry.second->on));
+    found.push_back({gpus_[entry.first], std::move(entry.second)});
     return true;
   });
   return found;
 }
 
 bool device_keeper::over(const gang::attempt_ref& ref, std::function<void()> closed) {
-  std::vector<std::shared_ptr<gpu::device>> closing;
+  std::vector<closing> unused;
   {
     const std::lock_guard lock(mutex_);
     if (attempts_.erase(ref) == 0) return false;
-    closing = unheld();
+    unused = unheld();
   }
-  if (closing.empty()) return false;
-  close(std::move(closing), std::move(closed));
+  if (unused.empty()) return false;
+  close(std::move(unused), in_use_, std::move(closed));
   return true;
 }
 
@@ -163,6 +183,7 @@ expected<std::shared_ptr<gpu::device>> device_keeper::open(std::uint32_t number,
   lock.lock();
   if (here->on) return here->on;
   lock.unlock();
+  if (const auto used = in_use_(gpus_[number])) here->in_use_before = *used;
   auto made = gpu::device::open(gpus_[number]);
   lock.lock();
   if (made) here->on = *made;

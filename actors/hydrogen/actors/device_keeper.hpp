@@ -15,21 +15,29 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace hydrogen::actors {
 
 class device_keeper {
  public:
+  /// Bytes of a device that are in use, by whomever; an error where that cannot be known.
+  using memory_reader = std::function<expected<std::uint64_t>(const gpu::device_info&)>;
+  /// That of GPUs (gpu/device_memory.hpp). Virtual devices of several nodes in one process share their ids.
+  static expected<std::uint64_t> memory_of_gpu(const gpu::device_info&);
+
   /// The GPUs of the node, by number.
-  explicit device_keeper(std::vector<gpu::device_info> gpus) : gpus_(std::move(gpus)) {}
+  explicit device_keeper(std::vector<gpu::device_info> gpus, memory_reader in_use = memory_of_gpu)
+      : gpus_(std::move(gpus)), in_use_(std::move(in_use)) {}
   ~device_keeper();
   device_keeper(const device_keeper&) = delete;
 
   /// The attempt holds these, and whoever held one of them before is over.
   void hold(const gang::attempt_ref&, std::vector<gang::held_devices>);
   /// Nothing of it runs any more: what it alone held is closed, by another thread, which calls `closed` when that is
-  /// done. False: there is nothing to close, and it is not called.
+  /// done, and as much memory of each device is free as was before it was opened here, but for a hundredth of all; as
+  /// long as that is not so, it is not called. False: there is nothing to close.
   bool over(const gang::attempt_ref&, std::function<void()> closed);
 
   /// A task of a lease that begins to use devices takes a seat, which is its own until it leaves it. Errors as `lend`.
@@ -50,7 +58,12 @@ class device_keeper {
   /// A device that is open, or that a slot thread opens. That takes long, so nobody else may wait for it with `mutex_`.
   struct place {
     std::mutex opening;
-    std::shared_ptr<gpu::device> on;  // under the keeper's mutex
+    std::shared_ptr<gpu::device> on;             // under the keeper's mutex
+    std::optional<std::uint64_t> in_use_before;  // bytes; none: not known
+  };
+  struct closing {
+    gpu::device_info what;
+    std::shared_ptr<place> from;
   };
   struct holding {
     std::vector<gang::held_devices> devices;
@@ -60,10 +73,12 @@ class device_keeper {
   expected<holding*> held_by(const gang::attempt_ref&, time_point deadline, const abort_word&,
                              std::unique_lock<std::mutex>&);
   expected<std::vector<std::uint32_t>> numbers_of(const holding&, std::uint32_t seat) const;
-  std::vector<std::shared_ptr<gpu::device>> unheld();
+  std::vector<closing> unheld();
+  static void close(std::vector<closing>, memory_reader, std::function<void()> closed);
   expected<std::shared_ptr<gpu::device>> open(std::uint32_t number, std::unique_lock<std::mutex>&);
 
   const std::vector<gpu::device_info> gpus_;
+  const memory_reader in_use_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<gang::attempt_ref, holding> attempts_;
