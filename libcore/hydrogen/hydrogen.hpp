@@ -23,6 +23,7 @@ using data::rows;
 using exec::barrier_context;
 using exec::checkpoint_options;
 using exec::device;
+using exec::device_exchange;
 using exec::device_gradients;
 using exec::emitter;
 using exec::gang_group;

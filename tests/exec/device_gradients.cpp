@@ -3,6 +3,7 @@
 #include <hydrogen/exec/device_gradients.hpp>
 #include <hydrogen/gpu/host/virtual_faults.hpp>
 #include <hydrogen/gpu/kernels/elementwise.hpp>
+#include <hydrogen/gpu/peers/peer_library.hpp>
 #include <hydrogen/gpu/repeated_step.hpp>
 
 #include "../comm/gang.hpp"
@@ -15,6 +16,7 @@
 using namespace hydrogen;
 using namespace hydrogen::comm::testing;
 using comm::gradient_options;
+using exec::device_exchange;
 using exec::device_gradients;
 using exec::task_device;
 
@@ -61,7 +63,7 @@ std::vector<expected<void>> on_devices(gang& team, const std::vector<device_ptr>
 expected<void> same_as_in_memory(comm::group& g, task_device& mine, gradient_options options, const std::string& way) {
   auto in_memory = comm::gradient_exchange::make(g, layers, options);
   if (!in_memory) return unexpected(in_memory.error());
-  device_gradients sums(g, mine, layers, options, 30s);
+  device_gradients sums(g, mine, layers, options, device_exchange::same_bits, 30s);
   if (sums.way() != way) return wrong_sums(std::string("they go by ") + sums.way());
   auto& s = mine.stream();
   for (std::uint64_t step = 0; step < 4; ++step) {
@@ -167,7 +169,7 @@ TEST_CASE("ranks that share a device wait for no device when they exchange gradi
   const std::vector<int> shared{0, 0};
   all_went_well(on_devices(team, open_devices(shared), shared,
                            [&](comm::group& g, task_device& mine) -> expected<void> {
-                             device_gradients sums(g, mine, layers, {}, 30s);
+                             device_gradients sums(g, mine, layers, {}, device_exchange::same_bits, 30s);
                              const auto before = gpu::device_waits_of_this_thread();
                              for (int step = 0; step < 3; ++step) {
                                for (std::size_t i = layers.size(); i-- > 0;) sums.ready(i);
@@ -184,7 +186,8 @@ TEST_CASE("the work of a step can be recorded around the exchange, which itself 
   const std::vector<int> apart{0, 1};
   all_went_well(on_devices(team, open_devices(apart), apart,
                            [&](comm::group& g, task_device& mine) -> expected<void> {
-                             device_gradients sums(g, mine, {4}, {.how = comm::reduction::sum}, 30s);
+                             device_gradients sums(g, mine, {4}, {.how = comm::reduction::sum},
+                                                   device_exchange::same_bits, 30s);
                              gpu::repeated_step whole, write;
                              for (int step = 1; step <= 4; ++step) {
                                write.run(mine.stream(), 0, [&] {
@@ -208,7 +211,7 @@ TEST_CASE("ranks that declare other tensors on their devices are told so") {
   const std::vector<int> shared{0, 0};
   for (const auto& result :
        on_devices(team, open_devices(shared), shared, [&](comm::group&g, task_device&mine) -> expected<void> {
-         device_gradients sums(g, mine, {10, 20 + g.rank()}, {}, 30s);
+         device_gradients sums(g, mine, {10, 20 + g.rank()}, {}, device_exchange::same_bits, 30s);
          return {};
        })) {
     REQUIRE_FALSE(result);
@@ -222,7 +225,7 @@ TEST_CASE("a kernel that fails on one rank fails the others, with its name, also
     gang team(c.placement);
     const auto devices = open_devices(c.devices);
     const auto results = on_devices(team, devices, c.devices, [&](comm::group& g, task_device& mine) -> expected<void> {
-      device_gradients sums(g, mine, layers, {.bucket_bytes = 4096}, 30s);
+      device_gradients sums(g, mine, layers, {.bucket_bytes = 4096}, device_exchange::same_bits, 30s);
       if (g.rank() == 1) {
         gpu::faults_of(mine.device()).plan("scale", gpu::virtual_fault::fail);
         gpu::kernels::scale(mine.stream(), 2.0F, sums.gradient(0));
@@ -253,7 +256,8 @@ TEST_CASE("a rank that does not come with its gradients is waited for until the 
       };
       const auto results =
           on_devices(team, devices, c.devices, [&](comm::group& g, task_device& mine) -> expected<void> {
-            device_gradients sums(g, mine, layers, {.bucket_bytes = 4096}, ended ? 60s : 300ms);
+            device_gradients sums(g, mine, layers, {.bucket_bytes = 4096}, device_exchange::same_bits,
+                                  ended ? 60s : 300ms);
             ++made;
             made.notify_all();
             if (g.rank() == 1) {
@@ -285,5 +289,59 @@ TEST_CASE("a rank that does not come with its gradients is waited for until the 
                       results[r].error().message());
       }
     }
+  }
+}
+
+TEST_CASE("by NCCL, where it is asked for: the sums, no wait for a device, and what makes no sense is refused") {
+  gpu::peer_library::use_for_tests(HYDROGEN_FAKE_NCCL);
+  const std::vector<int> apart{0, 1, 2, 3}, shared{0, 0, 1, 1};
+  const auto step = [](comm::group& g, task_device& mine, gradient_options options) -> expected<void> {
+    device_gradients sums(g, mine, layers, options, device_exchange::nccl, 30s);
+    if (sums.way() != std::string("NCCL")) return wrong_sums(sums.way());
+    for (int n = 1; n <= 3; ++n) {
+      for (std::size_t i = layers.size(); i-- > 0;) {
+        gpu::kernels::fill(mine.stream(), static_cast<float>(n * (1 << g.rank())), sums.gradient(i));
+        sums.ready(i);
+      }
+      const auto before = gpu::device_waits_of_this_thread();
+      sums.finish();
+      if (gpu::device_waits_of_this_thread() != before) return wrong_sums("it waited");
+      for (std::size_t i = 0; i < layers.size(); ++i) {
+        const std::vector<float> want(layers[i], static_cast<float>(n * 15));
+        if (mine.download(sums.gradient(i)) != want) return wrong_sums("layer " + std::to_string(i));
+      }
+    }
+    return {};
+  };
+  for (const bool narrow : {false, true}) {
+    const gradient_options options{.how = comm::reduction::sum, .bfloat16_on_wire = narrow, .bucket_bytes = 4096};
+    gang team({0, 0, 0, 0});
+    const auto devices = open_devices(apart);
+    all_went_well(
+        on_devices(team, devices, apart, [&](comm::group& g, task_device& mine) { return step(g, mine, options); }),
+        "NCCL");
+    gang sharing({0, 0, 0, 0});
+    for (const auto& result : on_devices(sharing, open_devices(shared), shared,
+                                         [&](comm::group&g, task_device&mine) { return step(g, mine, options); })) {
+      REQUIRE_FALSE(result);
+      CHECK_MESSAGE(result.error().what == "ranks 0 and 1 share a device, and NCCL needs one for each",
+                    result.error().message());
+    }
+  }
+  gang differing({0, 0, 0, 0});
+  for (const auto& result :
+       on_devices(differing, open_devices(apart), apart, [&](comm::group&g, task_device&mine) -> expected<void> {
+         const auto by = g.rank() == 2 ? device_exchange::nccl : device_exchange::same_bits;
+         device_gradients sums(g, mine, layers, {}, by, 30s);
+         return {};
+       })) {
+    REQUIRE_FALSE(result);
+    CHECK(result.error().code == errc::mismatch);
+  }
+  gpu::peer_library::use_for_tests(nullptr);
+  gang without({0, 0, 0, 0});
+  for (const auto& result : on_devices(without, open_devices(apart), apart,
+                                       [&](comm::group&g, task_device&mine) { return step(g, mine, {}); })) {
+    REQUIRE_FALSE(result);  // devices are virtual, or there is no NCCL
   }
 }

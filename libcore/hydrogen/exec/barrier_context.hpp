@@ -37,8 +37,9 @@ class barrier_context : public gang_group {
   /// Of tensors on this rank's device. All ranks of the gang make it, with the same tensors and options; once, before
   /// the first step.
   device_gradients gradients(task_device& on, const std::vector<std::size_t>& sizes,
-                             comm::gradient_options options = {}, site at = site::current()) {
-    return {of_ranks(), on, sizes, options, timeout(), at};
+                             comm::gradient_options options = {}, device_exchange by = device_exchange::same_bits,
+                             site at = site::current()) {
+    return {of_ranks(), on, sizes, options, by, timeout(), at};
   }
 
   /// Makes `state` after `step` steps durable; all ranks call it. Returns when this rank's piece is on disk and the job

@@ -5,6 +5,7 @@
 #include <hydrogen/exec/shared_sums.hpp>
 #include <hydrogen/gpu/kernels/elementwise.hpp>
 #include <hydrogen/gpu/kernels/reductions.hpp>
+#include <hydrogen/gpu/peer_group.hpp>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -20,6 +21,8 @@ using comm::gradient_plan;
 constexpr std::size_t page = 4096;
 /// For copies that are under way when an exchange ends: they use memory that goes with it.
 constexpr auto copies_patience = std::chrono::seconds(5);
+/// Of these, for members of a group that do not come any more.
+constexpr auto peers_patience = std::chrono::seconds(1);
 
 std::size_t whole_pages(std::size_t bytes) {
   return (bytes + page - 1) / page * page;
@@ -78,6 +81,7 @@ struct device_gradients::state {
     const auto over = [this](expected<void> ended) {
       if (!ended) device.device().lose(std::move(ended.error()));
     };
+    if (peers && !out->drained(now() + peers_patience)) peers->abort();
     if (sums && !whole && gang.rank() == mine.first) over(sums->close(until));
     for (const auto* s : {&*out, &*in}) over(s->drained(until));
   }
@@ -86,7 +90,9 @@ struct device_gradients::state {
   bool narrow() const { return plan.options().bfloat16_on_wire; }
 
   void allocate();
-  void meet();
+  void meet(device_exchange by);
+  void meet_peers(const std::vector<byte_buffer>& devices);
+  void send_to_peers(std::size_t b);
   void stage();
   void begin(std::size_t b);
   template <class T>
@@ -103,7 +109,8 @@ struct device_gradients::state {
   std::shared_ptr<shared_sums> sums;
   std::vector<std::vector<shared_sums::part>> others;  // of an island, where its first rank brings them the sums
   std::unique_ptr<comm::group> leaders;
-  std::optional<gpu::stream> out, in;  // `in` is used by the thread that makes the calls
+  std::unique_ptr<gpu::peer_group> peers;  // NCCL's, on `out`
+  std::optional<gpu::stream> out, in;      // `in` is used by the thread that makes the calls
   std::vector<gpu::buffer<float>> tensors;
   gpu::buffer<float> norm;
   std::vector<bucket> buckets;  // after what their calls use
@@ -127,9 +134,18 @@ void device_gradients::state::allocate() {
 }
 
 /// Who shares the device, and where they add up.
-void device_gradients::state::meet() {
-  const auto name = name_of(device.device());
+void device_gradients::state::meet(device_exchange by) {
+  const auto name = (by == device_exchange::nccl ? "NCCL " : "") + name_of(device.device());
   const auto names = value_or_throw(gang.all_gather(std::as_bytes(std::span(name)), site));
+  const auto goes_by_nccl = [](const byte_buffer& name) {
+    return name.size() > 0 && static_cast<char>(name[0]) == 'N';
+  };
+  for (const auto& other : names) {
+    if (goes_by_nccl(other) == (by == device_exchange::nccl)) continue;
+    throw failure({errc::mismatch, "some ranks exchange by NCCL and others do not", "gradient exchange",
+                   "all ranks pass the same options"});
+  }
+  if (by == device_exchange::nccl) return meet_peers(names);
   const auto islands = sharing(names, narrow());
   const auto rank = gang.rank();
   mine = *std::find_if(islands.begin(), islands.end(), [&](const auto& i) { return i.has(rank); });
@@ -167,6 +183,32 @@ void device_gradients::state::meet() {
   leaders = value_or_throw(gang.subgroup(firsts, site));
 }
 
+void device_gradients::state::meet_peers(const std::vector<byte_buffer>& devices) {
+  for (std::size_t r = 0; r < devices.size(); ++r) {
+    for (std::size_t other = 0; other < r; ++other) {
+      if (devices[other] != devices[r]) continue;
+      throw failure({errc::bad_input,
+                     fmt::format("ranks {} and {} share a device, and NCCL needs one for each", other, r),
+                     "gradient exchange", "ask for a device for each rank, or leave out device_exchange::nccl"});
+    }
+  }
+  gpu::peer_id id;
+  if (gang.rank() == 0) id = value_or_throw(gpu::peer_group::make_id());
+  const auto ids = value_or_throw(gang.all_gather(std::as_bytes(std::span(&id, 1)), site));
+  std::memcpy(&id, ids.front().data(), sizeof id);
+  peers =
+      value_or_throw(gpu::peer_group::join(*out, id, gang.rank(), gang.size(), now() + site.timeout, &device.abort()));
+}
+
+/// All of it in the order of the device.
+void device_gradients::state::send_to_peers(std::size_t b) {
+  const auto& [numbers, short_numbers] = buckets[b].on_device;
+  const auto how = on_device(plan.options().how);
+  if (!narrow()) return peers->all_reduce(*out, how, numbers);
+  peers->all_reduce(*out, how, short_numbers);
+  gpu::kernels::cast(*out, short_numbers, numbers);
+}
+
 /// Memory of the gang for the buckets of who exchanges, which the device reaches.
 void device_gradients::state::stage() {
   const auto each = narrow() ? sizeof(bfloat16) : sizeof(float);
@@ -195,6 +237,7 @@ void device_gradients::state::begin(std::size_t b) {
   auto& here = buckets[b];
   const auto& [numbers, short_numbers] = here.on_device;
   if (narrow()) gpu::kernels::cast(device.stream(), numbers, short_numbers);
+  if (peers) return send_to_peers(b);
   if (sums) {
     sums->come(b);
   } else if (!whole) {
@@ -255,13 +298,13 @@ double device_gradients::state::clip() {
 }
 
 device_gradients::device_gradients(comm::group& gang, task_device& device, const std::vector<std::size_t>& sizes,
-                                   comm::gradient_options options, std::chrono::nanoseconds timeout,
+                                   comm::gradient_options options, device_exchange by, std::chrono::nanoseconds timeout,
                                    std::source_location at) {
   const comm::call_options site(at, timeout);
   state_ =
       std::make_unique<state>(gang, device, value_or_throw(gradient_plan::agree(gang, sizes, options, site)), site);
   state_->allocate();
-  state_->meet();
+  state_->meet(by);
 }
 
 device_gradients::~device_gradients() = default;
@@ -303,6 +346,7 @@ double device_gradients::finish() {
 }
 
 const char* device_gradients::way() const {
+  if (state_->peers) return "NCCL";
   if (state_->whole) return "one kernel";
   return state_->sums ? "one kernel and links" : "links";
 }

@@ -7,6 +7,9 @@
 //   both directions, exchanges and kernels of the rank overlap. Where as many ranks share each device, one kernel adds
 //   theirs up before, and the first of them alone exchanges.
 //
+// Asked for by name, ranks that have a device each exchange by NCCL (gpu/peer_group.hpp), which is faster between GPUs
+// that have links, and whose order of addition is its own: other bits than those above.
+//
 //     auto sums = gang.gradients(gang.device(), sizes, {.clip_norm = 1.0f});
 //     each step:  for the layers, last to first:  enqueue what writes sums.gradient(i);  sums.ready(i);
 //                 sums.finish();  enqueue what reads sums.gradient(i)
@@ -28,12 +31,16 @@ class group;
 
 namespace hydrogen::exec {
 
+enum class device_exchange : std::uint8_t { same_bits, nccl };
+
 class device_gradients {
  public:
   /// All ranks of the gang make it, with the numbers of elements of the same tensors and the same options, each with
-  /// its own device; once, before the first step. `timeout` of each call.
+  /// its own device; once, before the first step. `timeout` of each call. Of NCCL also: refused (it is not there, or a
+  /// device is virtual), bad_input (ranks share a device).
   device_gradients(comm::group&, task_device&, const std::vector<std::size_t>& sizes, comm::gradient_options,
-                   std::chrono::nanoseconds timeout, std::source_location at = std::source_location::current());
+                   device_exchange by, std::chrono::nanoseconds timeout,
+                   std::source_location at = std::source_location::current());
   ~device_gradients();
   device_gradients(const device_gradients&) = delete;
 
@@ -50,7 +57,7 @@ class device_gradients {
   /// before clipping, and returns it; otherwise 0.
   double finish();
 
-  /// For people: "one kernel", "links", "one kernel and links".
+  /// For people: "one kernel", "links", "one kernel and links", "NCCL".
   const char* way() const;
 
  private:
