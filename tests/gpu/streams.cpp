@@ -199,9 +199,10 @@ TEST_CASE("enqueueing never waits; who waits is counted") {
   const auto end = s.here();
   CHECK(!end.ready());
   CHECK(device_waits_of_this_thread() == waits);
+  CHECK(end.wait(now()).error().code == errc::timed_out);
+  CHECK(device_waits_of_this_thread() == waits + 1);
   open.open();
   CHECK(end.wait(soon()));
-  CHECK(device_waits_of_this_thread() == waits + 1);
 }
 
 TEST_CASE("a recording is replayed with what is in memory then, and keeps its memory") {

@@ -2,6 +2,7 @@
 #include <hydrogen/gpu/device_memory.hpp>
 
 #include <spdlog/fmt/fmt.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <thread>
@@ -30,7 +31,13 @@ void device_keeper::close(std::vector<closing> devices, memory_reader in_use, st
     constexpr auto look_again = std::chrono::milliseconds(20);
     // Whoever wants to be told gives up sooner, and the process with it.
     const auto until = now() + std::chrono::minutes(1);
-    for (const auto& c : all) c.from->on.reset();
+    for (const auto& c : all) {
+      if (!c.from->on) continue;
+      const auto& did = c.from->on->counters();
+      spdlog::debug("{} is closed after {} items, {} recordings, {} replays and {} faults", c.from->on->description(),
+                    did.items.load(), did.captures.load(), did.replays.load(), did.faults.load());
+      c.from->on.reset();
+    }
     if (!closed) return;
     for (const auto& c : all) {
       const auto is_back = [&] {
