@@ -42,8 +42,8 @@ TEST_CASE("an attempt is over when as much memory of its devices is free as was 
 TEST_CASE("a device stays open while another attempt holds it, and where memory cannot be read closing is enough") {
   device_keeper keeper(gpu::virtual_devices(1, 1 << 20));
   abort_word abort;
-  keeper.hold(first, {{"gpu", 1, 1, {}}});
-  CHECK(keeper.lend(first, 0, 0, now() + 10s, abort).error().code == errc::not_found);
+  keeper.hold(second, {{"gpu", 1, 1, {}}});
+  CHECK(keeper.lend(second, 0, 0, now() + 10s, abort).error().code == errc::not_found);
   keeper.hold(first, one_device);
   const auto on = keeper.lend(first, 0, 0, now() + 10s, abort);
   REQUIRE(on);
@@ -62,6 +62,9 @@ TEST_CASE("tasks of a lease have seats of their own, and take over those that ar
   CHECK(*keeper.take_seat(first, now() + 10s, abort) == 1);
   keeper.leave_seat(first, 0);
   CHECK(*keeper.take_seat(first, now() + 10s, abort) == 0);
+  keeper.hold(first, {{"gpu", 1, 1, {1, 0}}});  // said again: nobody loses a seat
+  CHECK(*keeper.take_seat(first, now() + 10s, abort) == 2);
+  keeper.leave_seat(first, 2);
   CHECK(keeper.devices_of(first, 0, now() + 10s, abort)->at(0).id == "virtual-1");
   CHECK(keeper.devices_of(first, 1, now() + 10s, abort)->at(0).id == "virtual-0");
   CHECK(keeper.take_seat(second, now(), abort).error().code == errc::timed_out);

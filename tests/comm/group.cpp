@@ -110,3 +110,39 @@ TEST_CASE("a group of one needs nobody") {
   const auto results = team.run([&](group& g) { return check_reduce<double>(g, 100, reduction::mean, 3); });
   CHECK(results[0]);
 }
+
+TEST_CASE("what is done around a call may throw, which breaks the gang, and is not done in a gang that is broken") {
+  using made = expected<void>;
+  const std::function<made()> bad[] = {[] { return made(fail(errc::not_found, "nothing there")); },
+                                       []() -> made { throw std::bad_alloc(); },
+                                       []() -> made {
+                                         throw failure({errc::refused, "not now", {}, {}});
+                                       },
+                                       []() -> made { throw std::out_of_range("far"); }};
+  const errc codes[] = {errc::not_found, errc::over_limit, errc::refused, errc::internal};
+  for (const bool before : {true, false}) {
+    for (std::size_t i = 0; i < std::size(bad); ++i) {
+      CAPTURE(before);
+      CAPTURE(i);
+      gang alone({0});
+      std::atomic<int> hooks{0};
+      const auto results = alone.run([&](group& g) -> made {
+        std::vector<float> x(10), y(10);
+        auto first = g.all_reduce_async(std::span(x), reduction::sum, std::source_location::current(),
+                                        before ? around_call{bad[i], nullptr} : around_call{nullptr, bad[i]});
+        auto second = g.all_reduce_async(std::span(y), reduction::sum, std::source_location::current(),
+                                         around_call{[&] {
+                                                       ++hooks;
+                                                       return made();
+                                                     },
+                                                     nullptr});
+        const auto one = first.wait(), two = second.wait();
+        if (one || two || one.error().what != two.error().what) return fail(errc::internal, "another end");
+        return one;
+      });
+      REQUIRE_FALSE(results[0]);
+      CHECK(results[0].error().code == codes[i]);
+      CHECK(hooks == 0);
+    }
+  }
+}

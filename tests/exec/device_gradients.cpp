@@ -292,6 +292,23 @@ TEST_CASE("a rank that does not come with its gradients is waited for until the 
   }
 }
 
+TEST_CASE("memory of the gang that the device may still write into is kept when its rank goes") {
+  gang team({0, 0});
+  const std::vector<int> apart{0, 1};
+  const auto devices = open_devices(apart);
+  gpu::faults_of(*devices[1]).plan("copy", gpu::virtual_fault::hang);
+  const auto results = on_devices(team, devices, apart, [&](comm::group& g, task_device& mine) -> expected<void> {
+    device_gradients sums(g, mine, layers, {}, device_exchange::same_bits, 100ms);
+    for (std::size_t i = layers.size(); i-- > 0;) sums.ready(i);
+    sums.finish();
+    return {};
+  });
+  for (const auto& result : results) REQUIRE_FALSE(result);
+  CHECK(devices[0]->health());
+  CHECK_FALSE(devices[1]->health());
+  gpu::faults_of(*devices[1]).release();  // it writes now, which the address sanitizer watches
+}
+
 TEST_CASE("by NCCL, where it is asked for: the sums, no wait for a device, and what makes no sense is refused") {
   gpu::peer_library::use_for_tests(HYDROGEN_FAKE_NCCL);
   const std::vector<int> apart{0, 1, 2, 3}, shared{0, 0, 1, 1};

@@ -1,3 +1,5 @@
+#include <hydrogen/gpu/kernels/elementwise.hpp>
+
 #include "stream_testing.hpp"
 
 using namespace hydrogen;
@@ -35,6 +37,18 @@ TEST_CASE("what a pool need not keep goes back to the device without who dropped
   std::ignore = s.allocate<float>(MiB / 4);
   std::ignore = s.allocate<float>(MiB / 4);
   CHECK(usage().given_again == 2);  // the largest went
+}
+
+TEST_CASE("what is dropped while it is used goes back when that work is done, though nobody asks again") {
+  const auto dev = device_that_keeps(MiB, 16 * MiB);
+  auto s = value_or_throw(dev->make_stream("test"));
+  const auto usage = [&] { return dev->device_memory().usage(); };
+  gate open;
+  s.launch(calls([&] { open.pass(); }), {}, {}, {}, {});
+  { kernels::fill(s, 1.0F, s.allocate<float>(MiB)); }
+  CHECK(usage().kept == 4 * MiB);
+  open.open();
+  until([&] { return usage().kept == 0 && usage().leaving == 0; });
 }
 
 TEST_CASE("while the device takes memory back, others drop and allocate, and who needs that memory gets it") {

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <system_error>
 #include <thread>
 
 namespace hydrogen::actors {
@@ -27,7 +28,11 @@ expected<std::uint64_t> device_keeper::memory_of_gpu(const gpu::device_info& gpu
 /// A device waits for its work when it ends, which actors must not.
 void device_keeper::close(std::vector<closing> devices, memory_reader in_use, std::function<void()> closed) {
   if (devices.empty()) return;
-  std::thread([all = std::move(devices), in_use = std::move(in_use), closed = std::move(closed)] {
+  // Kept for ever where there can be no thread; who wants to be told gives up then.
+  auto* const kept = new std::vector<closing>(std::move(devices));
+  const auto work = [kept, in_use = std::move(in_use), closed = std::move(closed)] {
+    const auto all = std::move(*kept);
+    delete kept;
     constexpr auto look_again = std::chrono::milliseconds(20);
     // Whoever wants to be told gives up sooner, and the process with it.
     const auto until = now() + std::chrono::minutes(1);
@@ -50,7 +55,12 @@ void device_keeper::close(std::vector<closing> devices, memory_reader in_use, st
       }
     }
     closed();
-  }).detach();
+  };
+  try {
+    std::thread(work).detach();
+  } catch (const std::system_error& e) {
+    spdlog::error("no thread to close a device: {}", e.what());
+  }
 }
 
 device_keeper::~device_keeper() {
@@ -61,6 +71,7 @@ device_keeper::~device_keeper() {
 
 void device_keeper::hold(const gang::attempt_ref& ref, std::vector<gang::held_devices> devices) {
   const std::lock_guard lock(mutex_);
+  if (attempts_.contains(ref)) return;  // said again; its tasks have their seats
   // An attempt that was given up before its job knew of it is not ended here.
   std::erase_if(attempts_, [&](const auto& other) {
     return std::any_of(devices.begin(), devices.end(), [&](const gang::held_devices& mine) {
@@ -116,17 +127,22 @@ expected<device_keeper::holding*> device_keeper::held_by(const gang::attempt_ref
   return &attempts_.at(ref);
 }
 
-expected<std::vector<std::uint32_t>> device_keeper::numbers_of(const holding& holds, std::uint32_t seat) const {
-  std::vector<std::uint32_t> mine;
-  const auto* held = gpus_of(holds.devices);
+expected<device_keeper::seat_devices> device_keeper::of_seat(const gang::attempt_ref& ref, std::uint32_t seat,
+                                                             time_point deadline, const abort_word& abort,
+                                                             std::unique_lock<std::mutex>& lock) {
+  const auto holds = held_by(ref, deadline, abort, lock);
+  if (!holds) return unexpected(holds.error());
+  seat_devices mine;
+  const auto* held = gpus_of((*holds)->devices);
   if (held == nullptr) return mine;
+  mine.shared_by = held->shared_by;
   const auto first = std::size_t{seat / held->shared_by} * held->each;
   for (auto at = first; at < first + held->each && at < held->numbers.size(); ++at) {
     const auto number = held->numbers[at];
     if (number >= gpus_.size()) {
       return fail(errc::not_found, fmt::format("the node has no gpu with the number {}", number));
     }
-    mine.push_back(number);
+    mine.numbers.push_back(number);
   }
   return mine;
 }
@@ -147,37 +163,32 @@ expected<std::uint32_t> device_keeper::take_seat(const gang::attempt_ref& ref, t
 void device_keeper::leave_seat(const gang::attempt_ref& ref, std::uint32_t seat) {
   const std::lock_guard lock(mutex_);
   const auto at = attempts_.find(ref);
-  if (at != attempts_.end()) at->second.seats[seat] = false;
+  if (at != attempts_.end()) at->second.seats.at(seat) = false;
 }
 
 expected<std::vector<gpu::device_info>> device_keeper::devices_of(const gang::attempt_ref& ref, std::uint32_t seat,
                                                                   time_point deadline, const abort_word& abort) {
   std::unique_lock lock(mutex_);
-  const auto holds = held_by(ref, deadline, abort, lock);
-  if (!holds) return unexpected(holds.error());
-  const auto numbers = numbers_of(**holds, seat);
-  if (!numbers) return unexpected(numbers.error());
+  const auto mine = of_seat(ref, seat, deadline, abort, lock);
+  if (!mine) return unexpected(mine.error());
   std::vector<gpu::device_info> all;
-  for (const auto n : *numbers) all.push_back(gpus_[n]);
+  for (const auto n : mine->numbers) all.push_back(gpus_[n]);
   return all;
 }
 
 expected<exec::lent_device> device_keeper::lend(const gang::attempt_ref& ref, std::uint32_t seat, std::size_t which,
                                                 time_point deadline, const abort_word& abort) {
   std::unique_lock lock(mutex_);
-  const auto holds = held_by(ref, deadline, abort, lock);
-  if (!holds) return unexpected(holds.error());
-  const auto numbers = numbers_of(**holds, seat);
-  if (!numbers) return unexpected(numbers.error());
-  if (which >= numbers->size()) {
-    return fail(errc::not_found, fmt::format("device {} of {} that each slot has", which, numbers->size()), {},
+  const auto mine = of_seat(ref, seat, deadline, abort, lock);
+  if (!mine) return unexpected(mine.error());
+  if (which >= mine->numbers.size()) {
+    return fail(errc::not_found, fmt::format("device {} of {} that each slot has", which, mine->numbers.size()), {},
                 "ask for more: barrier_options::needs of a gang, needs() of a dataset");
   }
-  const auto number = (*numbers)[which];
-  const auto shared_by = gpus_of((*holds)->devices)->shared_by;
+  const auto number = mine->numbers[which];
   auto made = open(number, lock);
   if (!made) return unexpected(std::move(made.error()));
-  return exec::lent_device{std::move(*made), shared_by == 1 ? 0 : gpus_[number].memory / shared_by};
+  return exec::lent_device{std::move(*made), mine->shared_by == 1 ? 0 : gpus_[number].memory / mine->shared_by};
 }
 
 expected<std::shared_ptr<gpu::device>> device_keeper::open(std::uint32_t number, std::unique_lock<std::mutex>& lock) {
@@ -190,10 +201,12 @@ expected<std::shared_ptr<gpu::device>> device_keeper::open(std::uint32_t number,
   lock.lock();
   if (here->on) return here->on;
   lock.unlock();
-  if (const auto used = in_use_(gpus_[number])) here->in_use_before = *used;
+  const auto used = in_use_(gpus_[number]);
   auto made = gpu::device::open(gpus_[number]);
   lock.lock();
-  if (made) here->on = *made;
+  if (!made) return made;
+  here->on = *made;
+  if (used) here->in_use_before = *used;
   return made;
 }
 

@@ -72,7 +72,12 @@ class device_keeper {
   /// With the lock: what the attempt holds, when the agent has said it.
   expected<holding*> held_by(const gang::attempt_ref&, time_point deadline, const abort_word&,
                              std::unique_lock<std::mutex>&);
-  expected<std::vector<std::uint32_t>> numbers_of(const holding&, std::uint32_t seat) const;
+  struct seat_devices {
+    std::vector<std::uint32_t> numbers;
+    std::uint32_t shared_by = 1;
+  };
+  expected<seat_devices> of_seat(const gang::attempt_ref&, std::uint32_t seat, time_point deadline, const abort_word&,
+                                 std::unique_lock<std::mutex>&);
   std::vector<closing> unheld();
   static void close(std::vector<closing>, memory_reader, std::function<void()> closed);
   expected<std::shared_ptr<gpu::device>> open(std::uint32_t number, std::unique_lock<std::mutex>&);

@@ -220,6 +220,7 @@ class executor_actor : public caf::event_based_actor {
     for (const auto& [ref, place] : places_) {
       for (const auto& task : pool_->running(place.lane)) who += (who.empty() ? "" : ", ") + task;
     }
+    if (who.empty() && !closing_.empty()) return end_for_device("a device does not close");
     std::fflush(stdout);
     std::fprintf(
         stderr,

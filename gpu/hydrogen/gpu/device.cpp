@@ -49,8 +49,8 @@ device::device(device_info info, device_options options)
           *this, memory_kind::device, options.memory_limit == 0 ? info_.memory : options.memory_limit, options.keep)),
       pinned_memory_(std::make_unique<memory_pool>(*this, memory_kind::pinned, options.pinned_limit, options.keep)),
       trimmer_(std::make_unique<trimmer>([this] {
-        device_memory_->trim_excess();
-        pinned_memory_->trim_excess();
+        const bool waits = device_memory_->trim_excess();
+        return pinned_memory_->trim_excess() || waits;
       })) {}
 
 device::~device() {

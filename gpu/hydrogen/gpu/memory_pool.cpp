@@ -204,6 +204,18 @@ void memory_pool::trim(std::uint64_t keep) {
   give_back(take_out(keep, later), lock);
 }
 
+bool memory_pool::trim_excess() {
+  afterwards later;
+  std::unique_lock lock(mutex_);
+  give_back(take_out(keep_, later), lock);
+  if (usage_.kept <= keep_) return false;
+  // A backend that is not asked does not look for the end of work.
+  for (const auto& [size, blocks] : free_) {
+    for (const auto& b : blocks) later.wanted.insert(later.wanted.end(), b.users.begin(), b.users.end());
+  }
+  return true;
+}
+
 std::vector<memory_pool::piece> memory_pool::take_out(std::uint64_t keep, afterwards& later) {
   std::vector<piece> out;
   // The largest first: giving back takes the device's time for each.

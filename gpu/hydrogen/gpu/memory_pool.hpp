@@ -108,8 +108,8 @@ class memory_pool {
   };
 
   void take_back(memory&) noexcept;
-  /// What is above `keep_`, on the trimmer's thread.
-  void trim_excess() { trim(keep_); }
+  /// What is above `keep_`, on the trimmer's thread. Whether some of it must wait for the work that uses it.
+  bool trim_excess();
   /// Nobody is to wait here for a device that is lost.
   void wake();
 

@@ -32,13 +32,19 @@ void trimmer::ask() noexcept {
 void trimmer::work() {
   this_is_a_device_thread();
   ::prctl(PR_SET_NAME, "gpu-trim");
+  constexpr auto look_again = std::chrono::milliseconds(50);
   std::unique_lock lock(mutex_);
-  while (true) {
-    changed_.wait(lock, [&] { return asked_ || ending_; });
+  for (bool waits = false;;) {
+    const auto due = [&] { return asked_ || ending_; };
+    if (waits) {
+      changed_.wait_for(lock, look_again, due);
+    } else {
+      changed_.wait(lock, due);
+    }
     if (ending_) return;
     asked_ = false;
     lock.unlock();
-    trim_();
+    waits = trim_();
     lock.lock();
   }
 }

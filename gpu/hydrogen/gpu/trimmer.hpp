@@ -12,8 +12,8 @@ namespace hydrogen::gpu {
 
 class trimmer {
  public:
-  /// `trim` gives back what is too much of all pools.
-  explicit trimmer(std::function<void()> trim) : trim_(std::move(trim)) {}
+  /// `trim` gives back what is too much of all pools, and says whether some of it must wait for work that uses it.
+  explicit trimmer(std::function<bool()> trim) : trim_(std::move(trim)) {}
   /// Returns when the thread has ended, which may be in the driver until then.
   ~trimmer();
   trimmer(const trimmer&) = delete;
@@ -24,7 +24,7 @@ class trimmer {
  private:
   void work();
 
-  const std::function<void()> trim_;
+  const std::function<bool()> trim_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool asked_ = false, ending_ = false;

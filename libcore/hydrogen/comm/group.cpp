@@ -139,14 +139,29 @@ expected<void> group::make(const request& r) {
   return perform(r);
 }
 
+namespace {
+
+/// On the thread that makes calls nobody else catches anything.
+expected<void> guarded(const std::function<expected<void>()>& hook) try {
+  return hook ? hook() : expected<void>();
+} catch (const failure& f) {
+  return unexpected(f.reason());
+} catch (const std::bad_alloc&) {
+  return fail(errc::over_limit, "no memory for what is done around a call");
+} catch (const std::exception& e) {
+  return fail(errc::internal, std::string("what is done around a call: ") + e.what());
+}
+
+}  // namespace
+
 pending group::later(request r, around_call around) {
   return state_->queue.make([this, r, around = std::move(around)]() -> expected<void> {
     if (auto ok = check(r); !ok) return ok;
-    if (around.before) {
-      if (auto ok = kept(around.before()); !ok) return ok;
-    }
-    if (auto ok = perform(r); !ok || !around.after) return ok;
-    return kept(around.after());
+    // What it would wait for may never come.
+    if (state_->broken.code != errc::none) return unexpected(state_->broken);
+    if (auto ok = kept(guarded(around.before)); !ok) return ok;
+    if (auto ok = perform(r); !ok) return ok;
+    return kept(guarded(around.after));
   });
 }
 

@@ -33,8 +33,8 @@ class pending {
   std::shared_ptr<state> state_;
 };
 
-/// What the thread that makes a call does just before it, and just after it when it went well. A failure of `before`
-/// takes the place of the call. Either may wait, with a deadline.
+/// What the thread that makes a call does just before it, and just after it when it went well. A failure of `before`,
+/// returned or thrown, takes the place of the call. Either may wait, with a deadline.
 struct around_call {
   std::function<expected<void>()> before, after;  // null: nothing
 };

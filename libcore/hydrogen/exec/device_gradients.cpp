@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <exception>
+#include <mutex>
 
 namespace hydrogen::exec {
 namespace {
@@ -19,10 +21,8 @@ namespace {
 using comm::gradient_plan;
 
 constexpr std::size_t page = 4096;
-/// For copies that are under way when an exchange ends: they use memory that goes with it.
-constexpr auto copies_patience = std::chrono::seconds(5);
-/// Of these, for members of a group that do not come any more.
-constexpr auto peers_patience = std::chrono::seconds(1);
+/// For what is under way on the device when an attempt ends: it uses memory that goes with the exchange.
+constexpr auto ending_patience = std::chrono::seconds(1);
 
 std::size_t whole_pages(std::size_t bytes) {
   return (bytes + page - 1) / page * page;
@@ -77,13 +77,47 @@ struct device_gradients::state {
 
   ~state() {
     for (auto& b : buckets) b.call = {};
-    const auto until = now() + copies_patience;
-    const auto over = [this](expected<void> ended) {
-      if (!ended) device.device().lose(std::move(ended.error()));
-    };
-    if (peers && !out->drained(now() + peers_patience)) peers->abort();
-    if (sums && !whole && gang.rank() == mine.first) over(sums->close(until));
-    for (const auto* s : {&*out, &*in}) over(s->drained(until));
+    const auto is_drained = [](const gpu::stream& s) { return [&s](time_point until) { return s.drained(until); }; };
+    auto ended = patiently(is_drained(*out));
+    if (!ended && peers) {
+      peers->abort();
+      ended = out->drained(now() + ending_patience);
+    }
+    if (ended) ended = patiently(is_drained(*in));
+    if (ended && sums && !whole && gang.rank() == mine.first) {
+      ended = patiently([this](time_point until) { return sums->close(until); });
+    }
+    if (ended) return;
+    device.device().lose(std::move(ended.error()));
+    // The device may still write into memory of the gang, which nobody else may have before this process ends, as it
+    // does when a device is lost.
+    static auto* const kept = new kept_for_ever;
+    const std::lock_guard lock(kept->mutex);
+    kept->sums.push_back(sums);
+    for (auto& b : buckets) {
+      kept->memory.push_back(b.staged.shared());
+      kept->memory.push_back(b.narrow_staged.shared());
+    }
+  }
+
+  struct kept_for_ever {
+    std::mutex mutex;
+    std::vector<std::shared_ptr<shared_sums>> sums;
+    std::vector<gpu::memory_ptr> memory;
+  };
+  /// As long as a call may take, but only briefly when the attempt is ended or the function has failed.
+  template <class F>
+  expected<void> patiently(F drained_until) const {
+    constexpr auto between_looks = std::chrono::milliseconds(20);
+    auto until = now() + site.timeout;
+    for (bool hurries = false;;) {
+      if (!hurries && (device.abort().is_set() || std::uncaught_exceptions() > exceptions)) {
+        hurries = true;
+        until = std::min(until, now() + ending_patience);
+      }
+      auto ended = drained_until(std::min(until, now() + between_looks));
+      if (ended || now() >= until) return ended;
+    }
   }
 
   comm::group& who_exchanges() { return leaders ? *leaders : gang; }
@@ -104,6 +138,7 @@ struct device_gradients::state {
   task_device& device;
   gradient_plan plan;
   const comm::call_options site;
+  const int exceptions = std::uncaught_exceptions();
   comm::island mine;
   bool whole = false;  // all ranks are of one island
   std::shared_ptr<shared_sums> sums;
@@ -262,12 +297,8 @@ void device_gradients::state::exchange(std::size_t b, const gpu::buffer<T>& stag
     return there->wait(deadline, &device.abort());
   };
   around.after = [this, b]() -> expected<void> {
-    try {
-      bring_back(b);
-      return {};
-    } catch (const failure& f) {
-      return unexpected(f.reason());
-    }
+    bring_back(b);
+    return {};
   };
   buckets[b].call = who_exchanges().all_reduce_async(std::span<T>(staged.data(), staged.size()), how, site, around);
 }
@@ -336,7 +367,11 @@ double device_gradients::finish() {
     b.call = {};
   }
   // The last rank to come with a bucket, or the first of an island, has enqueued what gives this rank its sums.
-  if (s.sums) value_or_throw(s.gang.barrier(s.site));
+  if (s.sums) {
+    auto site = s.site;
+    if (!s.whole) site.timeout *= s.buckets.size() + 1;  // of the first, with one call for each
+    value_or_throw(s.gang.barrier(site));
+  }
   if (s.whole && s.narrow()) {
     for (const auto& b : s.buckets) {
       gpu::kernels::cast(s.device.stream(), b.on_device.narrow, b.on_device.numbers);

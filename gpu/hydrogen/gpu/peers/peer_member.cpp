@@ -15,6 +15,7 @@ namespace {
 
 constexpr duration asked_without_pause = std::chrono::microseconds(50);
 constexpr duration longest_between_asks = std::chrono::milliseconds(1);
+constexpr duration leaving_patience = std::chrono::seconds(5);
 constexpr duration between_looks = std::chrono::milliseconds(20);  // at what is on the device
 
 work::all_reduce without_member(const work::all_reduce& w) {
@@ -60,7 +61,7 @@ struct peer_member::shared_state {
   expected<void> leave();
   void end(expected<void> outcome);
   /// What came of a call that may still be in progress: asks until it is not, or the member is to end.
-  expected<void> settled(result, const char* call);
+  expected<void> settled(result, const char* call, time_point deadline = never);
   result ask() const;
   void forget_reached();
   void abort(error why);
@@ -135,7 +136,7 @@ peer_library::result peer_member::shared_state::ask() const {
   return said == result::success ? state : said;
 }
 
-expected<void> peer_member::shared_state::settled(result said, const char* call) {
+expected<void> peer_member::shared_state::settled(result said, const char* call, time_point deadline) {
   for (const auto began = now(); said == result::in_progress; said = ask()) {
     const duration so_far = now() - began;
     std::unique_lock lock(mutex);
@@ -144,6 +145,7 @@ expected<void> peer_member::shared_state::settled(result said, const char* call)
       changed.wait_for(lock, std::min(longest_between_asks, so_far / 8), is_ending);
     }
     if (is_ending()) return unexpected(ending);
+    if (now() >= deadline) return fail(errc::timed_out, std::string(call) + ": not done in time", on->description());
     lock.unlock();
     if (so_far < asked_without_pause) std::this_thread::yield();
   }
@@ -179,7 +181,8 @@ expected<void> peer_member::shared_state::look() {
 }
 
 expected<void> peer_member::shared_state::leave() {
-  auto done = settled(library.finalize(communicator), "ncclCommFinalize");
+  // Others may have gone without: then it is aborted.
+  auto done = settled(library.finalize(communicator), "ncclCommFinalize", now() + leaving_patience);
   if (!done) return done;
   const auto said = library.destroy(std::exchange(communicator, nullptr));
   if (said == result::success) return {};
