@@ -1,4 +1,9 @@
+#include <hydrogen/gpu/kernels/elementwise.hpp>
+#include <hydrogen/gpu/kernels/reductions.hpp>
+
 #include "stream_testing.hpp"
+
+#include <barrier>
 
 using namespace hydrogen;
 using namespace hydrogen::gpu;
@@ -187,6 +192,50 @@ TEST_CASE("completion is told once, in order, whoever asks and when") {
   event().then([&](const expected<void>&) { ++told; });
   s.here().then([&](const expected<void>&) { ++told; });
   CHECK(told == 2);
+}
+
+TEST_CASE("streams that wait for each other by turns go on, whoever runs them when") {
+  // As ranks that share a device: each writes its parts, the last to come with one adds it up on a stream between them,
+  // which another thread waits for, too; then each reads.
+  constexpr std::uint32_t ranks = 2, parts = 4, rounds = 15'000;
+  const auto dev = virtual_device(64 * MiB, 2);
+  auto between = value_or_throw(dev->make_stream("between"));
+  std::vector<std::vector<buffer<float>>> all(parts);
+  for (auto& part : all) {
+    for (std::uint32_t r = 0; r < ranks; ++r) part.push_back(between.allocate<float>(16));
+  }
+  std::mutex mutex;
+  std::uint32_t come[parts] = {};
+  std::barrier enqueued(ranks);
+  std::atomic<std::uint32_t> wrong{0};
+  std::vector<std::thread> threads;
+  for (std::uint32_t r = 0; r < ranks; ++r) {
+    threads.emplace_back([&, r] {
+      auto mine = value_or_throw(dev->make_stream("rank " + std::to_string(r)));
+      for (std::uint32_t n = 0; n < rounds; ++n) {
+        event last;
+        for (std::uint32_t p = 0; p < parts; ++p) {
+          kernels::fill(mine, static_cast<float>(n + r), all[p][r]);
+          const std::lock_guard lock(mutex);
+          if (++come[p] < ranks) continue;
+          come[p] = 0;
+          kernels::reduce_ranks(between, work::reduction::sum, all[p], all[p]);
+          last = between.here();
+        }
+        std::thread watches([&] { wrong += last.wait(soon()) ? 0 : 1; });
+        enqueued.arrive_and_wait();
+        for (std::uint32_t p = 0; p < parts; ++p) {
+          std::vector<float> got(16);
+          const auto read = mine.download(all[p][r], std::span(got), soon());
+          wrong += read && got == std::vector<float>(16, static_cast<float>(ranks * n + 1)) ? 0 : 1;
+        }
+        watches.join();
+        if (wrong != 0) return enqueued.arrive_and_drop();
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("enqueueing never waits; who waits is counted") {

@@ -176,15 +176,20 @@ void host_stream::run_handed() {
     if (place_ != place::handed) return;  // a waiting thread has taken it over
     place_ = place::running;
   }
-  std::size_t ran = 0;
-  while (ran++ < most_in_a_row && step(~std::uint64_t{0}, false)) {
+  for (std::size_t n = 0; n < most_in_a_row; ++n) {
+    const auto done = step(~std::uint64_t{0}, false);
+    if (done == progress::parked) return;
+    if (done == progress::stopped) break;
   }
   std::unique_lock lock(mutex_);
-  if (place_ == place::parked) return;
-  place_ = place::idle;
-  if (queue_.empty() && std::exchange(counted_, false)) crew_->count(-1);
   // Who wanted some of it gets all: nobody would begin the rest.
   if (!queue_.empty()) wanted_ = std::max(wanted_, state_.completed() + 1);
+  leave(lock);
+}
+
+void host_stream::leave(std::unique_lock<std::mutex>& lock) {
+  place_ = place::idle;
+  if (queue_.empty() && std::exchange(counted_, false)) crew_->count(-1);
   hand_if_wanted(lock);
 }
 
@@ -194,20 +199,20 @@ void host_stream::help(std::uint64_t at, time_point deadline, const abort_word* 
     if (place_ != place::idle && place_ != place::handed) return;
     place_ = place::running;
   }
-  while (!state_.reached(at) && !(abort != nullptr && abort->is_set()) && now() < deadline && step(at, true)) {
+  while (!state_.reached(at) && !(abort != nullptr && abort->is_set()) && now() < deadline) {
+    const auto done = step(at, true);
+    if (done == progress::parked) return;
+    if (done == progress::stopped) break;
   }
   std::unique_lock lock(mutex_);
-  if (place_ == place::parked) return;
-  place_ = place::idle;
-  if (queue_.empty() && std::exchange(counted_, false)) crew_->count(-1);
-  hand_if_wanted(lock);
+  leave(lock);
 }
 
-bool host_stream::step(std::uint64_t until, bool helping) {
+host_stream::progress host_stream::step(std::uint64_t until, bool helping) {
   entry next;
   {
     std::unique_lock lock(mutex_);
-    if (queue_.empty()) return false;
+    if (queue_.empty()) return progress::stopped;
     auto& front = queue_.front();
     if (front.other && !front.other->settled(front.at) && !state_.has_failed()) {
       place_ = place::parked;
@@ -218,24 +223,24 @@ bool host_stream::step(std::uint64_t until, bool helping) {
       other->then(at, [self = state_.shared_from_this()](const expected<void>&) {
         static_cast<host_stream&>(*self->queue).unpark();
       });
-      return false;
+      return progress::parked;
     }
-    if (helping && could_hang(front.item)) return false;
+    if (helping && could_hang(front.item)) return progress::stopped;
     if (helping && front.recording && could_hang(static_cast<const host_recording&>(*front.recording).items)) {
-      return false;
+      return progress::stopped;
     }
-    if (!front.other && front.at > until) return false;
+    if (!front.other && front.at > until) return progress::stopped;
     next = std::move(front);
     queue_.pop_front();
   }
   if (next.other) {
     // What it was to begin with is not there.
     if (auto made = next.other->outcome(next.at); !made) state_.fail(state_.completed() + 1, std::move(made.error()));
-    return true;
+    return progress::ran;
   }
   run(next);
   state_.complete(next.at);
-  return true;
+  return progress::ran;
 }
 
 void host_stream::unpark() {

@@ -89,8 +89,12 @@ class host_stream final : public backend_stream {
   void push(entry);
   /// With the lock: gives the stream to the crew if it should go on and nobody has it.
   void hand_if_wanted(std::unique_lock<std::mutex>&);
-  /// Runs what is next, at most to `until`; false: nothing more can be run here now.
-  bool step(std::uint64_t until, bool helping);
+  /// Runs what is next, at most to `until`. `stopped`: nothing more can be run here now. `parked`: it waits for another
+  /// stream, and is no more this thread's: another one may have it already.
+  enum class progress : std::uint8_t { ran, stopped, parked };
+  progress step(std::uint64_t until, bool helping);
+  /// This thread leaves the stream, which it has.
+  void leave(std::unique_lock<std::mutex>&);
   void run(const entry&);
   void run(const recorded&, std::uint64_t at);
   void unpark();
