@@ -1,6 +1,7 @@
 #include <hydrogen/actors/device_keeper.hpp>
 #include <hydrogen/gpu/device_memory.hpp>
 
+#include <pthread.h>
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 
@@ -31,6 +32,7 @@ void device_keeper::close(std::vector<closing> devices, memory_reader in_use, st
   // Kept for ever where there can be no thread; who wants to be told gives up then.
   auto* const kept = new std::vector<closing>(std::move(devices));
   const auto work = [kept, in_use = std::move(in_use), closed = std::move(closed)] {
+    pthread_setname_np(pthread_self(), "hy-closing");  // not that of the actors' thread
     const auto all = std::move(*kept);
     delete kept;
     constexpr auto look_again = std::chrono::milliseconds(20);
