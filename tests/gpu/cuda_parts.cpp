@@ -130,7 +130,7 @@ TEST_CASE("what is held back does not begin before its event, nor what is behind
   struct silent final : backend_stream {
     void submit(recorded, std::uint64_t) override {}
     void submit(std::shared_ptr<prepared_graph>, std::uint64_t) override {}
-    void wait_for(const std::shared_ptr<stream_state>&, std::uint64_t) override {}
+    void wait_for(const std::shared_ptr<stream_state>&, std::uint64_t, behind) override {}
     void want(std::uint64_t at) override { wanted = at; }
     std::uint64_t wanted = 0;
   };

@@ -157,7 +157,7 @@ struct stream_by_hand {
   struct silent final : backend_stream {
     void submit(recorded, std::uint64_t) override {}
     void submit(std::shared_ptr<prepared_graph>, std::uint64_t) override {}
-    void wait_for(const std::shared_ptr<stream_state>&, std::uint64_t) override {}
+    void wait_for(const std::shared_ptr<stream_state>&, std::uint64_t, behind) override {}
     void want(std::uint64_t) override {}
   };
   stream_by_hand() : dev(virtual_device()), state(std::make_shared<stream_state>(*dev, "rank 0")) {

@@ -12,6 +12,10 @@
 
 namespace hydrogen::gpu {
 
+/// What an item needs of one that it stands behind: `result`, and it fails where that has failed; or that it has come
+/// to its `end`, whatever came of it, because both use the same memory.
+enum class behind : std::uint8_t { result, end };
+
 /// The queue of one stream. It tells its stream_state how far it is (`complete`) and what went wrong (`fail`), from
 /// threads of its own, in order. After `fail`, or when the device is lost, what is left is completed without being run.
 /// `submit` and `wait_for` are called under the device's order lock, positions ascending by one; `want` and `help` by
@@ -22,7 +26,7 @@ struct backend_stream {
   virtual void submit(recorded item, std::uint64_t at) = 0;
   virtual void submit(std::shared_ptr<prepared_graph> recording, std::uint64_t at) = 0;
   /// What is submitted from now on begins when `other` has completed `at`, which has been submitted there.
-  virtual void wait_for(const std::shared_ptr<stream_state>& other, std::uint64_t at) = 0;
+  virtual void wait_for(const std::shared_ptr<stream_state>& other, std::uint64_t at, behind) = 0;
   /// Somebody waits for this position: `complete` must be called soon after it is done.
   virtual void want(std::uint64_t at) = 0;
   /// The caller would sleep until this position is done, or the deadline, or the abort. It may do some of the work

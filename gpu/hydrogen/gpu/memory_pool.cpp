@@ -86,10 +86,7 @@ expected<memory_ptr> memory_pool::allocate(std::size_t bytes, const std::shared_
   lock.unlock();
   auto made = std::make_shared<memory>(std::move(self), *this, got->at, bytes, size);
   if (shares) made->charged_ = first;
-  if (!got->wait_for.empty()) {
-    const std::lock_guard order(owner_.order_);
-    for (const auto& e : got->wait_for) first->queue->wait_for(e.of(), e.at());
-  }
+  made->read_ = std::move(got->users);
   return made;
 }
 
@@ -150,8 +147,7 @@ bool memory_pool::take(std::size_t size, const std::shared_ptr<stream_state>& fi
       continue;
     }
     got.at = b->at;
-    auto& users = in_order ? later.reached : got.wait_for;
-    std::move(b->users.begin(), b->users.end(), std::back_inserter(users));
+    got.users = std::move(b->users);
     blocks.erase(std::next(b).base());
     usage_.kept -= size;
     ++usage_.given_again;

@@ -1,8 +1,9 @@
 #pragma once
 // Memory of a device, or pinned memory of the host that a device can reach, from a pool: a buffer that is gone leaves
 // its memory to the next one of about its size. Stream-ordered: memory goes to another buffer at once when its last
-// users are in the same stream, or have been reached; when there is no other, the new owner's stream waits for them on
-// the device. One pool for both backends, since it also counts and limits what an owner of a share may take.
+// users are in the same stream, or have been reached, or when there is no other; who writes to it first, in whatever
+// stream, stands behind them on the device. One pool for both backends, since it also counts and limits what an owner
+// of a share may take.
 //
 // Any thread. The driver, which may wait for the device, is called without the pool's lock: by the device's trimmer for
 // what is too much, and by who allocates only where the pool has nothing that fits. Who drops a buffer changes lists.
@@ -55,7 +56,7 @@ class memory : public std::enable_shared_from_this<memory> {
   const std::size_t bytes_, taken_;
   // Under the device's order lock.
   event written_;            // by the last item that writes to it
-  std::vector<event> read_;  // by items after that, one of each stream
+  std::vector<event> read_;  // by items after that, one of each stream; at first, what used the memory before
 };
 using memory_ptr = std::shared_ptr<memory>;
 
@@ -91,10 +92,10 @@ class memory_pool {
     void* at = nullptr;
     std::vector<event> users;
   };
-  /// Memory on its way to a buffer, and what its stream is to wait for.
+  /// Memory on its way to a buffer, and the work that may still use it: whoever writes first stands behind that.
   struct found {
     void* at = nullptr;
-    std::vector<event> wait_for;
+    std::vector<event> users;
   };
   struct piece {
     void* at = nullptr;

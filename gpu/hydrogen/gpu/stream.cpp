@@ -64,20 +64,22 @@ memory_ptr stream::allocate_bytes(std::size_t n, std::size_t each, memory_kind k
 }
 
 void stream::order(std::span<memory* const> reads, std::span<memory* const> writes, std::uint64_t at) {
-  const auto behind = [&](const event& e) {
-    // What has failed is waited for, too: so its reason comes here, whenever it does.
-    if (e.of() && e.of() != state_ && !e.of()->is_done(e.at())) state_->queue->wait_for(e.of(), e.at());
+  const auto behind_it = [&](const event& e, behind needs) {
+    if (!e.of() || e.of() == state_) return;
+    // A reader waits for what has failed, too: so its reason comes here, whenever it does.
+    const bool over = needs == behind::result ? e.of()->is_done(e.at()) : e.of()->reached(e.at());
+    if (!over) state_->queue->wait_for(e.of(), e.at(), needs);
   };
   for (auto* m : reads) {
     if (m == nullptr) continue;
-    behind(m->written_);
+    behind_it(m->written_, behind::result);
     std::erase_if(m->read_, [&](const event& e) { return e.of() == state_ || e.of()->reached(e.at()); });
     m->read_.emplace_back(state_, at);
   }
   for (auto* m : writes) {
     if (m == nullptr) continue;
-    behind(m->written_);
-    for (const auto& e : m->read_) behind(e);
+    behind_it(m->written_, behind::end);
+    for (const auto& e : m->read_) behind_it(e, behind::end);
     m->read_.clear();
     m->written_ = event(state_, at);
   }
@@ -185,7 +187,7 @@ void stream::wait_for(const event& e) {
   not_while_recording("wait_for");
   if (!e.of() || e.of() == state_ || e.of()->is_done(e.at())) return;
   const std::lock_guard lock(on_->order_);
-  state_->queue->wait_for(e.of(), e.at());
+  state_->queue->wait_for(e.of(), e.at(), behind::result);
 }
 
 expected<void> stream::drained(time_point deadline) const {

@@ -1,16 +1,20 @@
 #pragma once
-// The kernels of applications, compiled by NVRTC for one device at their first use and kept as long as it is. Any
-// thread; compiling one kernel keeps nobody from launching another.
+// The kernels of applications, compiled by NVRTC for one device at their first use and kept as long as it is: one for
+// each name, ports and source, however often an application makes it. Any thread; compiling one kernel keeps nobody
+// from launching another.
 
 #include <hydrogen/base/error.hpp>
 #include <hydrogen/gpu/kernel.hpp>
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 
 namespace hydrogen::gpu::cuda {
 
@@ -22,21 +26,31 @@ class compiled_kernels {
   /// Unloads all of them. Nobody launches one any more.
   void close() noexcept;
 
-  /// Compiles and loads it unless that has been done; on a thread that uses the device. Errors: refused (no source),
-  /// those of compile_source, bad_input (no such function in it), io (what the driver says).
-  expected<cudaKernel_t> get(const kernel& code);
+  /// One that is there.
+  struct loaded {
+    cudaKernel_t function = nullptr;
+    cudaLibrary_t library = nullptr;
+    std::atomic<std::uint32_t> shared_bytes{48 << 10};  // the most that a launch may have now; more is asked for
+    std::mutex asking;
+  };
+  /// Compiles and loads it unless that has been done; on a thread that uses the device. The result lives until `close`.
+  /// Errors: refused (no source), those of compile_source, bad_input (no such function in it), io (what the driver
+  /// says; asked again the next time).
+  expected<loaded*> get(const kernel& code);
 
  private:
   struct entry {
-    std::once_flag once;
-    cudaLibrary_t library = nullptr;
-    expected<cudaKernel_t> made = nullptr;
+    std::mutex once;
+    std::optional<expected<void>> made;
+    loaded is;
   };
-  static expected<cudaKernel_t> load(const kernel_code&, std::uint32_t capability, cudaLibrary_t& library);
+  entry* find(const kernel&);
+  static expected<void> load(const kernel_code&, std::uint32_t capability, loaded&);
 
   const std::uint32_t capability_;
   std::mutex mutex_;
-  std::map<kernel, std::shared_ptr<entry>> all_;  // keeps the kernels, so that no other one gets their address
+  std::map<std::string, std::unique_ptr<entry>> all_;  // by all that was written down
+  std::map<const kernel_code*, std::pair<std::weak_ptr<const kernel_code>, entry*>> seen_;
 };
 
 }  // namespace hydrogen::gpu::cuda

@@ -5,6 +5,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace hydrogen::gpu::cuda {
@@ -34,10 +35,16 @@ expected<void> check_parameters(const kernel_code& code, const void* function) {
   return {};
 }
 
+std::string written_down(const kernel_code& code) {
+  std::string all = code.name;
+  for (const auto& port : code.ports)
+    all += fmt::format("\n{} {} {}", to_string(port.how), to_string(port.type), port.name);
+  return all + '\0' + code.source;
+}
+
 }  // namespace
 
-expected<cudaKernel_t> compiled_kernels::load(const kernel_code& code, std::uint32_t capability,
-                                              cudaLibrary_t& library) {
+expected<void> compiled_kernels::load(const kernel_code& code, std::uint32_t capability, loaded& to) {
   if (code.source.empty()) {
     return fail(errc::refused, fmt::format("kernel '{}' has no CUDA source, and this is a CUDA device", code.name));
   }
@@ -47,12 +54,12 @@ expected<cudaKernel_t> compiled_kernels::load(const kernel_code& code, std::uint
     (void)cudaGetLastError();  // it would be taken for that of the next launch
     return fail(why, fmt::format("kernel '{}': {}: {}", code.name, call, cudaGetErrorString(said)));
   };
-  if (const auto said = cudaLibraryLoadData(&library, image->data(), nullptr, nullptr, 0, nullptr, nullptr, 0);
+  if (const auto said = cudaLibraryLoadData(&to.library, image->data(), nullptr, nullptr, 0, nullptr, nullptr, 0);
       said != cudaSuccess) {
     return refused(errc::io, said, "cudaLibraryLoadData");
   }
   cudaKernel_t made = nullptr;
-  if (const auto said = cudaLibraryGetKernel(&made, library, code.name.c_str()); said != cudaSuccess) {
+  if (const auto said = cudaLibraryGetKernel(&made, to.library, code.name.c_str()); said != cudaSuccess) {
     (void)cudaGetLastError();
     return fail(errc::bad_input, fmt::format("kernel '{}': its source has no extern \"C\" __global__ function of that "
                                              "name: {}",
@@ -66,30 +73,44 @@ expected<cudaKernel_t> compiled_kernels::load(const kernel_code& code, std::uint
   if (auto fits = check_parameters(code, reinterpret_cast<const void*>(made)); !fits) {
     return unexpected(std::move(fits.error()));
   }
-  return made;
+  to.function = made;
+  return {};
+}
+
+compiled_kernels::entry* compiled_kernels::find(const kernel& code) {
+  const std::lock_guard lock(mutex_);
+  // Launches come with the same object again and again; only a new one is read.
+  if (const auto at = seen_.find(code.get()); at != seen_.end() && !at->second.first.expired())
+    return at->second.second;
+  std::erase_if(seen_, [](const auto& s) { return s.second.first.expired(); });
+  auto& known = all_[written_down(*code)];
+  if (!known) known = std::make_unique<entry>();
+  seen_[code.get()] = {code, known.get()};
+  return known.get();
 }
 
 void compiled_kernels::close() noexcept {
-  std::map<kernel, std::shared_ptr<entry>> all;
+  std::map<std::string, std::unique_ptr<entry>> all;
   {
     const std::lock_guard lock(mutex_);
     all.swap(all_);
+    seen_.clear();
   }
   for (auto& [code, e] : all) {
-    if (e->library != nullptr) cudaLibraryUnload(e->library);
+    if (e->is.library != nullptr) cudaLibraryUnload(e->is.library);
   }
 }
 
-expected<cudaKernel_t> compiled_kernels::get(const kernel& code) {
-  std::shared_ptr<entry> e;
-  {
-    const std::lock_guard lock(mutex_);
-    auto& known = all_[code];
-    if (!known) known = std::make_shared<entry>();
-    e = known;
+expected<compiled_kernels::loaded*> compiled_kernels::get(const kernel& code) {
+  entry* e = find(code);
+  const std::lock_guard lock(e->once);
+  const bool again = e->made && !*e->made && e->made->error().code == errc::io;
+  if (!e->made || again) {
+    if (e->is.library != nullptr) cudaLibraryUnload(std::exchange(e->is.library, nullptr));
+    e->made = load(*code, capability_, e->is);
   }
-  std::call_once(e->once, [&] { e->made = load(*code, capability_, e->library); });
-  return e->made;
+  if (!*e->made) return unexpected(e->made->error());
+  return &e->is;
 }
 
 void launch(const work::custom& w, launch_context& context) {
@@ -106,12 +127,17 @@ void launch(const work::custom& w, launch_context& context) {
     // The runtime reads as many bytes from here as the kernel's parameter has.
     values.push_back(const_cast<void*>(a.how == direction::value ? static_cast<const void*>(&a.bits) : &a.at));
   }
-  const auto* kernel = reinterpret_cast<const void*>(*made);
-  constexpr std::uint32_t without_asking = 48 << 10;
-  if (shared_bytes > without_asking) {
-    context.check(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
-        "cudaFuncSetAttribute");
+  auto& loaded = **made;
+  const auto* kernel = reinterpret_cast<const void*>(loaded.function);
+  if (shared_bytes > loaded.shared_bytes.load()) {
+    // Only ever more: another stream may be about to launch it.
+    const std::lock_guard lock(loaded.asking);
+    if (shared_bytes > loaded.shared_bytes.load()) {
+      context.check(
+          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
+          "cudaFuncSetAttribute");
+      if (!context.failed()) loaded.shared_bytes.store(shared_bytes);
+    }
   }
   context.check(cudaLaunchKernel(kernel, dim3(grid[0], grid[1], grid[2]), dim3(block[0], block[1], block[2]),
                                  values.data(), shared_bytes, context.stream),

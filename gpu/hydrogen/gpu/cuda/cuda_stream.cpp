@@ -58,20 +58,20 @@ void cuda_stream::submit(std::shared_ptr<prepared_graph> recording, std::uint64_
   watch(begins);
 }
 
-void cuda_stream::wait_for(const std::shared_ptr<stream_state>& other, std::uint64_t at) {
+void cuda_stream::wait_for(const std::shared_ptr<stream_state>& other, std::uint64_t at, behind needs) {
   auto* there = dynamic_cast<cuda_stream*>(other->queue.get());
   const auto reached = there != nullptr ? there->event_behind(at) : nullptr;
   std::unique_lock lock(mutex_);
   if (reached == nullptr || !held_.empty()) {
-    return hold(lock, event(other, at), [this](const expected<void>& outcome) {
+    return hold(lock, event(other, at), [this, needs](const expected<void>& outcome) {
       // What it was to begin with is not there.
-      if (!outcome) refuse(launched_ + 1, outcome.error(), false);
+      if (!outcome && needs == behind::result) refuse(launched_ + 1, outcome.error(), false);
     });
   }
   auto said = context_->use();
   if (said == cudaSuccess) said = cudaStreamWaitEvent(stream_, reached.get(), 0);
   if (said != cudaSuccess) return refuse(launched_ + 1, said, "cudaStreamWaitEvent");
-  dependencies_.push_back({launched_ + 1, event(other, at)});
+  if (needs == behind::result) dependencies_.push_back({launched_ + 1, event(other, at)});
 }
 
 void cuda_stream::want(std::uint64_t at) {

@@ -25,7 +25,7 @@ class cuda_stream final : public backend_stream {
 
   void submit(recorded item, std::uint64_t at) override;
   void submit(std::shared_ptr<prepared_graph> recording, std::uint64_t at) override;
-  void wait_for(const std::shared_ptr<stream_state>& other, std::uint64_t at) override;
+  void wait_for(const std::shared_ptr<stream_state>& other, std::uint64_t at, behind) override;
   void want(std::uint64_t at) override;
 
   struct progress {

@@ -35,7 +35,9 @@ struct gelu {
 struct gelu_gradient {
   __device__ float operator()(float x, float gradient) const {
     const float below = 0.5F * (1.0F + erff(x * root_half));
-    return gradient * (below + x * (root_half_by_pi * expf(-0.5F * x * x)));
+    // x times the density is 0 in float beyond; so is not infinity times 0. A NaN is kept by `below`.
+    const float near = fminf(fmaxf(x, -15.0F), 15.0F);
+    return gradient * (below + near * (root_half_by_pi * expf(-0.5F * near * near)));
   }
 };
 

@@ -3,6 +3,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <system_error>
 #include <utility>
@@ -25,16 +26,53 @@ struct host_recording final : prepared_graph {
   const std::vector<recorded> items;
 };
 
-/// User code could, and a member of a group may never come: such work is not for a thread that has a deadline.
-bool could_hang(const recorded& item) {
-  return std::holds_alternative<work::custom>(item.what) || std::holds_alternative<work::all_reduce>(item.what);
+constexpr auto least_patience = std::chrono::seconds(1);        // of who helps
+constexpr double most_products = 1e8, most_elements = 1 << 24;  // of an item that it may run: some ten milliseconds
+
+/// About how many numbers it looks at; products of those of a matrix product count as a fraction.
+double elements_of(const work::any& what) {
+  return std::visit(
+      [](const auto& w) -> double {
+        using W = std::decay_t<decltype(w)>;
+        if constexpr (std::is_same_v<W, work::matrix_product>) {
+          return static_cast<double>(w.batch) * static_cast<double>(w.m) * static_cast<double>(w.n) *
+                 static_cast<double>(w.k) * (most_elements / most_products);
+        } else if constexpr (requires { w.parts; }) {
+          double sum = 0;
+          for (const auto& part : *w.parts) sum += static_cast<double>(part.n);
+          return sum;
+        } else if constexpr (requires { w.tensors; }) {
+          double sum = 0;
+          for (const auto& tensor : *w.tensors) sum += static_cast<double>(tensor.n);
+          return sum;
+        } else if constexpr (requires { w.dimensions; }) {
+          return static_cast<double>(w.n) * static_cast<double>(w.dimensions) * static_cast<double>(w.k);
+        } else if constexpr (requires { w.features; }) {
+          return static_cast<double>(w.rows) * static_cast<double>(w.features);
+        } else if constexpr (requires { w.table_rows; }) {
+          return static_cast<double>(w.n) * static_cast<double>(w.columns);
+        } else if constexpr (requires { w.columns; }) {
+          return static_cast<double>(w.rows) * static_cast<double>(w.columns);
+        } else if constexpr (requires { w.bytes; }) {
+          return static_cast<double>(w.bytes) / 4;
+        } else if constexpr (requires { w.n; }) {
+          return static_cast<double>(w.n);
+        } else {
+          return 0;
+        }
+      },
+      what);
 }
 
-bool could_hang(const std::vector<recorded>& items) {
-  for (const auto& i : items) {
-    if (could_hang(i)) return true;
-  }
-  return false;
+/// User code could take for ever, a member of a group may never come, and large work takes long: none of it is for a
+/// thread that has a deadline.
+bool may_take_long(const recorded& item) {
+  return std::holds_alternative<work::custom>(item.what) || std::holds_alternative<work::all_reduce>(item.what) ||
+         elements_of(item.what) > most_elements;
+}
+
+bool may_take_long(const std::vector<recorded>& items) {
+  return std::any_of(items.begin(), items.end(), [](const recorded& i) { return may_take_long(i); });
 }
 
 }  // namespace
@@ -44,11 +82,12 @@ bool could_hang(const std::vector<recorded>& items) {
 void crew::count(int change) {
   const std::lock_guard lock(mutex_);
   active_ += change;
-  if (active_ == 0 && ending_) changed_.notify_all();
+  if (active_ == 0 && ending_) drained_.notify_all();
 }
 
 void crew::hand(std::shared_ptr<stream_state> s) {
   const std::lock_guard lock(mutex_);
+  if (ending_ && active_ == 0) return;  // somebody who waited has done it all in between
   runnable_.push_back(std::move(s));
   if (idle_ == 0 && threads_.size() < most_) {
     try {
@@ -85,6 +124,8 @@ void crew::drain() noexcept {
   {
     std::unique_lock lock(mutex_);
     ending_ = true;
+    // Until then work that is left may need a thread that is not there yet.
+    while (active_ != 0) drained_.wait(lock);
     changed_.notify_all();
     threads.swap(threads_);
   }
@@ -137,15 +178,15 @@ expected<std::shared_ptr<prepared_graph>> host_device::prepare(std::vector<recor
 // ---- a stream ------------------------------------------------------------------------------------------------------
 
 void host_stream::submit(recorded item, std::uint64_t at) {
-  push({at, std::move(item), nullptr, nullptr});
+  push({at, std::move(item), nullptr, nullptr, {}});
 }
 
 void host_stream::submit(std::shared_ptr<prepared_graph> recording, std::uint64_t at) {
-  push({at, {}, std::move(recording), nullptr});
+  push({at, {}, std::move(recording), nullptr, {}});
 }
 
-void host_stream::wait_for(const std::shared_ptr<stream_state>& other, std::uint64_t at) {
-  push({at, {}, nullptr, other});
+void host_stream::wait_for(const std::shared_ptr<stream_state>& other, std::uint64_t at, behind needs) {
+  push({at, {}, nullptr, other, needs});
 }
 
 void host_stream::push(entry e) {
@@ -194,6 +235,7 @@ void host_stream::leave(std::unique_lock<std::mutex>& lock) {
 }
 
 void host_stream::help(std::uint64_t at, time_point deadline, const abort_word* abort) {
+  if (deadline < now() + least_patience || faults_.any()) return;
   {
     const std::lock_guard lock(mutex_);
     if (place_ != place::idle && place_ != place::handed) return;
@@ -225,8 +267,8 @@ host_stream::progress host_stream::step(std::uint64_t until, bool helping) {
       });
       return progress::parked;
     }
-    if (helping && could_hang(front.item)) return progress::stopped;
-    if (helping && front.recording && could_hang(static_cast<const host_recording&>(*front.recording).items)) {
+    if (helping && may_take_long(front.item)) return progress::stopped;
+    if (helping && front.recording && may_take_long(static_cast<const host_recording&>(*front.recording).items)) {
       return progress::stopped;
     }
     if (!front.other && front.at > until) return progress::stopped;
@@ -235,7 +277,9 @@ host_stream::progress host_stream::step(std::uint64_t until, bool helping) {
   }
   if (next.other) {
     // What it was to begin with is not there.
-    if (auto made = next.other->outcome(next.at); !made) state_.fail(state_.completed() + 1, std::move(made.error()));
+    if (auto made = next.other->outcome(next.at); !made && next.needs == behind::result) {
+      state_.fail(state_.completed() + 1, std::move(made.error()));
+    }
     return progress::ran;
   }
   run(next);

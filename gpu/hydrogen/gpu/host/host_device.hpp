@@ -24,7 +24,7 @@ class crew {
   void hand(std::shared_ptr<stream_state> s);
   /// A stream has begun, or stopped, to have work that was handed or is waited for.
   void count(int change);
-  /// Returns when no stream has work and all threads have ended. Not on one of them.
+  /// Returns when no stream has work and all threads have ended. Not on one of them. No stream gets new work.
   void drain() noexcept;
 
  private:
@@ -32,7 +32,7 @@ class crew {
 
   const std::uint32_t most_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable changed_, drained_;
   std::deque<std::shared_ptr<stream_state>> runnable_;
   std::vector<std::thread> threads_;
   std::uint32_t idle_ = 0;
@@ -70,7 +70,7 @@ class host_stream final : public backend_stream {
 
   void submit(recorded item, std::uint64_t at) override;
   void submit(std::shared_ptr<prepared_graph> recording, std::uint64_t at) override;
-  void wait_for(const std::shared_ptr<stream_state>& other, std::uint64_t at) override;
+  void wait_for(const std::shared_ptr<stream_state>& other, std::uint64_t at, behind) override;
   void want(std::uint64_t at) override;
   void help(std::uint64_t at, time_point deadline, const abort_word*) override;
 
@@ -83,6 +83,7 @@ class host_stream final : public backend_stream {
     recorded item;
     std::shared_ptr<prepared_graph> recording;
     std::shared_ptr<stream_state> other;  // to wait for, until it has reached `at`
+    behind needs = behind::result;        // of that
   };
   enum class place : std::uint8_t { idle, handed, running, parked };
 

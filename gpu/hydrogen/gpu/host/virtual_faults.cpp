@@ -16,6 +16,11 @@ void virtual_faults::release() {
   released_.notify_all();
 }
 
+bool virtual_faults::any() {
+  const std::lock_guard lock(mutex_);
+  return !plans_.empty();
+}
+
 expected<void> virtual_faults::before(const char* kernel, bool& lost) {
   std::unique_lock lock(mutex_);
   for (auto p = plans_.begin(); p != plans_.end(); ++p) {

@@ -27,6 +27,8 @@ class virtual_faults {
   /// Kernels that hang go on, and none will hang any more.
   void release();
 
+  /// Whether something is planned: nobody who waits may run kernels then.
+  bool any();
   /// For the backend: before a kernel runs. An error to be reported instead of running it; `lost` if the device is.
   expected<void> before(const char* kernel, bool& lost);
 
