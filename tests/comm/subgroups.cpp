@@ -254,6 +254,8 @@ TEST_CASE("a gang buffer that does not fit is refused for all ranks and breaks n
     const testing::layout placement({0, 1}, between);
     gang team(placement);
     check_all(team.run([&](group& g) -> expected<void> {
+      const auto absurd = g.buffer<double>((std::size_t{1} << 61) + 1);  // its bytes do not fit a number
+      if (absurd || absurd.error().code != errc::over_limit) return wrong("a buffer of 16 EiB");
       const auto large = g.buffer<double>(g.rank() == 0 ? std::size_t{1} << 35 : 1);
       if (large || large.error().code != errc::over_limit) return wrong("a buffer of 256 GiB");
       auto small = g.buffer<double>(100'000);

@@ -47,6 +47,14 @@ TEST_CASE("a table is kept in a file of its machine; what cannot be used says wh
   is_refused("machine = '" + machine_in_words() + "'\none_shot_2 = 'x'", "one_shot_2");
 }
 
+TEST_CASE("no table makes ranks take memory without bound for one shot") {
+  tuning odd;
+  odd.one_shot = {1, ~std::uint64_t{0}, 1 << 20};
+  CHECK(odd.one_shot_of(2) == 1);
+  CHECK(odd.one_shot_of(4) == 64 << 20);
+  CHECK(odd.one_shot_of(64) == 1 << 20);
+}
+
 TEST_CASE("whatever the table says, all ranks use that of the process that leads, and results have the same bits") {
   constexpr std::uint64_t never = ~std::uint64_t{0};
   std::vector<float> first;

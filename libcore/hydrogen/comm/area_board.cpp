@@ -60,7 +60,8 @@ void area::stand(std::uint32_t rank, std::uint64_t number, const call_plan& plan
   const auto words = board(rank);
   const auto set = [&](std::size_t at, std::uint64_t value) { words[at].store(value, std::memory_order_relaxed); };
   const auto before = words[sequence].load(std::memory_order_relaxed);
-  words[sequence].exchange(before + 1, std::memory_order_acq_rel);
+  words[sequence].store(before + 1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);  // whoever reads what follows reads an odd sequence, too
   const bool same_group = words[group].load(std::memory_order_relaxed) == plan.group && before != 0;
   set(group, plan.group);
   set(calls, number);

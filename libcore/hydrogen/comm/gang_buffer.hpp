@@ -1,10 +1,17 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 
 namespace hydrogen::comm {
+
+/// Of `count` numbers; more than any memory has where the product does not fit.
+template <class T>
+constexpr std::size_t bytes_of(std::size_t count) {
+  return count > SIZE_MAX / sizeof(T) ? SIZE_MAX : count * sizeof(T);
+}
 
 /// Memory for numbers that the other ranks on this host read and write where it is. Lives as long as this object and
 /// its copies, and the memory itself until the gang is over: make it once.

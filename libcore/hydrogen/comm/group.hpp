@@ -67,7 +67,7 @@ class group {
   /// All ranks of the gang call it (of a subgroup: bad_input); `count` may differ. errc::over_limit: no room, in all.
   template <class T>
   expected<gang_buffer<T>> buffer(std::size_t count, call_options options = here::current()) {
-    auto made = memory(count * sizeof(T), options);
+    auto made = memory(comm::bytes_of<T>(count), options);
     if (!made) return unexpected(std::move(made.error()));
     return gang_buffer<T>(std::move(*made), count);
   }

@@ -6,6 +6,7 @@
 
 #include <hydrogen/base/error.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -26,7 +27,11 @@ struct tuning {
 
   bool operator==(const tuning&) const = default;
 
-  std::uint64_t one_shot_of(std::uint32_t members) const { return one_shot[members < 4 ? 0 : members < 8 ? 1 : 2]; }
+  /// No more than 64 MiB, whatever the table says: each member needs that much memory for one shot.
+  std::uint64_t one_shot_of(std::uint32_t members) const {
+    constexpr std::uint64_t most = 64 << 20;
+    return std::min(one_shot[members < 4 ? 0 : members < 8 ? 1 : 2], most);
+  }
 };
 // It travels as it is.
 static_assert(std::is_trivially_copyable_v<tuning> && sizeof(tuning) == 48);

@@ -135,7 +135,7 @@ class gang_group {
   /// ranks of the gang call it; make it once, before the first step.
   template <comm::number T>
   comm::gang_buffer<T> buffer(std::size_t count, site at = site::current()) {
-    return {memory(count * sizeof(T), at), count};
+    return {memory(comm::bytes_of<T>(count), at), count};
   }
 
   /// For tensors with so many numbers, in the order of the layers. All ranks of the gang make it, with the same tensors

@@ -15,6 +15,7 @@ namespace {
 
 constexpr char has_segment = 'S';
 constexpr char has_none = '-';
+constexpr auto turn_looks = std::chrono::milliseconds(20);  // at the abort word, of a rank that waits for its turn
 
 union control_buffer {
   cmsghdr header;
@@ -54,11 +55,13 @@ char take_over(int socket, unique_fd& file) {
   message.msg_controllen = sizeof control.bytes;
   if (recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != 1) return 0;
   const auto* rights = CMSG_FIRSTHDR(&message);
-  if (rights != nullptr && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS &&
-      rights->cmsg_len == CMSG_LEN(sizeof(int))) {
+  if (rights == nullptr || rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS) return byte;
+  // There is room for two where one was meant: all that came are this process's to close.
+  for (std::size_t at = 0; CMSG_LEN(at + sizeof(int)) <= rights->cmsg_len; at += sizeof(int)) {
     int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
-    file.reset(fd);
+    std::memcpy(&fd, CMSG_DATA(rights) + at, sizeof fd);
+    unique_fd came(fd);
+    if (at == 0) file = std::move(came);
   }
   return byte;
 }
@@ -99,15 +102,20 @@ void neighbours::accepted(unique_fd socket, const hello& from) {
 
 expected<std::shared_ptr<segment>> neighbours::attach(const std::string& endpoint, boot_id owner, boot_id self,
                                                       abort_word& abort, time_point deadline) {
-  std::shared_ptr<std::mutex> turn;
+  std::shared_ptr<std::timed_mutex> turn;
   {
     std::lock_guard lock(mutex_);
     if (const auto at = attached_.find(owner); at != attached_.end()) return at->second;
     auto& place = asking_[owner];
-    if (!place) place = std::make_shared<std::mutex>();
+    if (!place) place = std::make_shared<std::timed_mutex>();
     turn = place;
   }
-  std::lock_guard one(*turn);
+  std::unique_lock one(*turn, std::defer_lock);
+  while (!one.try_lock_for(turn_looks)) {
+    // Another rank asks, with a deadline of its own.
+    if (abort.is_set()) return unexpected(abort.reason());
+    if (now() >= deadline) return fail(errc::timed_out, "no answer in time (shared memory)", endpoint);
+  }
   {
     std::lock_guard lock(mutex_);
     if (const auto at = attached_.find(owner); at != attached_.end()) return at->second;

@@ -64,7 +64,7 @@ class neighbours {
   event_fd news_;
   std::mutex mutex_;
   // One question to an owner at a time: a second socket that is closed would look like a death there.
-  std::map<boot_id, std::shared_ptr<std::mutex>> asking_;
+  std::map<boot_id, std::shared_ptr<std::timed_mutex>> asking_;
   std::mutex making_;
   bool made_ = false;
   std::shared_ptr<segment> own_;

@@ -129,8 +129,8 @@ expected<std::shared_ptr<area>> segment::find(const gang_token& token, std::uint
     if (abort.is_set()) return unexpected(abort.reason());
     place at;
     if (look_up(token, at)) {
-      if (at.offset < first_place || at.offset % 4096 != 0 || at.size > segment_size - at.offset ||
-          at.size < area::bytes_on_host(1)) {
+      if (at.offset < first_place || at.offset > segment_size || at.offset % 4096 != 0 ||
+          at.size > segment_size - at.offset || at.size < area::bytes_on_host(1)) {
         return fail(errc::mismatch, "the directory of shared memory makes no sense");
       }
       if (at.size < area::bytes_on_host(ranks)) {
