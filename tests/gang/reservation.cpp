@@ -86,6 +86,33 @@ TEST_CASE("devices are lent by number, whole, to one attempt at a time, and its 
   CHECK(size.room({{0, {{"gpu", 2, 2}}}, {}, {}}) == 2);
 }
 
+TEST_CASE("a device whose user's executor died is lent again last") {
+  node n({.node = "n0", .slots = 8, .report_after = 0ms, .has = {0, {{"gpu", 3}}}});
+  using numbers = std::vector<std::uint32_t>;
+  const auto ask = [&](std::uint32_t k, std::uint32_t count) {
+    const auto ref = node::ref(1, k);
+    n.order(reserve{n.term, n.machine.boot(), ref, request_kind::gang, app, 1, {0, {{"gpu", count}}}});
+    const auto devices = n.machine.devices_of(ref);
+    return devices.empty() ? numbers() : devices.front().numbers;
+  };
+  const auto die = [&](std::uint32_t k) {
+    n.ready();
+    n.verb(node::ref(1, k), entry_verb::commit);
+    n.on(event::executor_died{run, n.executor, "killed"});
+  };
+  CHECK(ask(0, 1) == numbers{0});
+  die(0);
+  CHECK(ask(1, 1) == numbers{1});
+  die(1);
+  CHECK(ask(2, 1) == numbers{2});
+  CHECK(ask(3, 1) == numbers{0});  // it failed before the other one
+  CHECK(ask(4, 1) == numbers{1});
+  for (const std::uint32_t k : {2, 3, 4}) n.verb(node::ref(1, k), entry_verb::abort);
+  CHECK(ask(5, 2) == numbers{0, 2});
+  n.verb(node::ref(1, 5), entry_verb::abort);
+  CHECK(ask(6, 3) == numbers{0, 1, 2});
+}
+
 TEST_CASE("ranks may have joined, may be let in, and may have returned, before the go and the enter come") {
   for (const bool go_first : {true, false}) {
     CAPTURE(go_first);

@@ -147,7 +147,8 @@ std::vector<held_devices> reservation::devices_of(const attempt_ref& ref) const 
   return at == entries_.end() ? std::vector<held_devices>() : at->second.devices;
 }
 
-/// The lowest numbers that are free: there are as many, as `taken_` says.
+/// Free ones: there are as many, as `taken_` says. A device that nobody had whose executor died goes first, then that
+/// where it was the longest ago, then the lowest number: one that is broken does not get every retry.
 std::vector<held_devices> reservation::take_devices(const resources& each, std::uint32_t slots) {
   std::vector<held_devices> all;
   for (const auto& d : each.devices) {
@@ -158,10 +159,20 @@ std::vector<held_devices> reservation::take_devices(const resources& each, std::
         if (held.kind == d.kind) used.insert(held.numbers.begin(), held.numbers.end());
       }
     }
-    held_devices taken{d.kind, d.count, std::max(1U, d.shared_by), {}};
-    for (std::uint32_t number = 0; taken.numbers.size() < d.for_slots(slots); ++number) {
-      if (!used.contains(number)) taken.numbers.push_back(number);
+    std::vector<std::pair<std::uint64_t, std::uint32_t>> free;  // when it last failed, number
+    for (const auto& has : options_.has.devices) {
+      if (has.kind != d.kind) continue;
+      for (std::uint32_t number = 0; number < has.count; ++number) {
+        if (used.contains(number)) continue;
+        const auto failed = device_failures_.find({d.kind, number});
+        free.emplace_back(failed == device_failures_.end() ? 0 : failed->second, number);
+      }
     }
+    std::sort(free.begin(), free.end());
+    free.resize(std::min<std::size_t>(free.size(), d.for_slots(slots)));
+    held_devices taken{d.kind, d.count, std::max(1U, d.shared_by), {}};
+    for (const auto& [failed, number] : free) taken.numbers.push_back(number);
+    std::sort(taken.numbers.begin(), taken.numbers.end());
     all.push_back(std::move(taken));
   }
   return all;

@@ -234,6 +234,9 @@ class reservation {
   term_id term_;
   share taken_;  // by entries
   std::uint64_t executors_started_ = 0;
+  // Devices, by kind and number, that an attempt had whose executor died, and the when of it as a count.
+  std::map<std::pair<std::string, std::uint32_t>, std::uint64_t> device_failures_;
+  std::uint64_t failures_ = 0;
   std::map<attempt_ref, entry> entries_;
   std::unordered_map<request_id, attempt_id> tombstones_;  // the highest dead attempt of each request
   std::map<run_id, executor> executors_;
