@@ -110,6 +110,7 @@ void session::report(result r) {
 void session::remark(const std::string& text) {
   fmt::print("{:<11} {}\n", benchmark_, text);
   std::fflush(stdout);
+  remarks_.push_back({benchmark_, text});
 }
 
 std::vector<benchmark>& benchmarks() {
@@ -146,6 +147,12 @@ expected<void> write_json(const std::string& file, const machine_facts& m, const
   out["machine"] = {{"cpu", m.cpu},       {"cores", m.cores},       {"memory_gib", m.memory_gib},
                     {"kernel", m.kernel}, {"compiler", m.compiler}, {"load", m.load}};
   out["quick"] = s.quick();
+  auto devices = nlohmann::ordered_json::array();
+  for (const auto& e : s.entries()) {
+    const auto& name = e.what.device;
+    if (!name.empty() && std::find(devices.begin(), devices.end(), name) == devices.end()) devices.push_back(name);
+  }
+  out["devices"] = std::move(devices);
   out["results"] = nlohmann::ordered_json::array();
   for (const auto& [benchmark, r] : s.entries()) {
     nlohmann::ordered_json one{{"benchmark", benchmark},
@@ -158,7 +165,12 @@ expected<void> write_json(const std::string& file, const machine_facts& m, const
     if (r.beside) one["beside"] = {{"name", r.beside->name}, {"value", r.beside->value}, {"ratio", ratio(r)}};
     if (r.aim) one["goal"] = {{"is", goal_text(r)}, {"met", met(r)}};
     if (!r.note.empty()) one["note"] = r.note;
+    if (!r.device.empty()) one["device"] = r.device;
     out["results"].push_back(std::move(one));
+  }
+  out["remarks"] = nlohmann::ordered_json::array();
+  for (const auto& [benchmark, text] : s.remarks()) {
+    out["remarks"].push_back({{"benchmark", benchmark}, {"text", text}});
   }
   std::ofstream stream(file);
   stream << out.dump(2) << "\n";

@@ -39,7 +39,8 @@ struct result {
   std::vector<double> samples;  // in `unit`; not empty
   std::optional<reference> beside;
   std::optional<goal> aim;
-  std::string note;  // shown behind it: "polars is not installed"
+  std::string note;         // shown behind it: "polars is not installed"
+  std::string device = {};  // that did it: "GPU-9f6c... (NVIDIA H200)"; empty: none
 };
 
 double median(std::vector<double> samples);
@@ -71,7 +72,7 @@ class session {
 
   /// Prints it and keeps it for the JSON file.
   void report(result);
-  /// A line below the results: why something could not be measured.
+  /// A line below the results, also in the JSON file: why something could not be measured.
   void remark(const std::string& text);
 
   struct entry {
@@ -79,12 +80,17 @@ class session {
     result what;
   };
   const std::vector<entry>& entries() const { return entries_; }
+  struct remarked {
+    std::string benchmark, text;
+  };
+  const std::vector<remarked>& remarks() const { return remarks_; }
   void start(const std::string& benchmark);
 
  private:
   session_options options_;
   std::string benchmark_;
   std::vector<entry> entries_;
+  std::vector<remarked> remarks_;
 };
 
 struct benchmark {
@@ -132,7 +138,7 @@ machine_facts this_machine();
 /// Peers that `session_options::beside` may name.
 const std::vector<std::string>& known_peers();
 
-/// The figures of all measured cases and the machine, as JSON.
+/// The figures of all measured cases, the machine, the devices and the remarks, as JSON.
 expected<void> write_json(const std::string& file, const machine_facts&, const session&);
 
 }  // namespace hydrogen::bench

@@ -1,12 +1,16 @@
 // `dispatch`: what it costs an actor to have something done on a device and to hear of it, on a virtual device and,
 // where there is one, on the first GPU. On a virtual device beside two changes of threads, which is what such a trip
-// cannot do without; on a GPU beside a launch without actors.
+// cannot do without; on a GPU beside a launch without actors, where actors with streams of their own stand beside one
+// stream, too.
 
-#include <hydrogen/actors/device_actor.hpp>
+#include <hydrogen/actors/device_queue.hpp>
 #include <hydrogen/actors/scheduler.hpp>
 #include <hydrogen/gpu/repeated_step.hpp>
 
 #include "bench.hpp"
+#include "bench_device.hpp"
+#include "gpu_dispatch.hpp"
+#include "gpu_streams.hpp"
 #include <spdlog/fmt/fmt.h>
 
 #include <atomic>
@@ -188,7 +192,8 @@ void measure(session& s, const gpu::device_info& info) {
               .samples = std::move(trips),
               .beside = reference{"two changes of threads", threads},
               .aim = goal{goal::kind::at_most, 15},
-              .note = {}});
+              .note = {},
+              .device = device.name()});
   } else {
     const auto raw = median(device.thread_waits(items));
     s.report({.name = "actor to completion mail, " + device.name(),
@@ -196,8 +201,9 @@ void measure(session& s, const gpu::device_info& info) {
               .unit = "us",
               .samples = std::move(trips),
               .beside = reference{"a thread that launches and waits", raw},
-              .aim = goal{goal::kind::at_most, 30},
-              .note = {}});
+              .aim = {},
+              .note = {},
+              .device = device.name()});
   }
   s.report({.name = "thread that enqueues and waits, " + device.name(),
             .size = "1 empty kernel",
@@ -205,7 +211,8 @@ void measure(session& s, const gpu::device_info& info) {
             .samples = device.thread_waits(items),
             .beside = {},
             .aim = {},
-            .note = {}});
+            .note = {},
+            .device = device.name()});
   constexpr int kernels = 20;
   auto [single, replayed] = device.steps(kernels, s.rounds(500));
   const auto one_by_one = median(single);
@@ -215,15 +222,17 @@ void measure(session& s, const gpu::device_info& info) {
             .samples = std::move(replayed),
             .beside = reference{"one by one", one_by_one},
             .aim = device.is_virtual() ? std::nullopt : std::optional(goal{goal::kind::ratio, 2}),
-            .note = {}});
+            .note = {},
+            .device = device.name()});
 }
 
 void dispatch(session& s) {
   measure(s, gpu::virtual_devices(1, MiB * 64)[0]);
-  const auto found = gpu::find_devices();
-  if (!found) return s.remark("no GPU is measured: " + found.error().message());
-  if (found->empty()) return s.remark("no GPU is measured: no device");
-  measure(s, found->front());
+  const auto gpu = first_gpu(s);
+  if (!gpu) return;
+  measure(s, *gpu);
+  measure_gpu_dispatch(s, *gpu);
+  measure_streams(s, *gpu);
 }
 
 const registration dispatch_registered{"dispatch", "a kernel for an actor, and the mail that it is done", dispatch};

@@ -50,6 +50,10 @@ class Bench(Case):
             else:
                 self.assertGreater(r["median"], 0, r)
             self.assertGreater(r["samples"], 0, r)
+        for name in ("kernels", "dispatch"):  # a GPU's rows, or why there are none
+            on_gpu = [r for r in figures["results"] if r["benchmark"] == name and r.get("device", "").startswith("GPU-")]
+            said = [r for r in figures["remarks"] if r["benchmark"] == name and r["text"].startswith("no GPU is measured: ")]
+            self.assertEqual(len(said), 0 if on_gpu else 1, figures["remarks"])
 
 
 if __name__ == "__main__":
