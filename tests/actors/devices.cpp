@@ -165,3 +165,15 @@ TEST_CASE("a task that has trouble with its device is tried again, elsewhere if 
     }
   }
 }
+
+TEST_CASE("kernels are actors of a task on its devices, which are free when it is over") {
+  for (const auto kind : {cluster_kind::in_process, cluster_kind::processes}) {
+    CAPTURE(static_cast<int>(kind));
+    auto cluster = with_gpus(kind, 2, 2);
+    for (int again = 0; again < 3; ++again) {
+      run(*cluster, {"kernel_actors", "12", "1"});
+      run(*cluster, {"kernel_actors", "12", "0"});
+    }
+    run(*cluster, {"devices", "4", "1", "1", cluster->options().directory + "/notes", ""});
+  }
+}

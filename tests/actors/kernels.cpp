@@ -1,7 +1,7 @@
-// Devices behind actors: the device actor and kernels as actors.
+// Devices behind actors: queues of actors, and kernels as actors.
 
-#include <hydrogen/actors/device_actor.hpp>
 #include <hydrogen/actors/kernel_actor.hpp>
+#include <hydrogen/actors/task_actors.hpp>
 #include <hydrogen/gpu/host/virtual_faults.hpp>
 
 #include "stage.hpp"
@@ -56,6 +56,12 @@ answer ask(caf::actor_system& system, const caf::actor& whom, kernel_call call) 
   return got;
 }
 
+caf::actor spawn(caf::actor_system& system, const std::shared_ptr<gpu::device>& on,
+                 actors::kernel_actor_options options) {
+  auto queue = std::make_shared<actors::device_queue>(value_or_throw(on->make_stream(options.label)), system);
+  return actors::spawn_kernel_actor(std::move(queue), times(), std::move(options), system);
+}
+
 std::vector<float> floats(const kernel_result& r) {
   return std::get<host_numbers>(r.outputs.at(0)).as<float>();
 }
@@ -65,8 +71,8 @@ std::vector<float> floats(const kernel_result& r) {
 TEST_CASE("kernel actors take values and buffers, and chains of them stay on the device") {
   stage s;
   const auto device = virtual_device();
-  const auto first = value_or_throw(actors::spawn_kernel_actor(s.system(), device, times(), {{}, false, "first"}));
-  const auto last = value_or_throw(actors::spawn_kernel_actor(s.system(), device, times(), {{}, true, "last"}));
+  const auto first = spawn(s.system(), device, {{}, false, "first"});
+  const auto last = spawn(s.system(), device, {{}, true, "last"});
   gpu::faults_of(*device).plan("times", gpu::virtual_fault::hang);
   // The first kernel has not begun when its answer comes.
   auto on_device = ask(s.system(), first,
@@ -85,7 +91,7 @@ TEST_CASE("kernel actors take values and buffers, and chains of them stay on the
 TEST_CASE("arguments that do not fit a kernel actor are answered with an error that names both types") {
   stage s;
   const auto device = virtual_device();
-  const auto actor = value_or_throw(actors::spawn_kernel_actor(s.system(), device, times(), {{}, true, ""}));
+  const auto actor = spawn(s.system(), device, {{}, true, "times"});
   const auto x = host_numbers::of(std::vector<float>{1, 2, 3});
   const auto a = host_numbers::value(2.0F);
   struct expectation {
@@ -113,11 +119,10 @@ TEST_CASE("arguments that do not fit a kernel actor are answered with an error t
 TEST_CASE("actors enqueue work and hear when it is done, and none of them ever waits for the device") {
   stage s;
   const auto device = virtual_device();
-  const auto owner = actors::spawn_device_actor(s.system(), device);
+  const auto queue =
+      std::make_shared<actors::device_queue>(value_or_throw(device->make_stream("mine", 1 << 20)), s.system());
   caf::scoped_actor self(s.system());
-  actors::device_queue_ptr queue;
-  self->request(owner, std::chrono::seconds(30), actors::open_queue{"mine", 1 << 20})
-      .receive([&](actors::device_queue_ptr& q) { queue = std::move(q); }, [&](caf::error& e) { FAIL(to_string(e)); });
+  const auto here = caf::actor_cast<caf::actor>(self);
   std::atomic<std::uint64_t> waits{0};
   std::mutex mutex;
   std::condition_variable changed;
@@ -132,14 +137,13 @@ TEST_CASE("actors enqueue work and hear when it is done, and none of them ever w
                                                      ""}));
   constexpr int items = 50;
   for (int i = 0; i < items; ++i) {
-    self->send(owner, actors::enqueue_work{queue,
-                                           [&, i](gpu::stream& on) {
-                                             const auto before = gpu::device_waits_of_this_thread();
-                                             if (i == 0) on.launch(gate, {}, {}, {}, {});
-                                             on.upload(std::vector<std::int32_t>(100, i));
-                                             waits += gpu::device_waits_of_this_thread() - before;
-                                           },
-                                           static_cast<std::uint64_t>(i)});
+    s.tell(1, [&, i] {
+      const auto before = gpu::device_waits_of_this_thread();
+      if (i == 0) queue->stream().launch(gate, {}, {}, {}, {});
+      queue->stream().upload(std::vector<std::int32_t>(100, i));
+      queue->notify(here, static_cast<std::uint64_t>(i));
+      waits += gpu::device_waits_of_this_thread() - before;
+    });
   }
   // An actor of the same worker answers while the device is busy.
   std::atomic<bool> alive{false};
@@ -159,11 +163,53 @@ TEST_CASE("actors enqueue work and hear when it is done, and none of them ever w
   }
   CHECK(std::is_sorted(done.begin(), done.end()));
   CHECK(waits == 0);
-  self->send(owner, actors::enqueue_work{queue, [](gpu::stream& on) { std::ignore = on.allocate<float>(1 << 20); }, 7});
-  self->receive([&](const device_done& d) {
-    CHECK(d.tag == 7);
-    CHECK(d.why.code == errc::over_limit);
-    CHECK(d.why.message().find("mine") == 0);
-  });
-  caf::anon_send(owner, actors::stop_mail{});
+}
+
+TEST_CASE("what a kernel actor is given must be of one size, in memory that it lies in, on its device") {
+  stage s;
+  const auto device = virtual_device(), other = virtual_device();
+  const auto actor = spawn(s.system(), device, {{}, true, "times"});
+  auto here = value_or_throw(device->make_stream("here")), there = value_or_throw(other->make_stream("there"));
+  const auto three = device_numbers::of(here.upload(std::vector<float>{1, 2, 3}));
+  const auto a = host_numbers::value(2.0F);
+  auto beyond = three, before = three, nowhere = three;
+  beyond.n = 1000;
+  before.at = static_cast<float*>(three.at) - 1;
+  nowhere.memory = nullptr;
+  struct expectation {
+    kernel_call call;
+    std::vector<std::string> says;
+  };
+  for (const auto& [call, says] :
+       {expectation{{{a, three, output_size{4}}}, {"'x' has 3", "'y' has 4"}},
+        expectation{{{a, device_numbers::of(there.upload(std::vector<float>{1, 2, 3})), output_size{3}}},
+                    {"'x'", "virtual-0"}},
+        expectation{{{a, beyond, output_size{1000}}}, {"'x'", "1000 numbers", "do not lie"}},
+        expectation{{{a, before, output_size{3}}}, {"'x'", "do not lie"}},
+        expectation{{{a, nowhere, output_size{3}}}, {"'x'", "without memory"}}}) {
+    const auto got = ask(s.system(), actor, call);
+    REQUIRE(got.why);
+    CHECK(got.why == caf::sec::invalid_argument);
+    const auto text = to_string(got.why);
+    for (const auto& word : says) CHECK_MESSAGE(text.find(word) != std::string::npos, text);
+  }
+  // With a shape of its own the application says what fits.
+  const auto free =
+      spawn(s.system(), device, {[](std::span<const gpu::argument>) { return gpu::launch_shape{}; }, true, "free"});
+  CHECK(floats(ask(s.system(), free, {{a, three, output_size{2}}}).result) == std::vector<float>{2, 4});
+  for (const auto& x : {actor, free}) caf::anon_send(x, actors::stop_mail{});
+}
+
+TEST_CASE("a kernel that nothing can run is refused when its actor is made") {
+  stage s;
+  const auto device = virtual_device();
+  const auto only_cuda = value_or_throw(gpu::make_kernel({"k", {}, "extern \"C\" __global__ void k() {}", {}, ""}));
+  const auto queue = std::make_shared<actors::device_queue>(value_or_throw(device->make_stream("k")), s.system());
+  CHECK_THROWS_WITH_AS(actors::spawn_kernel_actor(queue, only_cuda, {}, s.system()),
+                       doctest::Contains("no host function"), failure);
+}
+
+TEST_CASE("outside of a task there is no actor system and no device for its actors") {
+  CHECK_THROWS_WITH_AS(actors::system_of_task(), doctest::Contains("no task"), failure);
+  CHECK_THROWS_AS(actors::spawn_kernel_actor(times()), failure);
 }

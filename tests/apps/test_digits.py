@@ -88,7 +88,12 @@ class Digits(Case):
                 self.assertEqual(there.value("model"), model)
                 self.assertIn("virtual-0", there.value("device"))
         self.refused(run("run", "digits", "--virtual-gpus", "1", *network, "--gpus", "1"), 1, "1 gpu each")
-        self.refused(run("run", "digits", "--", "--gpus", "1"), 2, "--model network")
+        self.refused(run("run", "digits", "--", "--width", "8"), 2, "--model network")
+
+    def test_softmax_regression_runs_on_devices_too(self):
+        there = self.good(run("run", "digits", "--virtual-gpus", "2", "--", "--gpus", "1", "--gpu-shared-by", "2"))
+        self.assertEqual(there.value("model"), self.embedded.value("model"))
+        self.assertIn("virtual-0", there.value("device"))
 
 
 if __name__ == "__main__":

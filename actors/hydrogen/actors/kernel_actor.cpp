@@ -1,10 +1,11 @@
-#include <hydrogen/actors/device_actor.hpp>
 #include <hydrogen/actors/kernel_actor.hpp>
 
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
+#include <optional>
 #include <utility>
 
 namespace hydrogen::actors {
@@ -12,23 +13,33 @@ namespace {
 
 constexpr std::uint32_t block_threads = 256;
 
-gpu::launch_shape one_thread_each(std::span<const gpu::argument> arguments) {
+gpu::launch_shape one_thread_each(const gpu::kernel_code& code, std::span<const gpu::argument> arguments) {
   gpu::launch_shape shape;
   shape.block[0] = block_threads;
-  for (const auto& a : arguments) {
+  std::optional<std::size_t> first;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const auto& a = arguments[i];
     if (a.how == gpu::direction::value) continue;
-    shape.grid[0] = static_cast<std::uint32_t>(std::max<std::size_t>(1, (a.n + block_threads - 1) / block_threads));
-    break;
+    if (!first) first = i;
+    if (const auto n = arguments[*first].n; a.n != n) {
+      gpu::refuse(code.label, fmt::format("port '{}' has {} numbers, port '{}' has {}: without a shape of its own it "
+                                          "takes buffers of one size",
+                                          code.ports[*first].name, n, code.ports[i].name, a.n));
+    }
   }
+  const auto blocks = first ? (arguments[*first].n + block_threads - 1) / block_threads : 1;
+  if (blocks > std::numeric_limits<std::int32_t>::max()) {
+    gpu::refuse(code.label,
+                fmt::format("{} numbers are more than a grid of blocks of {}", arguments[*first].n, block_threads));
+  }
+  shape.grid[0] = static_cast<std::uint32_t>(std::max<std::size_t>(1, blocks));
   return shape;
 }
 
 class kernel_actor : public caf::event_based_actor {
  public:
   kernel_actor(caf::actor_config& cfg, device_queue_ptr queue, gpu::kernel code, kernel_actor_options options)
-      : event_based_actor(cfg), queue_(std::move(queue)), code_(std::move(code)), options_(std::move(options)) {
-    if (!options_.shape) options_.shape = one_thread_each;
-  }
+      : event_based_actor(cfg), queue_(std::move(queue)), code_(std::move(code)), options_(std::move(options)) {}
 
   caf::behavior make_behavior() override {
     return {[this](const kernel_call& call) -> caf::result<kernel_result> {
@@ -74,7 +85,7 @@ class kernel_actor : public caf::event_based_actor {
         outputs.push_back({arguments.back(), memory});
       }
     }
-    const auto shape = options_.shape(arguments);
+    const auto shape = options_.shape ? options_.shape(arguments) : one_thread_each(*code_, arguments);
     queue_->stream().launch(code_, shape, std::move(arguments), plain(reads), plain(writes));
     return options_.results_as_values ? answer_values(outputs) : answer_references(outputs);
   }
@@ -99,6 +110,7 @@ class kernel_actor : public caf::event_based_actor {
   gpu::argument take(const gpu::port& port, const device_numbers& given, gpu::memory_ptr& memory) {
     check_type(port, given.type);
     if (port.how == gpu::direction::value) refuse(port, "takes a single number, not a buffer");
+    check_place(port, given);
     memory = given.memory;
     return {port.how, port.type, given.at, given.n, 0};
   }
@@ -116,6 +128,22 @@ class kernel_actor : public caf::event_based_actor {
 
   void check_type(const gpu::port& port, gpu::element type) const {
     if (type != port.type) refuse(port, fmt::format("takes {}, not {}", to_string(port.type), to_string(type)));
+  }
+
+  /// A kernel that follows a wrong address can cost the whole process its device.
+  void check_place(const gpu::port& port, const device_numbers& given) const {
+    if (given.n == 0) return;
+    if (!given.memory) refuse(port, fmt::format("is given {} numbers without memory", given.n));
+    const auto& here = queue_->stream().on();
+    if (given.memory->kind() == gpu::memory_kind::device && &given.memory->owner() != &here) {
+      refuse(port, fmt::format("is on {}, its kernel on {}", given.memory->owner().description(), here.description()));
+    }
+    const auto begin = reinterpret_cast<std::uintptr_t>(given.memory->at());
+    const auto at = reinterpret_cast<std::uintptr_t>(given.at);
+    const auto each = size_of(given.type);
+    const bool inside = at >= begin && at - begin <= given.memory->bytes() && at % each == 0 &&
+                        given.n <= (given.memory->bytes() - (at - begin)) / each;
+    if (!inside) refuse(port, fmt::format("is given {} numbers that do not lie in their memory", given.n));
   }
 
   [[noreturn]] void refuse(const gpu::port& port, const std::string& why) const {
@@ -180,12 +208,10 @@ class kernel_actor : public caf::event_based_actor {
 
 }  // namespace
 
-expected<caf::actor> spawn_kernel_actor(caf::actor_system& system, const std::shared_ptr<gpu::device>& device,
-                                        gpu::kernel code, kernel_actor_options options) {
-  auto stream = device->make_stream(options.label.empty() ? code->name : options.label);
-  if (!stream) return unexpected(std::move(stream.error()));
-  return system.spawn<kernel_actor>(std::make_shared<device_queue>(std::move(*stream), system), std::move(code),
-                                    std::move(options));
+caf::actor spawn_kernel_actor(device_queue_ptr queue, gpu::kernel code, kernel_actor_options options,
+                              caf::actor_system& system) {
+  queue->stream().prepare(code);
+  return system.spawn<kernel_actor, caf::detached>(std::move(queue), std::move(code), std::move(options));
 }
 
 }  // namespace hydrogen::actors

@@ -4,11 +4,11 @@
 // has been computed: the next kernel's stream waits for it on the device, so that chains of kernel actors do not come
 // back to the host between. A result that is wanted as a value is answered when it is there.
 //
-// Errors are replies (caf::error): sec::invalid_argument names the kernel, the port and both types or sizes;
-// sec::runtime_error says what went wrong on the device. stop_mail ends it.
+// Errors are replies (caf::error): sec::invalid_argument names the kernel, the port and both types, sizes or devices;
+// sec::runtime_error says what went wrong on the device. stop_mail ends it. Each has a thread of its own (CAF's
+// *detached*), since the driver may wait for the device when it makes memory.
 
-#include <hydrogen/actors/mail.hpp>
-#include <hydrogen/gpu/stream.hpp>
+#include <hydrogen/actors/device_queue.hpp>
 
 #include <cstring>
 #include <functional>
@@ -83,15 +83,15 @@ struct kernel_result {
 };
 
 struct kernel_actor_options {
-  /// The grid for these arguments; null: one thread for each number of the first buffer, 256 to a block.
-  std::function<gpu::launch_shape(std::span<const gpu::argument>)> shape;
+  /// The grid for these arguments, which may refuse their sizes (gpu::refuse). Null: all buffers have one size, and the
+  /// grid a thread for each of their numbers, 256 to a block.
+  std::function<gpu::launch_shape(std::span<const gpu::argument>)> shape = {};
   bool results_as_values = false;  // else they stay on the device
-  std::string label;               // for messages; empty: the kernel's name
+  std::string label = {};          // for messages; empty: the kernel's name
 };
 
-/// Errors: what the device says.
-expected<caf::actor> spawn_kernel_actor(caf::actor_system&, const std::shared_ptr<gpu::device>&, gpu::kernel,
-                                        kernel_actor_options = {});
+/// Compiles the kernel. Throws `failure`: what the device or the compiler says. For tasks: task_actors.hpp.
+caf::actor spawn_kernel_actor(device_queue_ptr, gpu::kernel, kernel_actor_options, caf::actor_system&);
 
 }  // namespace hydrogen::actors
 

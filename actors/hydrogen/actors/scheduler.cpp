@@ -1,6 +1,7 @@
 #include <hydrogen/actors/scheduler.hpp>
 #include <hydrogen/base/error.hpp>
 #include <hydrogen/comm/cork.hpp>
+#include <hydrogen/gpu/device.hpp>
 
 #include <pthread.h>
 
@@ -150,6 +151,7 @@ void scheduler::start() {
     pthread_setname_np(pthread_self(), "hy-actors");
     system().thread_started();
     served_here = this;
+    gpu::this_thread_must_not_wait();
     work();
     system().thread_terminates();
   });

@@ -1,5 +1,6 @@
 #include <hydrogen/actors/scheduler.hpp>
 #include <hydrogen/actors/task.hpp>
+#include <hydrogen/actors/task_actors.hpp>
 #include <hydrogen/base/log.hpp>
 #include <hydrogen/exec/perform_task.hpp>
 
@@ -128,6 +129,7 @@ void executor_task::perform(comm::group* gang) {
       return env_->devices->devices_of(ref, *mine, now() + env_->join_timeout, abort);
     };
   }
+  const current_system system(env_->home.system());
   auto result = exec::perform_task(what, environment);
   leave_devices();
   returned_ = std::holds_alternative<exec::task_done>(result);

@@ -4,7 +4,6 @@
 
 #include "../application_options.hpp"
 #include "network.hpp"
-#include "softmax_regression.hpp"
 #include <spdlog/fmt/fmt.h>
 
 #include <chrono>
@@ -16,7 +15,7 @@ namespace {
 struct settings {
   std::string data = shipped_file("digits.csv");
   std::string model = "softmax";
-  std::uint32_t width = 256;
+  std::uint32_t width = 0;  // 256, where there are hidden layers
   std::uint32_t gpus = 0;
   std::uint32_t gpu_shared_by = 1;
   std::uint64_t steps = 0;  // as many as the model needs
@@ -25,17 +24,6 @@ struct settings {
   std::uint32_t rows_repeat = 1;
   std::uint64_t checkpoint_every = 50;
   std::uint32_t retries = 3;
-};
-
-/// What the ranks get.
-struct training_options {
-  std::uint64_t steps;
-  std::uint64_t checkpoint_every;
-  descent_options descent;
-  template <class I>
-  friend auto inspect(I& f, training_options& x) {
-    return f(x.steps, x.checkpoint_every, x.descent);
-  }
 };
 
 /// How a training went.
@@ -50,31 +38,27 @@ struct course {
   }
 };
 
-/// What a rank returns; all ranks hold the same model.
-struct trained {
-  parameters model;
-  course how;
-};
-
-struct network_options {
+/// What the ranks get.
+struct training_options {
   network_shape shape;
   std::uint64_t seed;
   std::uint64_t steps;
   std::uint64_t checkpoint_every;
   adam_settings adam;
   template <class I>
-  friend auto inspect(I& f, network_options& x) {
-    return f(x.shape.width, x.seed, x.steps, x.checkpoint_every, x.adam);
+  friend auto inspect(I& f, training_options& x) {
+    return f(x.shape.hidden, x.shape.width, x.seed, x.steps, x.checkpoint_every, x.adam);
   }
 };
 
-struct trained_network {
+/// What a rank returns; all ranks hold the same model.
+struct trained {
   network model;
   course how;
   std::string device;  // of rank 0
   std::uint64_t replayed = 0;
   template <class I>
-  friend auto inspect(I& f, trained_network& x) {
+  friend auto inspect(I& f, trained& x) {
     return f(x.model, x.how, x.device, x.replayed);
   }
 };
@@ -115,34 +99,6 @@ void keep(hydrogen::barrier_context& gang, std::uint64_t done, const State& stat
 }
 
 trained train(hydrogen::barrier_context& gang, hydrogen::rows<digit> rows, const training_options& options) {
-  const stopwatch watch;
-  training_part part;
-  for (const auto& d : rows) part.add(d);
-  const auto row_count = count_rows(gang, part.size());
-  auto [first, state] = gang.restore_or(std::uint64_t{0}, training_state{});
-  say_begin(gang, first, options.steps);
-  // One tensor for what a layer has, and one for the loss of all rows.
-  parameters mine;
-  auto sums = gang.gradients({mine.weights.size(), mine.bias.size(), 1}, {.how = hydrogen::reduction::sum});
-  const auto weights = sums.gradient(0), bias = sums.gradient(1), loss = sums.gradient(2);
-  for (auto step_number = first; step_number < options.steps; ++step_number) {
-    loss[0] = static_cast<float>(part.gradient(state.model, mine));
-    std::copy(mine.weights.begin(), mine.weights.end(), weights.begin());
-    std::copy(mine.bias.begin(), mine.bias.end(), bias.begin());
-    for (const std::size_t tensor : {2, 1, 0}) sums.ready(tensor);
-    sums.finish();
-    std::copy(weights.begin(), weights.end(), mine.weights.begin());
-    std::copy(bias.begin(), bias.end(), mine.bias.begin());
-    step(state, mine, row_count, options.descent);
-    const auto done = step_number + 1;
-    if (done % options.checkpoint_every == 0 && done < options.steps) keep(gang, done, state);
-  }
-  return {state.model,
-          {options.steps, first, static_cast<double>(loss[0]) / static_cast<double>(row_count), watch.seconds()}};
-}
-
-trained_network train_network(hydrogen::barrier_context& gang, hydrogen::rows<digit> rows,
-                              const network_options& options) {
   const stopwatch watch;
   std::vector<float> pixels;
   std::vector<std::uint32_t> labels;
@@ -205,9 +161,9 @@ void digits(hydrogen::context& ctx) {
   line.number("--steps", s.steps, 1, 1'000'000'000, "N", "Steps over all rows [softmax: 300, network: 150]");
   line.number("--ranks", s.ranks, 1, 1024, "N", "Ranks of the gang [4]");
   line.choice("--model", s.model, {"softmax", "network"}, "KIND",
-              "softmax: softmax regression on the CPU; network: two hidden layers, on a device [softmax]");
+              "softmax: softmax regression; network: two hidden layers [softmax]");
   line.number("--width", s.width, 1, 65536, "N", "network: units of each hidden layer [256]");
-  line.number("--gpus", s.gpus, 0, 64, "N", "network: GPUs of each rank [0: the CPU]");
+  line.number("--gpus", s.gpus, 0, 64, "N", "GPUs of each rank [0: the CPU]");
   line.number("--gpu-shared-by", s.gpu_shared_by, 1, 64, "N", "Ranks of a node that share them [1]");
   line.number("--seed", s.seed, 0, ~std::uint64_t{0}, "N",
               "Decides which rows are for the test, and where a network begins [7]");
@@ -215,10 +171,13 @@ void digits(hydrogen::context& ctx) {
   line.number("--checkpoint-every", s.checkpoint_every, 1, 1'000'000'000, "N", "Steps between checkpoints [50]");
   line.number("--retries", s.retries, 0, 1000, "N", "Attempts of the gang after the first [3]");
   if (!read_arguments(line, ctx)) return;
-  if (s.gpus > 0 && s.model != "network") {
-    throw hydrogen::failure({hydrogen::errc::bad_input, "--gpus is for --model network", "digits", {}});
+  const bool is_network = s.model == "network";
+  if (s.width > 0 && !is_network) {
+    throw hydrogen::failure({hydrogen::errc::bad_input, "--width is for --model network", "digits", {}});
   }
-  if (s.steps == 0) s.steps = s.model == "network" ? 150 : 300;
+  if (s.steps == 0) s.steps = is_network ? 150 : 300;
+  const network_shape shape{is_network ? 2U : 0U, !is_network ? 0U : s.width == 0 ? 256U : s.width};
+  const adam_settings adam = is_network ? adam_settings{} : adam_settings{.rate = 0.05F, .decay = 1e-4F};
 
   // Partitions are counted from the arguments alone, so that the model does not depend on the machine.
   const auto partitions = std::max(8U, 2 * s.ranks);
@@ -241,41 +200,14 @@ void digits(hydrogen::context& ctx) {
   if (s.gpus > 0) gang.needs.each.devices.push_back({"gpu", s.gpus, s.gpu_shared_by});
   const auto add_up = [](std::int64_t a, std::int64_t b) { return a + b; };
   const stopwatch training;
-  course how;
-  double train_seconds = 0;
-  hydrogen::hash128 model;
-  std::vector<cell_count> cells;
-  std::string device;
-  stopwatch scoring;
-  if (s.model == "network") {
-    const auto result = train_rows.barrier(gang)
-                            .map_partitions(hydrogen::fn<train_network>,
-                                            network_options{{s.width}, s.seed, s.steps, s.checkpoint_every, {}})
-                            .first();
-    how = result.how;
-    train_seconds = training.seconds();
-    model = hydrogen::content_hash(std::as_bytes(std::span(result.model.parameters)));
-    device =
-        fmt::format("device: {}, {} of {} steps replayed", result.device, result.replayed, how.steps - how.restored);
-    scoring = stopwatch();
-    cells = test_rows.map_partitions(hydrogen::fn<score>, result.model).reduce_by_key(add_up).collect();
-  } else {
-    const auto result = train_rows.barrier(gang)
-                            .map_partitions(hydrogen::fn<train>, training_options{s.steps, s.checkpoint_every, {}})
-                            .first();
-    how = result.how;
-    train_seconds = training.seconds();
-    model = hydrogen::content_hash(std::as_bytes(std::span(&result.model, 1)));
-    scoring = stopwatch();
-    cells = test_rows
-                .map(
-                    [](const digit& d, const parameters& p) {
-                      return cell_count(d.label * static_cast<std::uint32_t>(class_count) + predict(p, d.pixels), 1);
-                    },
-                    result.model)
-                .reduce_by_key(add_up)
-                .collect();
-  }
+  const auto result =
+      train_rows.barrier(gang)
+          .map_partitions(hydrogen::fn<train>, training_options{shape, s.seed, s.steps, s.checkpoint_every, adam})
+          .first();
+  const auto& how = result.how;
+  const auto train_seconds = training.seconds();
+  const stopwatch scoring;
+  const auto cells = test_rows.map_partitions(hydrogen::fn<score>, result.model).reduce_by_key(add_up).collect();
   const auto score_seconds = scoring.seconds();
 
   std::array<std::int64_t, class_count * class_count> confusion{};
@@ -289,8 +221,10 @@ void digits(hydrogen::context& ctx) {
                         how.restored == 0 ? "" : fmt::format(", the last attempt from step {}", how.restored)));
   ctx.print(scored == 0 ? std::string("accuracy: none, there are no rows to test")
                         : fmt::format("accuracy: {:.4f}", static_cast<double>(right) / static_cast<double>(scored)));
-  ctx.print(fmt::format("model: {}", to_string(model)));
-  if (!device.empty()) ctx.print(device);
+  ctx.print(
+      fmt::format("model: {}", to_string(hydrogen::content_hash(std::as_bytes(std::span(result.model.parameters))))));
+  ctx.print(
+      fmt::format("device: {}, {} of {} steps replayed", result.device, result.replayed, how.steps - how.restored));
   ctx.print(fmt::format("time: prepare {:.1f} ms, train {:.1f} ms ({:.1f} ms of it in the ranks), score {:.1f} ms",
                         prepare_seconds * 1e3, train_seconds * 1e3, how.seconds * 1e3, score_seconds * 1e3));
   print_confusion(ctx, confusion);

@@ -18,7 +18,7 @@ namespace kernels = hydrogen::gpu::kernels;
 network initial_network(network_shape shape, std::uint64_t seed) {
   network made{shape, std::vector<float>(shape.parameters())};
   hydrogen::random_source random(seed);
-  for (std::size_t layer = 0; layer < network_shape::layers; ++layer) {
+  for (std::size_t layer = 0; layer < shape.layers(); ++layer) {
     const auto limit = std::sqrt(6.0 / static_cast<double>(shape.inputs(layer)));
     const auto begin = shape.begin(2 * layer), n = shape.size(2 * layer);
     for (std::size_t i = 0; i < n; ++i) {
@@ -31,10 +31,10 @@ network initial_network(network_shape shape, std::uint64_t seed) {
 // ---- forward -------------------------------------------------------------------------------------------------------
 
 network_pass::network_pass(gpu::stream& s, network_shape shape, std::size_t rows) : shape_(shape), rows_(rows) {
-  for (std::size_t layer = 0; layer < network_shape::layers; ++layer) {
+  for (std::size_t layer = 0; layer < shape.layers(); ++layer) {
     const auto columns = shape.outputs(layer);
     sums_.emplace_back(s.allocate<float>(rows * columns), rows, columns);
-    const bool is_last = layer + 1 == network_shape::layers;
+    const bool is_last = layer + 1 == shape.layers();
     outputs_.push_back(is_last ? sums_.back() : matrix(s.allocate<float>(rows * columns), rows, columns));
   }
 }
@@ -50,10 +50,10 @@ gpu::buffer<const float> network_pass::bias(const gpu::buffer<const float>& p, s
 gpu::matrix_of<float> network_pass::forward(gpu::stream& s, const gpu::buffer<const float>& parameters,
                                             const gpu::buffer<const float>& pixels) {
   gpu::matrix_of<const float> input(pixels, rows_, pixel_count);
-  for (std::size_t layer = 0; layer < network_shape::layers; ++layer) {
+  for (std::size_t layer = 0; layer < shape_.layers(); ++layer) {
     kernels::matrix_product(s, 1, input, weights(parameters, layer), 0, sums_[layer]);
     kernels::add_bias(s, sums_[layer], bias(parameters, layer), sums_[layer]);
-    if (layer + 1 < network_shape::layers) {
+    if (layer + 1 < shape_.layers()) {
       kernels::activate(s, gpu::work::function::relu, sums_[layer].values, outputs_[layer].values);
     }
     input = outputs_[layer];
@@ -65,7 +65,7 @@ gpu::matrix_of<float> network_pass::forward(gpu::stream& s, const gpu::buffer<co
 
 std::vector<std::size_t> network_trainer::sizes(network_shape shape) {
   std::vector<std::size_t> all;
-  for (std::size_t t = 0; t < network_shape::tensors; ++t) all.push_back(shape.size(t));
+  for (std::size_t t = 0; t < shape.tensors(); ++t) all.push_back(shape.size(t));
   all.push_back(1);
   return all;
 }
@@ -84,7 +84,7 @@ network_trainer::network_trainer(hydrogen::barrier_context& gang, hydrogen::task
   v_ = s.upload(state.v.empty() ? std::vector<float>(n) : state.v);
   steps_ = s.upload(std::vector<std::uint64_t>{state.steps});
   losses_ = s.allocate<float>(rows_);
-  for (std::size_t layer = 0; layer + 1 < network_shape::layers; ++layer) {
+  for (std::size_t layer = 0; layer + 1 < shape_.layers(); ++layer) {
     errors_.emplace_back(s.allocate<float>(rows_ * shape_.outputs(layer)), rows_, shape_.outputs(layer));
   }
 }
@@ -93,9 +93,9 @@ void network_trainer::enqueue_gradients() {
   auto& s = device_.stream();
   const auto logits = forward(s, parameters_, pixels_);
   kernels::softmax_cross_entropy(s, logits, labels_, 1, losses_, logits.values);
-  kernels::sum(s, losses_, gradients_.gradient(loss_tensor));
+  kernels::sum(s, losses_, gradients_.gradient(loss_tensor()));
   auto error = logits;
-  for (std::size_t layer = network_shape::layers; layer-- > 0;) {
+  for (std::size_t layer = shape_.layers(); layer-- > 0;) {
     const auto input = layer == 0 ? gpu::matrix_of<const float>(pixels_, rows_, pixel_count)
                                   : gpu::matrix_of<const float>(outputs_[layer - 1]);
     kernels::matrix_product(s, 1, {input, true}, error, 0,
@@ -111,7 +111,7 @@ void network_trainer::enqueue_gradients() {
 
 void network_trainer::enqueue_update(std::int64_t rows, const adam_settings& settings) {
   std::vector<kernels::adam_tensor> all;
-  for (std::size_t t = 0; t < network_shape::tensors; ++t) {
+  for (std::size_t t = 0; t < shape_.tensors(); ++t) {
     const auto begin = shape_.begin(t), n = shape_.size(t);
     all.push_back({parameters_.part(begin, n), gradients_.gradient(t), m_.part(begin, n), v_.part(begin, n)});
   }
@@ -134,7 +134,7 @@ void network_trainer::step(std::int64_t rows, const adam_settings& settings) {
 }
 
 float network_trainer::loss() {
-  return device_.download(gradients_.gradient(loss_tensor))[0];
+  return device_.download(gradients_.gradient(loss_tensor()))[0];
 }
 
 network_state network_trainer::state() {

@@ -1,12 +1,10 @@
 #pragma once
-// A network with two hidden layers for 8x8 images of digits, trained on a device with Adam over full batches: ReLU
-// layers, softmax cross-entropy. Plain values; one thread per object. The same rows in the same order give the same
-// bits on devices of one kind.
+// A network for 8x8 images of digits, trained on a device with Adam over full batches: hidden layers with ReLU, softmax
+// cross-entropy; without hidden layers it is softmax regression. Plain values; one thread per object. The same rows in
+// the same order give the same bits on devices of one kind.
 
 #include <hydrogen/gpu/repeated_step.hpp>
 #include <hydrogen/hydrogen.hpp>
-
-#include "softmax_regression.hpp"
 
 #include <array>
 #include <cstdint>
@@ -14,13 +12,25 @@
 
 namespace examples {
 
+inline constexpr std::size_t pixel_count = 64;
+inline constexpr std::size_t class_count = 10;
+
+/// One line of the data file: 64 pixels, row by row, and which digit they show. Pixels are 0 to 16 in the file, 0 to 1
+/// after scaling.
+struct digit {
+  std::array<float, pixel_count> pixels;
+  std::uint8_t label;
+};
+
 /// Where the tensors of a network lie among its parameters: weights and bias of each layer, in order.
 struct network_shape {
-  std::uint32_t width = 256;  // of the hidden layers
+  std::uint32_t hidden = 2;   // layers
+  std::uint32_t width = 256;  // of each of them
 
-  static constexpr std::size_t layers = 3, tensors = 2 * layers;
+  std::size_t layers() const { return hidden + 1; }
+  std::size_t tensors() const { return 2 * layers(); }
   std::size_t inputs(std::size_t layer) const { return layer == 0 ? pixel_count : width; }
-  std::size_t outputs(std::size_t layer) const { return layer + 1 == layers ? class_count : width; }
+  std::size_t outputs(std::size_t layer) const { return layer + 1 == layers() ? class_count : width; }
   /// Of tensor 2 * layer the weights (inputs x outputs), of 2 * layer + 1 the bias.
   std::size_t size(std::size_t tensor) const {
     const auto layer = tensor / 2;
@@ -31,7 +41,7 @@ struct network_shape {
     for (std::size_t t = 0; t < tensor; ++t) sum += size(t);
     return sum;
   }
-  std::size_t parameters() const { return begin(tensors); }
+  std::size_t parameters() const { return begin(tensors()); }
   bool operator==(const network_shape&) const = default;
 };
 
@@ -41,7 +51,7 @@ struct network {
   std::vector<float> parameters;
   template <class I>
   friend auto inspect(I& f, network& x) {
-    return f(x.shape.width, x.parameters);
+    return f(x.shape.hidden, x.shape.width, x.parameters);
   }
 };
 
@@ -107,7 +117,7 @@ class network_trainer : network_pass {
   std::uint64_t replayed() const { return backward_.replayed(); }
 
  private:
-  static constexpr std::size_t loss_tensor = network_shape::tensors;
+  std::size_t loss_tensor() const { return shape_.tensors(); }
   static std::vector<std::size_t> sizes(network_shape);
   void enqueue_gradients();
   void enqueue_update(std::int64_t rows, const adam_settings&);

@@ -58,9 +58,6 @@ struct backend_device {
 
 backend_device& backend_of(device&);
 
-/// To be called by threads of backends: a device that ends on one of them is taken apart by another thread.
-void this_is_a_device_thread();
-
 /// Threads of this process (host/host_device.cpp).
 std::unique_ptr<backend_device> open_host_device(device& front);
 /// CUDA (cuda/), or why not: a build without it, no driver.

@@ -32,11 +32,11 @@ std::vector<device_info> virtual_devices(std::uint32_t count, std::uint64_t memo
 }
 
 namespace {
-thread_local bool is_device_thread = false;
+thread_local bool must_not_wait = false;
 }
 
-void this_is_a_device_thread() {
-  is_device_thread = true;
+void this_thread_must_not_wait() {
+  must_not_wait = true;
 }
 
 backend_device& backend_of(device& d) {
@@ -68,7 +68,7 @@ expected<std::shared_ptr<device>> device::open(const device_info& info, device_o
   }
   // What ends may have been kept by a callback, whose thread the device waits for.
   std::shared_ptr<device> made(new device(info, options), [](device* d) {
-    if (!is_device_thread) return delete d;
+    if (!must_not_wait) return delete d;
     std::thread([d] { delete d; }).detach();
   });
   if (info.backend == backend_kind::host) {
@@ -86,8 +86,12 @@ std::string device::description() const {
 }
 
 expected<stream> device::make_stream(std::string label, std::uint64_t share) {
+  return make_stream(std::move(label), share == 0 ? nullptr : std::make_shared<memory_share>(share));
+}
+
+expected<stream> device::make_stream(std::string label, std::shared_ptr<memory_share> share) {
   auto state = std::make_shared<stream_state>(*this, std::move(label));
-  state->share = share;
+  state->share = std::move(share);
   auto queue = backend_->make_stream(*state);
   if (!queue) return unexpected(std::move(queue.error()));
   state->queue = std::move(*queue);

@@ -58,6 +58,10 @@ struct device_counters {
   std::atomic<std::uint64_t> replays{0};   // graphs replayed
 };
 
+/// To be called by threads that may drop the last of a device, and must not wait for it: those of backends, workers of
+/// actors. Another thread takes it apart then.
+void this_thread_must_not_wait();
+
 class device : public std::enable_shared_from_this<device> {
  public:
   /// Takes the device into use. Errors: refused (this build has no CUDA), io (what the driver says).
@@ -96,6 +100,7 @@ class device : public std::enable_shared_from_this<device> {
   friend struct stream_state;
   friend class memory_pool;
   friend backend_device& backend_of(device&);
+  expected<stream> make_stream(std::string label, std::shared_ptr<memory_share>);
   device(device_info, device_options);
 
   const device_info info_;

@@ -68,24 +68,24 @@ expected<memory_ptr> memory_pool::allocate(std::size_t bytes, const std::shared_
   auto self = owner_.shared_from_this();
   afterwards later;
   std::unique_lock lock(mutex_);
-  const bool shares = first && kind_ == memory_kind::device && first->share != 0;
-  if (shares && first->taken + size > first->share) {
+  const auto share = first && kind_ == memory_kind::device ? first->share : nullptr;
+  if (share && share->taken + size > share->limit) {
     return fail(errc::over_limit,
                 fmt::format("a buffer of {}: {} of a share of {} of {} are in use", format_size(bytes),
-                            format_size(first->taken), format_size(first->share), owner_.description()),
+                            format_size(share->taken), format_size(share->limit), owner_.description()),
                 first->label, "use smaller batches, or let fewer ranks share a device");
   }
-  if (shares) first->taken += size;
+  if (share) share->taken += size;
   auto got = find_or_make(size, first, bytes, lock, later);
   if (!got) {
-    if (shares) first->taken -= size;
+    if (share) share->taken -= size;
     return unexpected(std::move(got.error()));
   }
   usage_.used += size;
   usage_.peak = std::max(usage_.peak, usage_.used);
   lock.unlock();
   auto made = std::make_shared<memory>(std::move(self), *this, got->at, bytes, size);
-  if (shares) made->charged_ = first;
+  made->charged_ = share;
   made->read_ = std::move(got->users);
   return made;
 }

@@ -24,6 +24,12 @@ class memory_pool;
 
 enum class memory_kind : std::uint8_t { device, pinned };
 
+/// What the buffers of one owner may take of a device's memory together, in whatever stream.
+struct memory_share {
+  const std::uint64_t limit;
+  std::uint64_t taken = 0;  // under the pool's lock
+};
+
 /// A piece of memory, owned by the buffers in it. Returns with the last of them to its pool, or to whom it belongs.
 class memory : public std::enable_shared_from_this<memory> {
  public:
@@ -49,7 +55,7 @@ class memory : public std::enable_shared_from_this<memory> {
   friend class memory_pool;
   friend class stream;
   const std::shared_ptr<device> owner_;
-  std::shared_ptr<stream_state> charged_;  // whose share it takes from, if it has one
+  std::shared_ptr<memory_share> charged_;  // that it takes from, if its owner has one
   memory_pool& pool_;
   const std::shared_ptr<std::byte> foreign_;
   void* const at_;

@@ -124,6 +124,15 @@ void stream::enqueue(work::any what, std::span<memory* const> reads, std::span<m
   submit(reads, written, [&](std::uint64_t at) { state_->queue->submit(std::move(item), at); });
 }
 
+void stream::prepare(const kernel& code) {
+  if (!code) refuse("launch", "no kernel");
+  value_or_throw(backend_of(*on_).can_run(work::custom{code, {}, {}}));
+}
+
+expected<stream> stream::another(std::string label) const {
+  return on_->make_stream(std::move(label), state_->share);
+}
+
 void stream::launch(const kernel& code, launch_shape shape, std::vector<argument> arguments,
                     std::span<memory* const> reads, std::span<memory* const> writes) {
   if (!code) refuse("launch", "no kernel");

@@ -69,6 +69,11 @@ class stream {
     return download_bytes(from.data(), from.owner(), std::as_writable_bytes(to), deadline, abort);
   }
 
+  /// Compiles a kernel for this device, which may take long, so that the first launch need not. Throws as `launch`.
+  void prepare(const kernel&);
+  /// One more stream of the same owner, with the same share of the device's memory.
+  expected<stream> another(std::string label) const;
+
   /// Everything enqueued so far.
   event here() const;
   /// What is enqueued from now on begins after `e`, of whatever stream or device. Does not wait.

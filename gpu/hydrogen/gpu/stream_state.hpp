@@ -25,10 +25,9 @@ struct stream_state : std::enable_shared_from_this<stream_state> {
   device& on;  // outlives all work, though not events
   const std::string label;
   std::unique_ptr<backend_stream> queue;
-  std::unique_ptr<recording> capture;  // of the thread that enqueues
-  std::uint64_t share = 0;             // bytes of device memory that its buffers may take together; 0: all
-  std::uint64_t taken = 0;             // of it; under the pool's lock
-  std::uint64_t submitted = 0;         // position of the last item; under the device's order lock
+  std::unique_ptr<recording> capture;   // of the thread that enqueues
+  std::shared_ptr<memory_share> share;  // of the device's memory, which its buffers take from; null: all of it
+  std::uint64_t submitted = 0;          // position of the last item; under the device's order lock
 
   // ---- asked
 

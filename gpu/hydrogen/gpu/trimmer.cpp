@@ -30,7 +30,7 @@ void trimmer::ask() noexcept {
 }
 
 void trimmer::work() {
-  this_is_a_device_thread();
+  this_thread_must_not_wait();
   ::prctl(PR_SET_NAME, "gpu-trim");
   constexpr auto look_again = std::chrono::milliseconds(50);
   std::unique_lock lock(mutex_);

@@ -1,5 +1,6 @@
 #include <hydrogen/base/resources.hpp>
 #include <hydrogen/exec/devices.hpp>
+#include <hydrogen/gpu/stream_state.hpp>
 
 #include <spdlog/fmt/fmt.h>
 
@@ -20,8 +21,26 @@ thread_local task_devices* here = nullptr;
 task_device::task_device(lent_device lent, const std::string& owner, const abort_word& abort)
     : lent_(std::move(lent)), abort_(abort), stream_(value_or_throw(lent_.on->make_stream(owner, lent_.share))) {}
 
+duration task_device::patience() const {
+  return abort_.is_set() ? leaving_patience_aborted : leaving_patience;
+}
+
+gpu::stream task_device::make_stream(std::string label) {
+  auto made = value_or_throw(stream_.another(std::move(label)));
+  others_.push_back(made.here());
+  return made;
+}
+
 task_device::~task_device() {
-  const auto left = stream_.drained(now() + (abort_.is_set() ? leaving_patience_aborted : leaving_patience));
+  while (!at_end_.empty()) {
+    at_end_.back()();
+    at_end_.pop_back();
+  }
+  const auto deadline = now() + patience();
+  auto left = stream_.drained(deadline);
+  for (const auto& other : others_) {
+    if (left) left = other.of()->drained(other.of()->submitted, deadline);
+  }
   if (!left && left.error().code == errc::timed_out) {
     auto why = left.error();
     why.what += ", and the task that enqueued it is over";

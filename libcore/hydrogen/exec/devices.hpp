@@ -28,9 +28,17 @@ class task_device {
   task_device(const task_device&) = delete;
   /// Waits until nothing of the task is left on the device. If that takes too long the device counts as lost.
   ~task_device();
+  /// For work that a task leaves behind, before its device counts as lost.
+  duration patience() const;
 
   gpu::device& device() { return *lent_.on; }
   gpu::stream& stream() { return stream_; }
+  /// One more stream of the task, for an actor of its own. It takes memory from the same share, and the end of the task
+  /// waits for what is enqueued there, too; nobody may enqueue to it afterwards. Throws `failure` (what the device
+  /// says).
+  gpu::stream make_stream(std::string label);
+  /// Called at the end of the task, in reverse order, before it waits for the device.
+  void at_end(std::function<void()> what) { at_end_.push_back(std::move(what)); }
   /// Ends all waits of the task.
   const abort_word& abort() const { return abort_; }
 
@@ -57,6 +65,8 @@ class task_device {
   const lent_device lent_;
   const abort_word& abort_;
   gpu::stream stream_;
+  std::vector<gpu::event> others_;  // the beginnings of other streams
+  std::vector<std::function<void()>> at_end_;
 };
 
 /// Who has the devices that were granted to a task.

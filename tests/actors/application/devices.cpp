@@ -1,5 +1,6 @@
 // Ranks on devices: which they get, and what goes wrong there.
 
+#include <hydrogen/actors/task_actors.hpp>
 #include <hydrogen/gpu/host/virtual_faults.hpp>
 
 #include "scenarios.hpp"
@@ -111,7 +112,55 @@ std::int64_t compute_task(rows<std::int64_t> numbers, const device_options& opti
   return sum;
 }
 
+/// Two kernel actors on the device of the task: (x + 1) + 1, which comes back to the host once. The task returns while
+/// a third still has work.
+std::int64_t compute_by_actors(rows<std::int64_t> numbers) {
+  using namespace actors;
+  std::vector<std::int32_t> mine;
+  for (const auto n : numbers) mine.push_back(static_cast<std::int32_t>(n));
+  const auto first = spawn_kernel_actor(add_one(""), {.label = "first"});
+  const auto last = spawn_kernel_actor(add_one(""), {.results_as_values = true, .label = "last"});
+  caf::scoped_actor self(system_of_task());
+  const auto ask = [&](const caf::actor& whom, kernel_call call) {
+    kernel_result got;
+    self->request(whom, std::chrono::seconds(60), std::move(call))
+        .receive([&](kernel_result& r) { got = std::move(r); },
+                 [](const caf::error& e) { throw std::runtime_error(to_string(e)); });
+    return got;
+  };
+  auto on_device = ask(first, {{host_numbers::of(mine)}});
+  const auto result = ask(last, {{std::get<device_numbers>(on_device.outputs.at(0))}});
+  std::int64_t sum = 0;
+  for (const auto x : std::get<host_numbers>(result.outputs.at(0)).as<std::int32_t>()) sum += x;
+  // An actor of its own hears from its queue by mail.
+  const auto queue = open_device_queue("mine");
+  queue->stream().upload(mine);
+  queue->notify(caf::actor_cast<caf::actor>(self), 7);
+  self->receive([&](const device_done& done) {
+    if (done.tag != 7 || done.why.code != errc::none) throw std::runtime_error("the queue's mail");
+  });
+  self->send(first, kernel_call{{host_numbers::of(std::vector<std::int32_t>(1'000'000, 1))}});
+  return sum;
+}
+
 }  // namespace
+
+/// kernel_actors TASKS COUNT
+void kernel_actors(hydrogen::context& ctx) {
+  const auto tasks = static_cast<std::uint32_t>(std::stoul(ctx.args().at(1)));
+  demand needs;
+  if (const auto count = static_cast<std::uint32_t>(std::stoul(ctx.args().at(2))); count != 0) {
+    needs.each.devices.push_back({"gpu", count, 1});
+  }
+  const auto sums = ctx.range(0, 10 * tasks, {.partitions = tasks})
+                        .needs(needs)
+                        .map_partitions(hydrogen::fn<compute_by_actors>)
+                        .collect();
+  std::int64_t sum = 0;
+  for (const auto s : sums) sum += s;
+  const std::int64_t n = 10 * tasks;
+  expect(sum == n * (n - 1) / 2 + 2 * n, "two kernels over all numbers");
+}
 
 /// devices RANKS COUNT SHARED_BY NOTES FAULT
 void devices(hydrogen::context& ctx) {

@@ -174,6 +174,7 @@ void entry(hydrogen::context& ctx) {
   if (name == "busy") return busy(ctx);
   if (name == "devices") return devices(ctx);
   if (name == "device_tasks") return device_tasks(ctx);
+  if (name == "kernel_actors") return kernel_actors(ctx);
   if (name == "large_result") return large_result(ctx);
   if (name == "large_argument") return large_argument(ctx);
   throw std::invalid_argument("no scenario " + name);

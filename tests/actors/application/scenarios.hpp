@@ -46,6 +46,7 @@ void devices(context&);
 /// USERS", with how many tasks of its process use its first device then; something goes wrong at task 1, in its first
 /// try.
 void device_tasks(context&);
+void kernel_actors(hydrogen::context&);
 
 // ---- sizes (gated.cpp) ----
 

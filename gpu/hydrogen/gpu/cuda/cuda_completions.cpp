@@ -69,7 +69,7 @@ bool completions::pass() {
 
 void completions::work() {
   is_completion_thread = true;
-  this_is_a_device_thread();
+  this_thread_must_not_wait();
   ::prctl(PR_SET_NAME, "cuda-events");
   ::prctl(PR_SET_TIMERSLACK, 1000UL);  // ns; the usual 50 us would double each pause
   auto moved_at = now();

@@ -1,5 +1,5 @@
 #include <hydrogen/base/error.hpp>
-#include <hydrogen/gpu/host_blas.hpp>
+#include <hydrogen/gpu/host/host_blas.hpp>
 
 #include <dlfcn.h>
 #include <sched.h>

@@ -100,7 +100,7 @@ void crew::hand(std::shared_ptr<stream_state> s) {
 }
 
 void crew::work() {
-  this_is_a_device_thread();
+  this_thread_must_not_wait();
   std::unique_lock lock(mutex_);
   while (true) {
     if (!runnable_.empty()) {

@@ -1,5 +1,5 @@
+#include <hydrogen/gpu/host/host_blas.hpp>
 #include <hydrogen/gpu/host/run.hpp>
-#include <hydrogen/gpu/host_blas.hpp>
 
 #include <algorithm>
 

@@ -86,7 +86,7 @@ struct peer_member::shared_state {
 };
 
 void peer_member::shared_state::work() {
-  this_is_a_device_thread();  // it may be the last that keeps the device
+  this_thread_must_not_wait();  // it may be the last that keeps the device
   ::prctl(PR_SET_NAME, "gpu-peer");
   auto outcome = connect();
   if (outcome) {
