@@ -14,4 +14,5 @@ HYDROGEN_SEEDS=1..50000 ctest --preset release --no-tests=error -R '^job$' --tim
 scripts/chaos.sh --rounds 100
 scripts/fuzz.sh --seconds 600
 HYDROGEN_ZOMBIES=1000 build/release/bin/test_actors --test-case='*zombie*'
+HYDROGEN_TEST_PROGRAMS=10000 build/release/bin/test_comm --test-case='random programs*'
 if command -v spin >/dev/null; then docs/model/check.sh; fi

@@ -23,8 +23,8 @@ using gpu::element;
 
 namespace {
 
-std::shared_ptr<gpu::device> virtual_device() {
-  return value_or_throw(gpu::device::open(gpu::virtual_devices(1, 64 << 20, 2)[0]));
+std::shared_ptr<gpu::device> virtual_device(std::uint64_t memory = 64 << 20) {
+  return value_or_throw(gpu::device::open(gpu::virtual_devices(1, memory, 2)[0]));
 }
 
 /// y = a * x
@@ -86,6 +86,18 @@ TEST_CASE("kernel actors take values and buffers, and chains of them stay on the
   CHECK(floats(value.result) == std::vector<float>{20, 40, 60});
   CHECK(numbers.as<float>().size() == 3);
   for (const auto& a : {first, last}) caf::anon_send(a, actors::stop_mail{});
+  // Larger than what an upload stages before it waits.
+  const auto large = spawn(s.system(), virtual_device(512 << 20), {{}, false, "large"});
+  const auto got =
+      ask(s.system(), large,
+          {{host_numbers::value(2.0F), host_numbers::of(std::vector<float>(18 << 20, 1)), output_size{18 << 20}}});
+  CHECK_MESSAGE(!got.why, to_string(got.why));
+  caf::anon_send(large, actors::stop_mail{});
+  // The worker has never waited for a device, whatever kernel actors did.
+  std::promise<std::uint64_t> waits;
+  const actors::scheduler::worker_alone alone(s.system());
+  s.tell(3, [&] { waits.set_value(gpu::device_waits_of_this_thread()); });
+  CHECK(waits.get_future().get() == 0);
 }
 
 TEST_CASE("arguments that do not fit a kernel actor are answered with an error that names both types") {
