@@ -4,6 +4,8 @@
 
 #include "stream_testing.hpp"
 
+#include <filesystem>
+
 using namespace hydrogen;
 using namespace hydrogen::gpu;
 using namespace hydrogen::gpu::testing;
@@ -11,6 +13,12 @@ using namespace hydrogen::gpu::testing;
 namespace {
 
 constexpr std::size_t n = 1000;
+
+std::shared_ptr<device> device_with_one_buffer() {
+  device_options options;
+  options.memory_limit = 4096;
+  return virtual_device(64 * MiB, 3, options);
+}
 
 /// A kernel of `s` that waits at the gate, and then writes 7 into all of `x`.
 void write_late(stream& s, const buffer<std::int32_t>& x, gate& open) {
@@ -28,7 +36,7 @@ bool all_are(const std::vector<std::int32_t>& v, std::int32_t what) {
 }  // namespace
 
 TEST_CASE("memory that was never used by its second owner is written by the third behind the first") {
-  const auto dev = virtual_device(64 * MiB, 3);
+  const auto dev = device_with_one_buffer();
   auto a = value_or_throw(dev->make_stream("a")), b = value_or_throw(dev->make_stream("b"));
   gate open;
   void* first = nullptr;
@@ -40,6 +48,7 @@ TEST_CASE("memory that was never used by its second owner is written by the thir
   a.here().then([](const expected<void>&) {});  // so that it begins
   { CHECK(a.allocate<std::int32_t>(n).data() == first); }
   const auto y = b.allocate<std::int32_t>(n);
+  REQUIRE(y.data() == first);
   kernels::fill(b, 3, y);
   b.here().then([](const expected<void>&) {});
   open.open();
@@ -70,9 +79,7 @@ TEST_CASE("memory that one stream got back is written by another one behind its 
 }
 
 TEST_CASE("who takes over memory of a stream that fails waits for its end, and does not fail with it") {
-  device_options options;
-  options.memory_limit = 4096;  // one buffer
-  const auto dev = virtual_device(64 * MiB, 3, options);
+  const auto dev = device_with_one_buffer();
   auto a = value_or_throw(dev->make_stream("a")), b = value_or_throw(dev->make_stream("b"));
   gate open;
   {
@@ -89,19 +96,44 @@ TEST_CASE("who takes over memory of a stream that fails waits for its end, and d
   CHECK(all_are(read(b, y), 3));
 }
 
-TEST_CASE("who overwrites what a failed stream was to write does not need it, and who reads it does") {
+TEST_CASE("who changes in place, or reads, what a failed stream was to write fails with its reason") {
   const auto dev = virtual_device();
   auto a = value_or_throw(dev->make_stream("a")), b = value_or_throw(dev->make_stream("b")),
        c = value_or_throw(dev->make_stream("c"));
-  const auto x = a.allocate<std::int32_t>(n);
+  const auto x = a.allocate<float>(n), y = c.allocate<float>(n);
   a.launch(calls([] { throw std::runtime_error("broken"); }), {}, {}, {}, {x.owner()});
-  const auto y = c.allocate<std::int32_t>(n);
+  kernels::scale(b, 2, x);
   kernels::copy(c, x, y);
-  kernels::fill(b, 3, x);
-  CHECK(all_are(read(b, x), 3));
-  const auto failed = c.finish(soon());
-  REQUIRE(!failed);
-  CHECK(failed.error().message().find("broken") != std::string::npos);
+  for (auto* s : {&b, &c}) {
+    const auto failed = s->finish(soon());
+    REQUIRE(!failed);
+    CHECK(failed.error().message().find("broken") != std::string::npos);
+  }
+}
+
+TEST_CASE("what a failed stream was to write over stays in use until who uses it is done") {
+  const auto dev = device_with_one_buffer();
+  auto a = value_or_throw(dev->make_stream("a")), failed = value_or_throw(dev->make_stream("failed")),
+       c = value_or_throw(dev->make_stream("c"));
+  failed.launch(calls([] { throw std::runtime_error("broken"); }), {}, {}, {}, {});
+  CHECK(!failed.finish(soon()));
+  gate open;
+  void* first = nullptr;
+  {
+    const auto x = a.allocate<std::int32_t>(n);
+    first = x.data();
+    write_late(a, x, open);
+    a.here().then([](const expected<void>&) {});
+    kernels::fill(failed, 1, x);
+    CHECK(failed.drained(soon()));
+  }
+  const auto y = c.allocate<std::int32_t>(n);
+  REQUIRE(y.data() == first);
+  kernels::fill(c, 3, y);
+  c.here().then([](const expected<void>&) {});
+  open.open();
+  CHECK(a.finish(soon()));
+  CHECK(all_are(read(c, y), 3));
 }
 
 TEST_CASE("a virtual device of one thread closes when a stream has more left than one turn, or waits for another one") {
@@ -132,6 +164,42 @@ TEST_CASE("a virtual device of one thread closes when a stream has more left tha
   open.open();
   closes.join();
   CHECK(other.finish(soon()));
+}
+
+TEST_CASE("a wait that nobody wants any more does not keep a virtual device from closing") {
+  for (int round = 0; round < 50; ++round) {
+    auto dev = virtual_device(64 * MiB, 1);
+    auto other_device = virtual_device();
+    auto other = value_or_throw(other_device->make_stream("other"));
+    gate open;
+    other.launch(calls([&] { open.pass(); }), {}, {}, {}, {});
+    {
+      auto s = value_or_throw(dev->make_stream("s"));
+      kernels::fill(s, 1, s.allocate<std::int32_t>(n));
+      const auto filled = s.here();
+      s.wait_for(other.here());
+      std::ignore = filled.ready();
+      CHECK(filled.wait(soon()));
+    }
+    dev.reset();
+    open.open();
+    CHECK(other.finish(soon()));
+  }
+}
+
+TEST_CASE("large work is done by threads of the device, small work by who waits for it") {
+  const auto dev = virtual_device(1024 * MiB, 1);
+  auto s = value_or_throw(dev->make_stream("test"));
+  const auto threads = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/task"), std::filesystem::directory_iterator());
+  };
+  const auto before = threads();
+  kernels::fill(s, 1, s.allocate<std::int32_t>(n));
+  CHECK(s.finish(soon()));
+  CHECK(threads() == before);
+  kernels::fill(s, 1, s.allocate<std::int32_t>(std::size_t{17} << 20));
+  CHECK(s.finish(soon()));
+  CHECK(threads() == before + 1);
 }
 
 TEST_CASE("who waits with a deadline comes back then, though a large kernel of the library is under way") {

@@ -21,6 +21,17 @@ void keep(std::vector<memory_ptr>& all, memory* m) {
   if (std::none_of(all.begin(), all.end(), known)) all.push_back(m->shared_from_this());
 }
 
+/// Among the others, one of each stream.
+void keep_unreached(const event& e, std::vector<event>& all) {
+  if (!e.of() || e.of()->reached(e.at())) return;
+  const auto known = std::find_if(all.begin(), all.end(), [&](const event& other) { return other.of() == e.of(); });
+  if (known == all.end()) {
+    all.push_back(e);
+  } else if (known->at() < e.at()) {
+    *known = e;
+  }
+}
+
 std::vector<memory*> plain(const std::vector<memory_ptr>& all) {
   std::vector<memory*> out;
   for (const auto& p : all) out.push_back(p.get());
@@ -78,9 +89,12 @@ void stream::order(std::span<memory* const> reads, std::span<memory* const> writ
   }
   for (auto* m : writes) {
     if (m == nullptr) continue;
-    behind_it(m->written_, behind::end);
+    // A writer in place, or of a part, needs what was there.
+    behind_it(m->written_, behind::result);
     for (const auto& e : m->read_) behind_it(e, behind::end);
-    m->read_.clear();
+    // Those before stay known until they have come to their end: a stream that has failed does not wait for them.
+    keep_unreached(m->written_, m->read_);
+    std::erase_if(m->read_, [&](const event& e) { return e.of() == state_ || e.of()->reached(e.at()); });
     m->written_ = event(state_, at);
   }
 }

@@ -63,6 +63,15 @@ expected<void> stream_state::drained(std::uint64_t at, time_point deadline) {
   return unexpected(late());
 }
 
+expected<void> stream_state::drained(time_point deadline) {
+  std::uint64_t last = 0;
+  {
+    const std::lock_guard lock(on.order_);
+    last = submitted;
+  }
+  return drained(last, deadline);
+}
+
 bool stream_state::sleep(std::uint64_t at, time_point deadline, const abort_word* abort,
                          const std::function<bool()>& done) {
   ++waits_here;

@@ -43,6 +43,8 @@ struct stream_state : std::enable_shared_from_this<stream_state> {
   expected<void> wait(std::uint64_t at, time_point deadline, const abort_word* abort);
   /// Sleeps until the device has nothing left up to `at`, whatever has failed.
   expected<void> drained(std::uint64_t at, time_point deadline);
+  /// Of all that was submitted until now.
+  expected<void> drained(time_point deadline);
   void then(std::uint64_t at, std::function<void(expected<void>)> done);
   /// Calls `told` with the reason when the stream fails, or at once if it has: as `event::then` does, and never if it
   /// does not fail. Asks the device for nothing.

@@ -27,19 +27,24 @@ duration task_device::patience() const {
 
 gpu::stream task_device::make_stream(std::string label) {
   auto made = value_or_throw(stream_.another(std::move(label)));
+  // Of a stream that is gone and done, only this knows.
+  std::erase_if(others_, [](const gpu::event& e) { return e.of().use_count() == 1 && e.of()->drained(now()); });
   others_.push_back(made.here());
   return made;
 }
 
 task_device::~task_device() {
-  while (!at_end_.empty()) {
-    at_end_.back()();
-    at_end_.pop_back();
+  for (; !at_end_.empty(); at_end_.pop_back()) {
+    try {
+      at_end_.back()();
+    } catch (const std::exception& e) {
+      lent_.on->lose({errc::internal, std::string("the end of a task: ") + e.what(), {}, {}});
+    }
   }
   const auto deadline = now() + patience();
   auto left = stream_.drained(deadline);
   for (const auto& other : others_) {
-    if (left) left = other.of()->drained(other.of()->submitted, deadline);
+    if (left) left = other.of()->drained(deadline);
   }
   if (!left && left.error().code == errc::timed_out) {
     auto why = left.error();

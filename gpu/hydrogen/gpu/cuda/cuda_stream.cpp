@@ -63,10 +63,13 @@ void cuda_stream::wait_for(const std::shared_ptr<stream_state>& other, std::uint
   const auto reached = there != nullptr ? there->event_behind(at) : nullptr;
   std::unique_lock lock(mutex_);
   if (reached == nullptr || !held_.empty()) {
-    return hold(lock, event(other, at), [this, needs](const expected<void>& outcome) {
-      // What it was to begin with is not there.
-      if (!outcome && needs == behind::result) refuse(launched_ + 1, outcome.error(), false);
-    });
+    return hold(
+        lock, event(other, at),
+        [this, needs](const expected<void>& outcome) {
+          // What it was to begin with is not there.
+          if (!outcome && needs == behind::result) refuse(launched_ + 1, outcome.error(), false);
+        },
+        needs);
   }
   auto said = context_->use();
   if (said == cudaSuccess) said = cudaStreamWaitEvent(stream_, reached.get(), 0);
@@ -99,8 +102,8 @@ event_ptr cuda_stream::event_behind(std::uint64_t at) {
   return reached;
 }
 
-void cuda_stream::hold(std::unique_lock<std::mutex>& lock, event after, held_back::action run) {
-  held_.push(std::move(after), std::move(run));
+void cuda_stream::hold(std::unique_lock<std::mutex>& lock, event after, held_back::action run, behind needs) {
+  held_.push(std::move(after), std::move(run), needs);
   const bool begins = begin_watch();
   lock.unlock();
   watch(begins);

@@ -75,7 +75,7 @@ class cuda_stream final : public backend_stream {
   // Streams that wait for each other would keep each other for ever.
   void settle_dependencies();
 
-  void hold(std::unique_lock<std::mutex>&, event after, held_back::action run);
+  void hold(std::unique_lock<std::mutex>&, event after, held_back::action run, behind needs = behind::result);
   void watch(bool begins);
   /// An event at or behind a position that has been launched; null if it has not.
   event_ptr event_behind(std::uint64_t at);

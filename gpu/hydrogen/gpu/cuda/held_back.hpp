@@ -3,7 +3,7 @@
 // launch by another thread, and everything enqueued behind that: kept in order until then, so that who enqueues need
 // not wait. Names no CUDA type.
 
-#include <hydrogen/gpu/event.hpp>
+#include <hydrogen/gpu/backend.hpp>
 #include <hydrogen/gpu/stream_state.hpp>
 
 #include <deque>
@@ -23,10 +23,12 @@ class held_back {
   // With the owner's lock.
   bool empty() const { return entries_.empty(); }
   /// `run` is called by a later `advance`, behind everything pushed before.
-  void push(event after, action run) { entries_.push_back({std::move(after), {}, std::move(run)}); }
+  void push(event after, action run, behind needs = behind::result) {
+    entries_.push_back({std::move(after), {}, std::move(run), needs});
+  }
   /// Before everything pushed: by an action for what it has begun, or where nothing is held. It is waited for in any
   /// case, also by `advance` with `at_once`.
-  void push_front(answer ask, action run) { entries_.push_front({{}, std::move(ask), std::move(run)}); }
+  void push_front(answer ask, action run) { entries_.push_front({{}, std::move(ask), std::move(run), behind::result}); }
 
   /// Runs what may begin; with `at_once` nothing is waited for. Events are asked, which makes them come, without the
   /// owner's lock; actions are run with it. One thread. True: something was run.
@@ -35,10 +37,11 @@ class held_back {
     while (!entries_.empty()) {
       const event after = entries_.front().after;  // only this thread takes entries away
       const answer ask = entries_.front().ask;
+      const auto needs = entries_.front().needs;
       expected<void> outcome;
       if (after.of()) {
         lock.unlock();
-        const bool go = after.ready() || at_once;
+        const bool go = has_come(after, needs) || at_once;
         if (go) outcome = after.of()->outcome(after.at());
         lock.lock();
         if (!go) break;
@@ -62,7 +65,15 @@ class held_back {
     event after;
     answer ask;
     action run;
+    behind needs;
   };
+  /// What has failed need not be over on the device.
+  static bool has_come(const event& e, behind needs) {
+    if (needs == behind::result) return e.ready();
+    if (e.of()->reached(e.at())) return true;
+    e.of()->queue->want(e.at());
+    return e.of()->reached(e.at());
+  }
   std::deque<entry> entries_;
 };
 

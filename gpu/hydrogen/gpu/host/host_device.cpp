@@ -230,7 +230,8 @@ void host_stream::run_handed() {
 
 void host_stream::leave(std::unique_lock<std::mutex>& lock) {
   place_ = place::idle;
-  if (queue_.empty() && std::exchange(counted_, false)) crew_->count(-1);
+  // What nobody wants is nothing that the device waits for; the end of the stream wants all.
+  if ((queue_.empty() || wanted_ <= state_.completed()) && std::exchange(counted_, false)) crew_->count(-1);
   hand_if_wanted(lock);
 }
 
