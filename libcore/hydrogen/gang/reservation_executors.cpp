@@ -68,13 +68,12 @@ void reservation::executor_is_gone(run_id run, boot_id boot, refusal_kind kind, 
     lost_[boot] = {lost, now_ + options_.retry};
     send(std::move(lost));
   }
-  if (!on_purpose && !known.empty()) ++failures_;
+  if (!on_purpose) ++failures_;
   for (const auto& ref : known) {
     auto& e = *find(ref);
     for (const auto& held : e.devices) {
-      for (const auto number : held.numbers) {
-        if (!on_purpose) device_failures_[{held.kind, number}] = failures_;
-      }
+      if (on_purpose) break;
+      for (const auto number : held.numbers) device_failures_[{held.kind, number}] = failures_;
     }
     e.executor = x.boot;  // also of what it was only started for: one death is one failure, whatever waited for it
     if (e.state != entry_state::draining) {

@@ -21,11 +21,6 @@ constexpr std::size_t alignment = 256;
 constexpr std::size_t most_in_a_row = 16;  // items of one stream, before another one's turn
 constexpr std::size_t most_unbegun = 256;  // items that wait for somebody to want them
 
-struct host_recording final : prepared_graph {
-  explicit host_recording(std::vector<recorded> list) : items(std::move(list)) {}
-  const std::vector<recorded> items;
-};
-
 constexpr auto least_patience = std::chrono::seconds(1);        // of who helps
 constexpr double most_products = 1e8, most_elements = 1 << 24;  // of an item that it may run: some ten milliseconds
 
@@ -71,9 +66,13 @@ bool may_take_long(const recorded& item) {
          elements_of(item.what) > most_elements;
 }
 
-bool may_take_long(const std::vector<recorded>& items) {
-  return std::any_of(items.begin(), items.end(), [](const recorded& i) { return may_take_long(i); });
-}
+struct host_recording final : prepared_graph {
+  explicit host_recording(std::vector<recorded> list)
+      : items(std::move(list)),
+        takes_long(std::any_of(items.begin(), items.end(), [](const recorded& i) { return may_take_long(i); })) {}
+  const std::vector<recorded> items;
+  const bool takes_long;
+};
 
 }  // namespace
 
@@ -269,7 +268,7 @@ host_stream::progress host_stream::step(std::uint64_t until, bool helping) {
       return progress::parked;
     }
     if (helping && may_take_long(front.item)) return progress::stopped;
-    if (helping && front.recording && may_take_long(static_cast<const host_recording&>(*front.recording).items)) {
+    if (helping && front.recording && static_cast<const host_recording&>(*front.recording).takes_long) {
       return progress::stopped;
     }
     if (!front.other && front.at > until) return progress::stopped;
