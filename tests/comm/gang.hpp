@@ -42,6 +42,11 @@ struct process {
   }
 };
 
+/// How the node of a rank is called.
+inline std::string node_of(const layout& placement, std::uint32_t rank) {
+  return std::string("n").append(std::to_string(placement[rank]));
+}
+
 class gang {
  public:
   /// `placement[r]` is the process of rank r.
@@ -58,8 +63,7 @@ class gang {
     }
     for (std::uint32_t r = 0; r < placement_.size(); ++r) {
       const auto& p = *processes_[placement_[r]];
-      members.push_back({r, p.boot, p.listener ? p.listener->endpoint() : "",
-                         std::string("n").append(std::to_string(placement_[r]))});
+      members.push_back({r, p.boot, p.listener ? p.listener->endpoint() : "", node_of(placement_, r)});
       aborts.push_back(std::make_unique<abort_word>());
     }
     token.gang.run = make_run_id();

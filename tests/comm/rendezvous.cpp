@@ -9,6 +9,7 @@
 using namespace hydrogen;
 using namespace hydrogen::comm;
 using testing::gang;
+using testing::node_of;
 using testing::placements;
 using testing::text_of;
 
@@ -79,7 +80,8 @@ TEST_CASE("a join without all ranks names the missing ones") {
            result ? "no error" : result.error().message());
       REQUIRE_FALSE(result);
       CHECK(result.error().code == errc::timed_out);
-      CHECK(says(result.error(), "rank " + std::to_string(x.missing) + " has not joined the gang"));
+      CHECK(
+          says(result.error(), rank_on_node(x.missing, node_of(x.placement, x.missing)) + " has not joined the gang"));
     }
   }
 }

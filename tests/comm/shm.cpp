@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <thread>
@@ -55,6 +57,47 @@ TEST_CASE("attempts that never end in order do not use up the directory") {
     REQUIRE_MESSAGE(area, area.error().message());
     (*area)->leave(0);
   }
+}
+
+TEST_CASE("memory of large attempts that are over goes back to the system") {
+  auto owner = value_or_throw(shm::segment::make());
+  const auto resident = [&] {
+    struct stat what {};
+    REQUIRE(fstat(owner->file(), &what) == 0);
+    return static_cast<std::size_t>(what.st_blocks) * 512;
+  };
+  constexpr std::size_t large = std::size_t{200} << 20;
+  for (std::uint64_t i = 1; i <= 3; ++i) {
+    auto area = value_or_throw(owner->publish(attempt(i), 2));
+    const auto at = value_or_throw(area->take_buffer()(large));
+    for (std::size_t page = 0; page < large; page += 4096) area->buffers()[at + page] = std::byte{1};
+    CHECK(resident() >= large);
+    area->leave(0);
+    area->leave(1);
+    area.reset();
+    // What is left at the end of one is taken back when the next begins, at the latest.
+    area = value_or_throw(owner->publish(attempt(100 + i), 2));
+    CHECK(resident() < large / 2);
+    area->leave(0);
+    area->leave(1);
+  }
+}
+
+TEST_CASE("a segment that was closed gives no more areas, but those it has, and groups") {
+  auto owner = value_or_throw(shm::segment::make());
+  auto there = value_or_throw(shm::segment::attach(copy_of(owner->file())));
+  abort_word calm;
+  const auto whole = value_or_throw(owner->publish(attempt(1), 2));
+  owner->close();
+  CHECK(value_or_throw(owner->publish(attempt(1), 2)) == whole);
+  CHECK(value_or_throw(there->find(attempt(1), 2, calm, never)) != nullptr);
+  CHECK(value_or_throw(owner->publish(attempt(2), 2)) == nullptr);
+  CHECK(value_or_throw(there->find(attempt(2), 2, calm, never)) == nullptr);
+  auto its = attempt(1);
+  its.part = 7;
+  const auto part = value_or_throw(owner->publish(its, 2, {whole, {0, 1}, 7}));
+  REQUIRE(part != nullptr);
+  CHECK(value_or_throw(there->find(its, 2, calm, never, true)) != nullptr);
 }
 
 TEST_CASE("a neighbour waits for an area, by the abort word or the deadline") {
@@ -116,6 +159,33 @@ TEST_CASE("a rank that is killed in any call is named by all others, and the res
     }
   }
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("when one process has no address space for shared memory, an attempt fails and the next ones use TCP") {
+  const auto key = secret::random();
+  rank_process first(key), small(key), third(key);
+  const rlimit limit{std::uint64_t{16} << 30, std::uint64_t{16} << 30};
+  REQUIRE(prlimit(small.pid(), RLIMIT_AS, &limit, nullptr) == 0);
+  const std::vector<rank_process*> all{&first, &small, &third};
+  start_gang(all, 1, 56);
+  const auto own = small.hear("failed ");
+  CHECK(own.starts_with("failed " + std::to_string(static_cast<int>(errc::io))));
+  CHECK(own.find("mmap of shared memory") != std::string::npos);
+  for (auto* r : {&first, &third}) {
+    const auto end = r->hear("failed ");
+    INFO(end);
+    CHECK(end.find("rank 1") != std::string::npos);
+  }
+  for (std::uint64_t attempt = 2; attempt < 4; ++attempt) {
+    start_gang(all, attempt, 28);
+    for (auto* r : all) {
+      INFO(attempt);
+      const auto end = r->hear("done");
+      CHECK(end == "done");
+    }
+  }
+}
+#endif
 
 TEST_CASE("two processes make every call with data that the kernel copies from one to the other") {
   for (const std::string between : {"memory", "stages", "tcp"}) {

@@ -1,8 +1,12 @@
 // Groups of some ranks of a gang, sending between two, buffers of the gang, and calls that are made later.
 #include "gang.hpp"
 #include <doctest/doctest.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <fstream>
 #include <latch>
+#include <thread>
 
 using namespace hydrogen;
 using namespace hydrogen::comm;
@@ -24,6 +28,19 @@ void check_all(const std::vector<expected<void>>& results, const testing::layout
   for (std::uint32_t r = 0; r < results.size(); ++r) {
     INFO(text_of(placement), ", rank ", r);
     CHECK_MESSAGE(results[r], results[r].error().message());
+  }
+}
+
+/// Until a thread of this process, which has said its number before it went to wait, does not run.
+void await_sleep(const std::atomic<pid_t>& thread) {
+  for (;;) {
+    std::string name, state;
+    if (thread != 0) {
+      std::ifstream about("/proc/self/task/" + std::to_string(thread) + "/stat");
+      about >> name >> name >> state;
+    }
+    if (state == "S") return;
+    std::this_thread::yield();
   }
 }
 
@@ -66,24 +83,62 @@ TEST_CASE("ranks that use groups in different orders all fail and name both call
   }
 }
 
-TEST_CASE("a rank that waits in the whole gang for one that waits in a group is told") {
+TEST_CASE("a rank that waits in the whole gang for one that waits in a group is told, whoever waits first") {
+  enum class second { call_of_a_group, group, pair };
   for (const auto& placement : placements(2)) {
-    for (const bool is_made : {true, false}) {
-      gang team(placement);
-      const auto results = team.run([&](group& g) -> expected<void> {
-        std::unique_ptr<group> both;
-        if (is_made || g.rank() == 1) {
-          auto made = g.subgroup(std::vector<std::uint32_t>{0, 1});
-          if (!made) return unexpected(made.error());
-          both = std::move(*made);
+    for (const bool is_rank_0_asleep : {true, false}) {
+      for (const auto what : {second::call_of_a_group, second::group, second::pair}) {
+        gang team(placement);
+        std::atomic<pid_t> thread{0};
+        const auto results = team.run([&](group& g) -> expected<void> {
+          std::vector<float> x(10);
+          std::unique_ptr<group> both;
+          if (what == second::call_of_a_group) {
+            auto made = g.subgroup(std::vector<std::uint32_t>{0, 1});
+            if (!made) return unexpected(made.error());
+            both = std::move(*made);
+          }
+          const bool is_first = is_rank_0_asleep == (g.rank() == 0);
+          if (is_first) thread = ::gettid();
+          if (!is_first) await_sleep(thread);
+          if (g.rank() == 0) return g.barrier();
+          if (what == second::pair) return g.receive(0, std::span(x));
+          if (what == second::group) {
+            auto made = g.subgroup(std::vector<std::uint32_t>{0, 1});
+            if (!made) return unexpected(made.error());
+            both = std::move(*made);
+          }
+          return both->barrier();
+        });
+        for (std::uint32_t r = 0; r < 2; ++r) {
+          INFO(text_of(placement), ", rank ", r, ": ", results[r] ? "no error" : results[r].error().message());
+          CHECK((!results[r] && results[r].error().code == errc::mismatch));
+          CHECK(says(results[r], "rank 0 barrier() at"));
         }
-        return g.rank() == 0 ? g.barrier() : both->barrier();
-      });
-      for (std::uint32_t r = 0; r < 2; ++r) {
-        INFO(text_of(placement), ", rank ", r, ": ", results[r] ? "no error" : results[r].error().message());
-        CHECK((!results[r] && results[r].error().code == errc::mismatch));
-        CHECK(says(results[r], "rank 0 barrier() at"));
       }
+    }
+  }
+}
+
+TEST_CASE("a rank that begins a group that the other, which waits in one of theirs, has not begun is told") {
+  for (const auto& placement : placements(2)) {
+    gang team(placement);
+    std::atomic<pid_t> thread{0};
+    const auto results = team.run([&](group& g) -> expected<void> {
+      auto made = g.subgroup(std::vector<std::uint32_t>{0, 1});
+      if (!made) return unexpected(made.error());
+      if (g.rank() == 0) {
+        thread = ::gettid();
+        return (*made)->barrier();
+      }
+      await_sleep(thread);
+      auto other = g.subgroup(std::vector<std::uint32_t>{0, 1});
+      return other ? (*other)->barrier() : unexpected(other.error());
+    });
+    for (std::uint32_t r = 0; r < 2; ++r) {
+      INFO(text_of(placement), ", rank ", r, ": ", results[r] ? "no error" : results[r].error().message());
+      CHECK((!results[r] && results[r].error().code == errc::mismatch));
+      CHECK(says(results[r], "rank 0 barrier() of ranks 0 and 1 at"));
     }
   }
 }

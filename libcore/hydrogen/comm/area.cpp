@@ -13,7 +13,7 @@ namespace hydrogen::comm {
 namespace {
 
 constexpr std::align_val_t page{4096};
-constexpr std::uint64_t area_magic = 0x6165726148594450;  // also the version of the layout
+constexpr std::uint64_t area_magic = 0x6165726148594451;  // also the version of the layout
 
 // Where copying and everyone reading everyone's slot costs as much as a second barrier: the barrier's cost grows with
 // the number of ranks, the reading with its square.
@@ -175,6 +175,7 @@ expected<bool> area::come(std::uint32_t rank, const call_plan& plan) {
   auto& self = seats_[rank];
   self.said[0].set(plan, {}, nullptr);
   introduce(rank);
+  self.heard.store(coarse_now().time_since_epoch().count(), std::memory_order_relaxed);
   self.entered.store(1, std::memory_order_release);
   const auto how = arrive(next_target(rank));
   if (how == arrival::broken) return unexpected(reason());
@@ -248,6 +249,7 @@ expected<void> area::all_alike(std::uint32_t rank, std::uint64_t call) const {
 
 expected<void> area::step(std::uint32_t rank, area_wait& how) {
   const auto target = next_target(rank);
+  seats_[rank].heard.store(coarse_now().time_since_epoch().count(), std::memory_order_relaxed);
   // Here too: ranks that always meet without sleeping look nowhere else.
   if (how.abort.is_set()) {
     give_up(rank, target, how.abort.reason());
@@ -265,21 +267,28 @@ expected<void> area::step(std::uint32_t rank, area_wait& how) {
   return look(rank, target) ? expected<void>() : wait(rank, target, how);
 }
 
-void area::finish(std::uint32_t rank) {
+expected<void> area::finish(std::uint32_t rank) {
   const auto target = next_target(rank);
   const auto how = arrive(target);
   invariant(how != arrival::broken, "a gang area broke inside a call that all ranks have entered");
-  if (how == arrival::last) return wake_sleepers();
+  if (how == arrival::last) {
+    wake_sleepers();
+    return {};
+  }
   auto& h = bell();
-  while (!look(rank, target)) {
+  error why{errc::none, {}, {}, {}};
+  while (why.code == errc::none && !look(rank, target)) {
     h.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const auto seen = h.news.load(std::memory_order_seq_cst);
     if (!is_complete(target)) {
+      why = half_done(rank);
       const wakes_here stay(has_own_cpu(rank));
-      futex_wait(h.news, seen, never, futex_);
+      if (why.code == errc::none) futex_wait(h.news, seen, never, futex_);
     }
     h.sleepers.fetch_sub(1, std::memory_order_relaxed);
   }
+  if (why.code != errc::none) why = give_up(rank, target, why);
+  return why.code == errc::none ? expected<void>() : unexpected(std::move(why));
 }
 
 /// When ranks do not outnumber CPUs, and one that is awaited was last on this one.

@@ -107,6 +107,9 @@ class area {
   const taker& take_buffer() const { return take_; }
 
   std::uint32_t size() const { return ranks_; }
+  /// On which nodes the ranks run, for errors: as `use`. A part asks its whole.
+  void tell_nodes(std::vector<std::string> nodes) { nodes_ = std::move(nodes); }
+  const std::string& node_of(std::uint32_t rank) const;
   /// By which its ranks pick algorithms: to be given by whoever made it, before others know it.
   void use(const tuning&);
   const tuning& table() const;
@@ -140,9 +143,10 @@ class area {
   expected<void> step(std::uint32_t rank, area_wait&);
   /// What a rank offered in the call that `reader` is in.
   offered offer_of(std::uint32_t reader, std::uint32_t rank) const;
-  /// In one process: waits until all ranks are done with each other's buffers. Cannot fail: once all have arrived in a
-  /// call they finish it without looking at aborts; what is left is bounded work of threads that run.
-  void finish(std::uint32_t rank);
+  /// In one process: waits until all ranks are done with each other's buffers. Once all have arrived in a call they
+  /// finish it without looking at aborts or deadlines, since what is left is bounded work of threads that run. Fails
+  /// only when that work did (there was no memory for it), and the rank has left.
+  expected<void> finish(std::uint32_t rank);
 
   /// Says where the memory of this rank is; for a part, before its first call.
   void introduce(std::uint32_t rank);
@@ -227,6 +231,9 @@ class area {
   /// What speaks against going on: a rank that has left, is dead, or called something else; the whole is broken.
   error trouble(std::uint32_t rank) const;
   error late(std::uint32_t rank, duration timeout) const;
+  /// Some have left before the barrier that `rank` waits at, and all others have come to it.
+  error half_done(std::uint32_t rank) const;
+  duration silence_of(std::uint32_t rank) const;
   /// Breaks the area unless the barrier is complete; the error that counts, or none.
   error give_up(std::uint32_t rank, std::uint64_t target, const error& why);
   error reason() const;
@@ -245,6 +252,7 @@ class area {
   std::byte* slots_;
   std::byte* stages_;
   part_of part_;
+  std::vector<std::string> nodes_;  // empty: unknown
   std::byte* base_ = nullptr;
   taker take_;
   std::mutex parts_mutex_;

@@ -155,7 +155,7 @@ expected<void> area::read(std::uint32_t rank, std::uint64_t address, mutable_byt
     if (n <= 0) {
       if (n < 0 && errno == EINTR) continue;
       return fail(errc::disconnected,
-                  "rank " + std::to_string(name(rank)) + " is gone: its memory cannot be read any more");
+                  rank_on_node(name(rank), node_of(rank)) + " is gone: its memory cannot be read any more");
     }
     into = into.subspan(static_cast<std::size_t>(n));
     address += static_cast<std::uint64_t>(n);

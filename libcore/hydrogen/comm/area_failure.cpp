@@ -27,10 +27,7 @@ error area::trouble(std::uint32_t rank) const {
     const auto presence = presence_of(r);
     const auto entered = other.entered.load(std::memory_order_acquire);
     if (presence == seat::dead) {
-      return {errc::disconnected,
-              "rank " + std::to_string(name(r)) + " is gone: its process ended, in " + mine.text(among()),
-              {},
-              {}};
+      return death_of(r, mine.text(among()));
     }
     if (entered >= calls) {
       if (other.said[parity].hash != mine.hash) mismatch = true;
@@ -56,7 +53,8 @@ error area::trouble(std::uint32_t rank) const {
 
 error area::death_of(std::uint32_t rank, const std::string& call) const {
   if (presence_of(rank) != seat::dead) return {errc::none, {}, {}, {}};
-  return {errc::disconnected, "rank " + std::to_string(name(rank)) + " is gone: its process ended, in " + call, {}, {}};
+  return {
+      errc::disconnected, rank_on_node(name(rank), node_of(rank)) + " is gone: its process ended, in " + call, {}, {}};
 }
 
 error area::absence_of(std::uint32_t rank, const std::string& call) const {
@@ -76,9 +74,43 @@ error area::late(std::uint32_t rank, duration timeout) const {
     const bool there = seats_[r].entered.load(std::memory_order_acquire) >= calls;
     // The call before this one.
     const bool behind = seats_[r].barriers.load(std::memory_order_relaxed) < barriers;
-    reports.push_back({name(r), there, calls > first ? seats_[r].said[1 - parity].text(among()) : "", there && behind});
+    reports.push_back({name(r), node_of(r), there, calls > first ? seats_[r].said[1 - parity].text(among()) : "",
+                       there && behind, silence_of(r)});
   }
   return missing_error(seats_[rank].said[parity].text(among()), timeout, reports);
+}
+
+const std::string& area::node_of(std::uint32_t rank) const {
+  static const std::string unknown;
+  if (part_.whole) return part_.whole->node_of(part_.ranks[rank]);
+  return rank < nodes_.size() ? nodes_[rank] : unknown;
+}
+
+/// Of a part: perhaps it does something else in the whole, and is not silent at all.
+duration area::silence_of(std::uint32_t rank) const {
+  const auto heard = seats_[rank].heard.load(std::memory_order_relaxed);
+  auto silent = heard == 0 ? -1ns : std::max<duration>(0ns, coarse_now().time_since_epoch() - duration(heard));
+  if (!part_.whole) return silent;
+  const auto there = part_.whole->silence_of(part_.ranks[rank]);
+  return silent < 0ns ? there : there < 0ns ? silent : std::min(silent, there);
+}
+
+error area::half_done(std::uint32_t rank) const {
+  const auto barriers = seats_[rank].barriers.load(std::memory_order_relaxed);
+  const auto parity = (seats_[rank].entered.load(std::memory_order_relaxed) - 1) % 2;
+  error why{errc::none, {}, {}, {}};
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    // First: the barriers that a rank came to before it left are visible then.
+    const auto presence = presence_of(r);
+    if (seats_[r].barriers.load(std::memory_order_relaxed) >= barriers) continue;
+    // It works on the others' buffers.
+    if (presence == seat::here) return {errc::none, {}, {}, {}};
+    why = {errc::disconnected,
+           rank_on_node(name(r), node_of(r)) + " left in the middle of " + seats_[rank].said[parity].text(among()),
+           {},
+           {}};
+  }
+  return why;
 }
 
 void area::break_for_all(std::uint32_t rank, const error& why) {

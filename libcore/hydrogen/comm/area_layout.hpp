@@ -87,6 +87,7 @@ struct alignas(128) area::seat {
   std::atomic<std::uint32_t> is;        // presence
   std::atomic<std::uint32_t> cpu;       // that it was on when it came to its last call
   std::atomic<std::uint64_t> barriers;  // that the rank has come to; of calls, and within them
+  std::atomic<std::int64_t> heard;      // when it came to the last one: of the clock of the host, coarse
   // How others find out whether they can read this rank's memory.
   std::int32_t process;
   std::uint64_t probe;  // address

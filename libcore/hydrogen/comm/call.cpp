@@ -47,6 +47,31 @@ std::string with_article(std::span<const std::uint32_t> ranks, std::string_view 
   return rank_list(ranks) + " " + std::string(ranks.size() == 1 ? one : many);
 }
 
+/// The same for ranks of whom more is known: each with its node when they are few, as a user looks for them there.
+std::string with_nodes(std::span<const rank_report* const> ranks, std::string_view one, std::string_view many) {
+  constexpr std::size_t most = 4;
+  const bool all_named = std::all_of(ranks.begin(), ranks.end(), [](const auto* r) { return !r->node.empty(); });
+  if (ranks.size() > most || !all_named) {
+    std::vector<std::uint32_t> numbers;
+    for (const auto* r : ranks) numbers.push_back(r->rank);
+    return with_article(numbers, one, many);
+  }
+  std::string out;
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    if (i != 0) out += i + 1 == ranks.size() ? " and " : ", ";
+    out += rank_on_node(ranks[i]->rank, ranks[i]->node);
+  }
+  return out + " " + std::string(ranks.size() == 1 ? one : many);
+}
+
+/// What a rank that has not come did last.
+std::string last_sign(const rank_report& r, bool is_only) {
+  const auto who = is_only ? std::string("it") : "rank " + std::to_string(r.rank);
+  const auto ago = r.silent < 0ns ? std::string() : ", " + seconds(r.silent) + " ago";
+  if (r.last_call.empty()) return who + " made no call before" + (ago.empty() ? "" : " (it came" + ago.substr(1) + ")");
+  return (is_only ? std::string("its last call") : "the last call of " + who) + " was " + r.last_call + ago;
+}
+
 }  // namespace
 
 std::string call_plan::text(std::span<const std::uint32_t> among) const {
@@ -155,29 +180,29 @@ error mismatch_error(std::vector<std::pair<std::uint32_t, std::string>> calls) {
           "every rank makes the same calls in the same order, with the same sizes"};
 }
 
+std::string rank_on_node(std::uint32_t rank, const std::string& node) {
+  return "rank " + std::to_string(rank) + (node.empty() ? "" : " on node " + node);
+}
+
 error missing_error(const std::string& call, duration waited, std::span<const rank_report> ranks) {
-  std::vector<std::uint32_t> missing;
+  std::vector<const rank_report*> missing;
+  std::vector<const rank_report*> stopped;
   std::vector<std::uint32_t> waiting;
-  std::vector<std::uint32_t> stopped;
   for (const auto& r : ranks) {
-    (r.arrived ? waiting : missing).push_back(r.rank);
-    if (r.stopped) stopped.push_back(r.rank);
+    r.arrived ? waiting.push_back(r.rank) : missing.push_back(&r);
+    if (r.stopped) stopped.push_back(&r);
   }
   std::string text;
   if (missing.empty()) {
     text = call + " is not finished within " + seconds(waited) + " although every rank has arrived";
-    if (!stopped.empty()) text += "; " + with_article(stopped, "has", "have") + " stopped in it";
+    if (!stopped.empty()) text += "; " + with_nodes(stopped, "has", "have") + " stopped in it";
+    // It came to the call when it was heard last, or later.
+    if (stopped.size() == 1 && stopped[0]->silent >= 0ns) text += ", silent for " + seconds(stopped[0]->silent);
   } else if (call == "join") {
-    text = with_article(missing, "has", "have") + " not joined the gang within " + seconds(waited);
+    text = with_nodes(missing, "has", "have") + " not joined the gang within " + seconds(waited);
   } else {
-    text = with_article(missing, "has", "have") + " not arrived at " + call + " within " + seconds(waited);
-    for (const auto& r : ranks) {
-      if (r.arrived) continue;
-      const std::string who = missing.size() == 1 ? "its last call" : "the last call of rank " + std::to_string(r.rank);
-      text += r.last_call.empty()
-                  ? "; " + (missing.size() == 1 ? "it" : "rank " + std::to_string(r.rank)) + " made no call before"
-                  : "; " + who + " was " + r.last_call;
-    }
+    text = with_nodes(missing, "has", "have") + " not arrived at " + call + " within " + seconds(waited);
+    for (const auto* r : missing) text += "; " + last_sign(*r, missing.size() == 1);
   }
   if (!waiting.empty() && !missing.empty()) text += "; " + with_article(waiting, "waits", "wait") + " there";
   return {errc::timed_out, std::move(text), {}, {}};

@@ -99,15 +99,19 @@ std::string rank_list(std::span<const std::uint32_t> ranks);
 /// What one rank knows about another when it gives up.
 struct rank_report {
   std::uint32_t rank = 0;
-  bool arrived = false;   // in this call
-  std::string last_call;  // its last call before this one; empty if there was none
-  bool stopped = false;   // it has arrived, and what it was to do next has not come
+  std::string node = {};       // that it is on; empty: unknown
+  bool arrived = false;        // in this call
+  std::string last_call = {};  // its last call before this one; empty if there was none
+  bool stopped = false;        // it has arrived, and what it was to do next has not come
+  duration silent = -1ns;      // since its last sign of life; below 0: unknown
 };
 
 /// errc::mismatch: "rank 0 all_reduce(...) at a.cpp:1; ranks 1 and 2 barrier() at a.cpp:9".
 error mismatch_error(std::vector<std::pair<std::uint32_t, std::string>> calls);
-/// errc::timed_out: who has not arrived within `waited`, what it did last, who waits; if all have arrived: who has
-/// stopped.
+/// "rank 3 on node n1".
+std::string rank_on_node(std::uint32_t rank, const std::string& node);
+/// errc::timed_out: who has not arrived within `waited`, where it runs, what it did last and how long ago, who waits;
+/// if all have arrived: who has stopped.
 error missing_error(const std::string& call, duration waited, std::span<const rank_report> ranks);
 /// errc::disconnected: a rank that returned before this call. `calls`: how many it made, or `unnumbered`.
 inline constexpr std::uint64_t unnumbered = ~std::uint64_t{0};

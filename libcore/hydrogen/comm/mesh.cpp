@@ -140,7 +140,7 @@ mesh::mesh(options o, std::vector<std::unique_ptr<link>> links, abort_word& abor
 
 mesh::~mesh() {
   on_abort_.reset();
-  if (broken_.code == errc::none) say_bye({errc::none, {}, {}, {}}, 200ms);
+  if (broken_.code == errc::none) say_bye({errc::none, {}, {}, {}});
   for (auto& l : links_) {
     if (l) l->close();
   }
@@ -156,9 +156,7 @@ frame_header mesh::header(frame_kind kind, std::uint32_t to) const {
 }
 
 std::string mesh::name(std::uint32_t rank) const {
-  std::string text = "rank " + std::to_string(rank);
-  if (!options_.nodes[rank].empty()) text += " on node " + options_.nodes[rank];
-  return text;
+  return rank_on_node(rank, options_.nodes[rank]);
 }
 
 void mesh::send(std::uint32_t to, frame_header h, byte_view payload, bool first) {
@@ -233,7 +231,9 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
     if (any) {
       looks = 0;
       // Also against a rank that drips bytes.
-      if (++busy % 256 == 0 && deadline != never && now() >= deadline) return unexpected(fail(late(timeout)));
+      if (++busy % 256 != 0) continue;
+      if (deadline == never) deadline = deadline_after(timeout);
+      if (now() >= deadline) return unexpected(fail(late(timeout)));
       continue;
     }
     if (deadline == never) deadline = deadline_after(timeout);
@@ -269,7 +269,10 @@ expected<void> mesh::progress(exchange& current, bool& any) {
     // Also when writing failed: what the other side said before it went is still to be read.
     sink judge(*this, &current, r);
     auto read = l->receive(judge);
-    if (read) any |= *read;
+    if (read && *read) {
+      any = true;
+      p.heard = coarse_now();
+    }
     if (!read && judge.decided()) return unexpected(std::move(read.error()));
     if (p.gone || !read || !written) {
       const bool bye = p.gone;

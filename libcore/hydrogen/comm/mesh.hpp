@@ -86,6 +86,7 @@ class mesh final : public exchange_port {
     bool left = false;       // it has said bye
     std::uint64_t call = 0;  // the current or next one with it
     std::uint64_t calls = 0;
+    time_point heard{};     // when something last came from it, coarse
     std::string last_call;  // before the current one
     std::string this_call;
     struct told {
@@ -104,7 +105,7 @@ class mesh final : public exchange_port {
   error gone_error(std::uint32_t rank) const;
   error late(duration timeout) const;
   error fail(error why);
-  void say_bye(const error& why, duration patience);
+  void say_bye(const error& why);
   frame_header header(frame_kind kind, std::uint32_t to) const;
   /// Some ranks can make a step of a call of all.
   std::string text() const { return plan_.text(plan_.group == 0 ? std::span<const std::uint32_t>() : members_); }

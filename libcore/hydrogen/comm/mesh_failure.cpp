@@ -5,6 +5,10 @@
 namespace hydrogen::comm {
 namespace {
 
+// How long a rank stays for a socket that is full: who is in the call reads all the time, and who is not, or has
+// stopped, sees the end of the link instead. Part of the 100 ms in which a failure reaches everyone.
+constexpr auto bye_patience = std::chrono::milliseconds(50);
+
 /// The reason as a bye carries it.
 byte_buffer bytes_of(error why, std::size_t most) {
   for (auto* text : {&why.what, &why.where, &why.hint}) {
@@ -46,16 +50,18 @@ error mesh::gone_error(std::uint32_t rank) const {
 
 error mesh::late(duration timeout) const {
   std::vector<rank_report> reports;
+  const auto at = coarse_now();
   for (const auto r : members_) {
     if (r == gang_rank()) {
-      reports.push_back({r, true, {}});
+      reports.push_back({.rank = r, .arrived = true});
       continue;
     }
     const auto& p = peers_[r];
     // A rank that joins describes the call as soon as a link is there, before it has all of its links.
     const bool there = p.entered || p.plans[plan_.hash % p.plans.size()].plan == plan_.hash;
     const bool waits_for_data = p.entered && (!p.finished || !links_[r]->idle());
-    reports.push_back({r, plan_.what == operation::join ? there : p.entered, p.last_call, waits_for_data});
+    reports.push_back({r, options_.nodes[r], plan_.what == operation::join ? there : p.entered, p.last_call,
+                       waits_for_data, p.heard == time_point{} ? -1ns : at - p.heard});
   }
   return missing_error(text(), timeout, reports);
 }
@@ -66,7 +72,7 @@ void mesh::give_up(const error& why) {
 
 error mesh::fail(error why) {
   broken_ = std::move(why);
-  say_bye(broken_, abort_.is_set() ? 0ns : 500ms);
+  say_bye(broken_);
   // No payload of the caller is referenced any more.
   for (auto& l : links_) {
     if (l) l->close();
@@ -74,7 +80,7 @@ error mesh::fail(error why) {
   return broken_;
 }
 
-void mesh::say_bye(const error& why, duration patience) {
+void mesh::say_bye(const error& why) {
   const auto reason = why.code == errc::none ? byte_buffer() : bytes_of(why, max_reason);
   for (std::uint32_t r = 0; r < gang_size(); ++r) {
     if (!links_[r] || peers_[r].gone) continue;
@@ -84,7 +90,7 @@ void mesh::say_bye(const error& why, duration patience) {
     links_[r]->drop();
     links_[r]->send_copy(h, reason);
   }
-  const auto deadline = now() + patience;
+  const auto deadline = now() + bye_patience;
   for (;;) {
     polled_.clear();
     for (std::uint32_t r = 0; r < gang_size(); ++r) {

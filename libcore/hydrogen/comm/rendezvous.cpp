@@ -11,9 +11,9 @@ constexpr std::size_t max_history = 4096;
 
 /// The area of a gang did not come: of the ranks, only those of rank 0's process are known to be missing.
 error missing_without_area(std::uint32_t rank, const gang_table& members, duration waited) {
-  std::vector<rank_report> reports{{rank, true, {}}};
+  std::vector<rank_report> reports{{.rank = rank, .arrived = true}};
   for (const auto& m : members) {
-    if (same_process(m, members[0])) reports.push_back({m.rank, false, {}});
+    if (same_process(m, members[0])) reports.push_back({.rank = m.rank, .node = m.node});
   }
   return missing_error("join", waited, reports);
 }
@@ -35,11 +35,11 @@ rendezvous::rendezvous(std::optional<secret> key, rendezvous_options options)
     : key_(std::move(key)), options_(options), counters_(std::make_shared<link_counters>()) {
   if (!key_) return;
   neighbours_ = std::make_unique<shm::neighbours>(*key_, options_.share_memory, options_.table,
-                                                  [this](boot_id who) { process_lost(who); });
+                                                  [this](boot_id who, const error& why) { process_lost(who, why); });
 }
 rendezvous::~rendezvous() = default;
 
-void rendezvous::process_lost(boot_id who) {
+void rendezvous::process_lost(boot_id who, const error& why) {
   std::vector<std::pair<std::shared_ptr<area>, std::uint32_t>> ranks;
   {
     std::lock_guard lock(mutex_);
@@ -50,7 +50,16 @@ void rendezvous::process_lost(boot_id who) {
       }
     }
   }
-  for (const auto& [where, rank] : ranks) where->lost(rank);
+  for (const auto& [where, rank] : ranks) {
+    if (why.code == errc::none) {
+      where->lost(rank);
+      continue;
+    }
+    auto its = why;
+    its.what = rank_on_node(where->name(rank), where->node_of(rank)) + " " + its.what;
+    where->break_for_all(rank, its);
+    where->lost(rank);
+  }
 }
 
 rendezvous::seen& rendezvous::history(const request_id& gang) {
@@ -155,7 +164,8 @@ std::size_t rendezvous::parked() const {
 }
 
 expected<std::shared_ptr<rendezvous::meeting>> rendezvous::enter(const gang_token& token, std::uint32_t rank,
-                                                                 std::size_t size, std::size_t local) {
+                                                                 const gang_table& members, std::size_t local) {
+  const auto size = members.size();
   std::lock_guard lock(mutex_);
   auto& known = history(token.gang);
   const auto where = [&] { return "gang " + to_string(token); };
@@ -181,6 +191,7 @@ expected<std::shared_ptr<rendezvous::meeting>> rendezvous::enter(const gang_toke
     if (!m->in_process) {
       m->in_process = std::make_shared<area>(static_cast<std::uint32_t>(size));
       m->in_process->use(options_.table);
+      m->in_process->tell_nodes(nodes_of(members));
     }
     if (m->in_process->size() != size) {
       auto why = other_size(m->in_process->size(), size);
@@ -237,7 +248,7 @@ expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank,
                    (key_ ? "has no endpoint" : "this process has no cluster secret to reach it"));
     }
   }
-  auto m = enter(token, rank, members.size(), local_count);
+  auto m = enter(token, rank, members, local_count);
   if (!m) return unexpected(std::move(m.error()));
   auto& meet = **m;
   const auto size = static_cast<std::uint32_t>(members.size());
@@ -275,8 +286,9 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token
     std::lock_guard lock(mutex_);
     if (!meet.led) {
       auto made = mine->publish(token, static_cast<std::uint32_t>(members.size()));
-      if (!made) return made;
+      if (!made || !*made) return made;
       meet.led = std::move(*made);
+      meet.led->tell_nodes(nodes_of(members));
     }
     if (meet.led->size() != members.size()) return unexpected(other_size(meet.led->size(), members.size()));
     found = meet.led;
@@ -289,8 +301,9 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token
     }
     if (!*there) return std::shared_ptr<area>();
     found = (*there)->find(token, static_cast<std::uint32_t>(members.size()), abort, deadline);
+    if (found && *found) (*found)->tell_nodes(nodes_of(members));
   }
-  if (found) remember(*found, members, {});
+  if (found && *found) remember(*found, members, {});
   return found;
 }
 
@@ -339,19 +352,21 @@ expected<std::shared_ptr<area>> rendezvous::meet_part(const gang_token& token, s
     return fail(errc::refused, name_of(leader) + " shares no memory, so it cannot begin a group of its host");
   }
   for (;;) {
-    // In short turns: the first rank may wait for this one elsewhere.
-    auto found = (*there)->find(its, size, how.abort, std::min(how.deadline.at(), now() + 20ms));
-    if (found) {
-      (*found)->belongs_to(part);
-      remember(*found, members, part.ranks);
-    }
-    if (found || found.error().code != errc::timed_out) return found;
+    // Looked at before the last look for the group: the first rank may have begun it and gone on, or left.
     auto why = part.whole->absence_of(part.ranks[0], beginning);
     // Of the others only death counts: who has left may have been through.
     for (const auto r : part.ranks) {
       if (why.code == errc::none) why = part.whole->death_of(r, beginning);
     }
     if (why.code == errc::none) why = how.also();
+    // In short turns: the first rank may come to wait for this one elsewhere.
+    const auto until = why.code == errc::none ? std::min(how.deadline.at(), now() + 20ms) : time_point{};
+    auto found = (*there)->find(its, size, how.abort, until, true);
+    if (found) {
+      (*found)->belongs_to(part);
+      remember(*found, members, part.ranks);
+    }
+    if (found || found.error().code != errc::timed_out) return found;
     if (why.code != errc::none) return unexpected(std::move(why));
     if (now() >= how.deadline.at()) {
       return fail(errc::timed_out,

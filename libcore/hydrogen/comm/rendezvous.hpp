@@ -90,7 +90,7 @@ class rendezvous {
     attempt_id forgotten;  // over, like all before it
   };
 
-  expected<std::shared_ptr<meeting>> enter(const gang_token&, std::uint32_t rank, std::size_t size, std::size_t local);
+  expected<std::shared_ptr<meeting>> enter(const gang_token&, std::uint32_t rank, const gang_table&, std::size_t local);
   void leave(const gang_token&, meeting&);
   /// The area on this host; null when the process of rank 0 shares no memory.
   expected<std::shared_ptr<area>> meet_on_host(const gang_token&, std::uint32_t rank, const gang_table&, meeting&,
@@ -101,7 +101,8 @@ class rendezvous {
   void remember(const std::shared_ptr<area>&, const gang_table&, std::span<const std::uint32_t> ranks);
   expected<met_rank> come_to(std::shared_ptr<area>, const gang_token&, std::uint32_t rank, const gang_table&,
                              abort_word&);
-  void process_lost(boot_id);
+  /// Its end, or why it takes no part in the areas that this process leads.
+  void process_lost(boot_id, const error& why);
   expected<met_rank> meet_linked(const gang_token&, std::uint32_t rank, const gang_table&,
                                  const std::vector<bool>& local, meeting&, abort_word&, time_point deadline);
   /// Where the island of a rank meets; null when its first rank's process shares no memory.

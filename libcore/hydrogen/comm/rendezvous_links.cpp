@@ -206,10 +206,12 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_island(const gang_token& tok
       place = std::make_shared<area>(here.size);
       place->belongs_to(part);
       place->use(options_.table);
+      place->tell_nodes(nodes_of(members, part.ranks));
     } else if (!place) {
       auto made = mine->publish(its, here.size, part);
-      if (!made) return made;
+      if (!made || !*made) return made;
       place = std::move(*made);
+      place->tell_nodes(nodes_of(members, part.ranks));
     }
   } else {
     auto there = neighbours_->attach(leader.endpoint, leader.executor, members[rank].executor, abort, deadline);
@@ -221,7 +223,9 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_island(const gang_token& tok
     if (!*there) return std::shared_ptr<area>();
     auto found = (*there)->find(its, here.size, abort, deadline);
     if (!found) return named(std::move(found.error()));
+    if (!*found) return found;
     (*found)->belongs_to(part);
+    (*found)->tell_nodes(nodes_of(members, part.ranks));
     std::lock_guard lock(mutex_);
     // One for all ranks of this process.
     meet.islands.try_emplace(here.first, std::move(*found));

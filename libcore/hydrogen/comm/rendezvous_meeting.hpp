@@ -13,9 +13,15 @@
 namespace hydrogen::comm {
 
 inline std::string name_of(const gang_member& m) {
-  std::string text = "rank " + std::to_string(m.rank);
-  if (!m.node.empty()) text += " on node " + m.node;
-  return text;
+  return rank_on_node(m.rank, m.node);
+}
+
+/// Of some ranks of the gang, or of all.
+inline std::vector<std::string> nodes_of(const gang_table& members, std::span<const std::uint32_t> ranks = {}) {
+  std::vector<std::string> nodes;
+  for (const auto r : ranks) nodes.push_back(members[r].node);
+  for (std::size_t r = 0; ranks.empty() && r < members.size(); ++r) nodes.push_back(members[r].node);
+  return nodes;
 }
 
 /// An error that knows no place yet, unless it is the reason of an abort.

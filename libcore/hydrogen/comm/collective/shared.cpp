@@ -47,22 +47,26 @@ expected<void> shared_engine::enter(const call_plan& plan, const offer& what, ar
 }
 
 error shared_engine::crossing() const {
-  const auto& whole = *ties_->whole;
   for (std::uint32_t m = 0; m < area_->size(); ++m) {
     if (area_->has_arrived(self_, m)) continue;
-    const auto rank = ranks_.empty() ? m : ranks_[m];
-    // A call that this rank has not come to: the other is in it, and waits.
-    std::string theirs;
-    if (group_ != 0 && !whole.has_arrived(rank, ties_->rank)) {
-      theirs = whole.call_of(rank);
-    } else if (const auto s = whole.standing_of(rank); s.calls != 0 && s.group != group_ && s.is_in(ties_->rank)) {
-      const auto known = ties_->calls.find(s.group);
-      if (s.calls > (known != ties_->calls.end() ? known->second : 0)) theirs = s.text;
-    }
-    if (!theirs.empty())
-      return mismatch_error({{whole.name(ties_->rank), plan_.text(ranks_)}, {whole.name(rank), theirs}});
+    if (auto why = crossing_with(m); why.code != errc::none) return why;
   }
   return {errc::none, {}, {}, {}};
+}
+
+error shared_engine::crossing_with(std::uint32_t member) const {
+  const auto& whole = *ties_->whole;
+  const auto rank = ranks_.empty() ? member : ranks_[member];
+  // A call that this rank has not come to: the other is in it, and waits.
+  std::string theirs;
+  if (!whole.has_arrived(rank, ties_->rank)) {
+    theirs = whole.call_of(rank);
+  } else if (const auto s = whole.standing_of(rank); s.calls != 0 && s.is_in(ties_->rank)) {
+    const auto known = ties_->calls.find(s.group);
+    if (s.calls > (known != ties_->calls.end() ? known->second : 0)) theirs = s.text;
+  }
+  if (theirs.empty()) return {errc::none, {}, {}, {}};
+  return mismatch_error({{whole.name(ties_->rank), plan_.text(ranks_)}, {whole.name(rank), theirs}});
 }
 
 offer shared_engine::offer_of(byte_view data) const {
@@ -98,9 +102,7 @@ expected<void> shared_engine::find_way(area_wait& how) {
 }
 
 expected<void> shared_engine::part_company(area_wait& how) {
-  if (area_->is_on_host()) return area_->step(self_, how);
-  area_->finish(self_);
-  return {};
+  return area_->is_on_host() ? area_->step(self_, how) : area_->finish(self_);
 }
 
 expected<void> shared_engine::barrier(const call_plan& plan, duration timeout) {
@@ -114,7 +116,11 @@ expected<std::unique_ptr<group_engine>> shared_engine::split(const call_plan& pl
   part.whole = ties_->whole;
   part.group = plan.group;
   for (const auto m : members) part.ranks.push_back(ranks_.empty() ? m : ranks_[m]);
-  auto how = waiting(timeout);
+  area_wait how(timeout, abort_);
+  // It waits for the first one alone, which has to begin the group.
+  how.also = [this, first = members[0]] {
+    return first == self_ ? error{errc::none, {}, {}, {}} : crossing_with(first);
+  };
   plan_ = plan;
   ties_->calls[plan.group] = 1;
   ties_->whole->stand(ties_->rank, 1, plan, part.ranks);

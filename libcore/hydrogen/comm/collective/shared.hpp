@@ -9,7 +9,7 @@
 //
 // Larger ones in private memory of several processes go piece by piece through the stages, with one barrier a piece,
 // since piece k + 1 is copied in before the barrier after which piece k is copied out. Of a reduction each rank adds
-// its slice of every piece, in place in the stage of rank 0.
+// its slice of every piece: its own part is read where it is and need not be copied in, nor its sums copied out.
 //
 // Between two ranks and for much data it pays to let the kernel copy from one process to the other (process_vm_readv),
 // where it lets every process of the group do that, which is tried once. The owner of a slice adds what it reads; then
@@ -32,6 +32,11 @@ struct shared_ties {
   bool reads_memory = true;                      // of other processes, if the kernel allows it
   std::map<std::uint64_t, std::uint64_t> calls;  // of each part ever made; the first is that of making it
   std::vector<byte_view> buffers;                // of the gang, in memory of the host
+};
+
+struct byte_range {
+  std::size_t begin = 0;
+  std::size_t end = 0;
 };
 
 class shared_engine final : public group_engine {
@@ -61,8 +66,10 @@ class shared_engine final : public group_engine {
 
   expected<void> enter(const call_plan&, const offer&, area_wait&);
   area_wait waiting(duration timeout);
-  /// A rank that this one waits for and that waits for this one in another group.
+  /// A rank that this one waits for and that waits for this one in another call or group.
   error crossing() const;
+  /// The same of one member.
+  error crossing_with(std::uint32_t member) const;
   /// Large data as it is published.
   offer offer_of(byte_view data) const;
   offered of(std::uint32_t member) const { return area_->offer_of(self_, member); }
@@ -78,9 +85,11 @@ class shared_engine final : public group_engine {
   expected<void> reduce_in_place(const reducing&, area_wait&);
   expected<void> reduce_by_reading(const reducing&, area_wait&);
   expected<void> reduce_staged(const reducing&, bool copied_in, area_wait&);
-  void copy_in(std::uint64_t turn, byte_view data, std::size_t offset);
+  byte_range slice_of_piece(std::size_t size, std::uint32_t member) const;
+  void copy_in_for_others(std::uint64_t turn, byte_view data, std::size_t offset);
 
   expected<void> take(std::uint32_t from, const inbox& to, error& trouble);
+  void copy_in(std::uint64_t turn, byte_view data, std::size_t offset);
   expected<void> pass_staged(std::span<const byte_view> out, std::span<const inbox> in, error& trouble, area_wait&);
 
   std::shared_ptr<shared_ties> ties_;

@@ -9,14 +9,9 @@ namespace {
 // Of each rank at a time, when memory of others is read: the pieces of a small gang stay in the second-level cache.
 constexpr std::size_t read_piece = 64 << 10;
 
-struct range {
-  std::size_t begin = 0;
-  std::size_t end = 0;
-};
-
 /// The bytes that a member adds up. Whole pairs of cache lines, so that owners do not write to one line; but shares,
 /// where each keeps its own.
-range slice_of(const reducing& what, std::uint32_t member, std::uint32_t ranks) {
+byte_range slice_of(const reducing& what, std::uint32_t member, std::uint32_t ranks) {
   const auto width = size_of(what.kind);
   if (what.whom == result_to::owners) {
     const auto s = share_of(what.count, member, ranks);
@@ -38,7 +33,7 @@ expected<void> shared_engine::reduce(const call_plan& plan, const reducing& what
     if (bytes != 0) std::memcpy(area_->slot(self_), what.data, bytes);
     if (auto ok = enter(plan, {{what.data, bytes}}, how); !ok) return ok;
     if (what.whom == result_to::root && self_ != what.root) return {};
-    const auto mine = what.whom == result_to::owners ? slice_of(what, self_, ranks) : range{0, bytes};
+    const auto mine = what.whom == result_to::owners ? slice_of(what, self_, ranks) : byte_range{0, bytes};
     for (std::uint32_t m = 0; m < ranks; ++m) sources_[m] = of(m).here + mine.begin;
     auto* at = what.data + mine.begin;
     combine(what.kind, what.how, sources_, (mine.end - mine.begin) / size_of(what.kind), {&at, 1});
@@ -52,7 +47,7 @@ expected<void> shared_engine::reduce(const call_plan& plan, const reducing& what
     mine.aside = aside_.data();
   }
   const bool copied_in = area_->is_on_host() && !reads && mine.is == offer::place::own_memory;
-  if (copied_in) copy_in(turn_, {what.data, bytes}, 0);
+  if (copied_in) copy_in_for_others(turn_, {what.data, bytes}, 0);
   if (auto ok = enter(plan, mine, how); !ok) return ok;
   if (!is_apart()) return reduce_in_place(what, how);
   if (reads) {
@@ -114,9 +109,21 @@ expected<void> shared_engine::reduce_by_reading(const reducing& what, area_wait&
   return area_->step(self_, how);
 }
 
-void shared_engine::copy_in(std::uint64_t turn, byte_view data, std::size_t offset) {
+/// What a member adds up of a staged piece. Whole pairs of cache lines, as above.
+byte_range shared_engine::slice_of_piece(std::size_t size, std::uint32_t member) const {
+  const auto lines = (size + 127) / 128;
+  return {std::min(size, lines * member / area_->size() * 128),
+          std::min(size, lines * (member + 1) / area_->size() * 128)};
+}
+
+/// All of a piece but what this rank adds up itself, from where it is.
+void shared_engine::copy_in_for_others(std::uint64_t turn, byte_view data, std::size_t offset) {
   if (offset >= data.size()) return;
-  std::memcpy(area_->stage(self_, turn), data.data() + offset, std::min(data.size() - offset, area_->stage_size()));
+  const auto piece = data.subspan(offset, std::min(data.size() - offset, area_->stage_size()));
+  const auto own = slice_of_piece(piece.size(), self_);
+  auto* to = area_->stage(self_, turn);
+  std::memcpy(to, piece.data(), own.begin);
+  std::memcpy(to + own.end, piece.data() + own.end, piece.size() - own.end);
 }
 
 expected<void> shared_engine::reduce_staged(const reducing& what, bool copied_in, area_wait& how) {
@@ -131,27 +138,39 @@ expected<void> shared_engine::reduce_staged(const reducing& what, bool copied_in
   bool all_there = copied_in;
   for (std::uint32_t m = 0; m < ranks; ++m) all_there &= of(m).is == offer::place::own_memory;
   if (!all_there) {
-    if (!copied_in) copy_in(first_turn, {what.data, bytes}, 0);
+    if (!copied_in) copy_in_for_others(first_turn, {what.data, bytes}, 0);
     if (auto ok = area_->step(self_, how); !ok) return ok;
   }
-  const auto kept = what.whom == result_to::owners                      ? slice_of(what, self_, ranks)
-                    : what.whom == result_to::all || self_ == what.root ? range{0, bytes}
-                                                                        : range{};
+  const bool all = what.whom == result_to::all;
+  const bool is_root = what.whom == result_to::root && self_ == what.root;
+  // Its own sums are in their place at once, but for shares, which lie across the pieces.
+  const bool stores = all || is_root;
+  const auto kept = what.whom == result_to::owners ? slice_of(what, self_, ranks)
+                    : stores                       ? byte_range{0, bytes}
+                                                   : byte_range{};
   for (std::size_t k = 0; k < pieces; ++k) {
-    const auto size = std::min(piece, bytes - k * piece);
-    const auto lines = (size + 127) / 128;
-    const auto begin = std::min(size, lines * self_ / ranks * 128);
-    const auto end = std::min(size, lines * (self_ + 1) / ranks * 128);
-    if (begin < end) {
-      for (std::uint32_t m = 0; m < ranks; ++m) sources_[m] = area_->stage(m, first_turn + k) + begin;
-      auto* sum = area_->stage(0, first_turn + k) + begin;
-      combine(what.kind, what.how, sources_, (end - begin) / width, {&sum, 1});
+    const auto offset = k * piece;
+    const auto size = std::min(piece, bytes - offset);
+    const auto mine = slice_of_piece(size, self_);
+    if (mine.begin < mine.end) {
+      for (std::uint32_t m = 0; m < ranks; ++m) {
+        sources_[m] = m == self_ ? what.data + offset + mine.begin : area_->stage(m, first_turn + k) + mine.begin;
+      }
+      destinations_.clear();
+      if (stores) destinations_.push_back(what.data + offset + mine.begin);
+      // In its own stage, where nothing of this rank's slice was.
+      if (!is_root) destinations_.push_back(area_->stage(self_, first_turn + k) + mine.begin);
+      combine(what.kind, what.how, sources_, (mine.end - mine.begin) / width, destinations_);
     }
-    copy_in(first_turn + k + 1, {what.data, bytes}, (k + 1) * piece);
+    copy_in_for_others(first_turn + k + 1, {what.data, bytes}, offset + piece);
     if (auto ok = area_->step(self_, how); !ok) return ok;
-    const auto from = std::max(kept.begin, k * piece);
-    const auto to = std::min(kept.end, k * piece + size);
-    if (from < to) std::memcpy(what.data + from, area_->stage(0, first_turn + k) + (from - k * piece), to - from);
+    for (std::uint32_t m = 0; m < ranks && kept.end > offset; ++m) {
+      if (stores && m == self_) continue;
+      const auto theirs = slice_of_piece(size, m);
+      const auto from = std::max(kept.begin, offset + theirs.begin);
+      const auto to = std::min(kept.end, offset + theirs.end);
+      if (from < to) std::memcpy(what.data + from, area_->stage(m, first_turn + k) + (from - offset), to - from);
+    }
   }
   return {};
 }

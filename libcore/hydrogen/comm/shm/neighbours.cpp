@@ -15,6 +15,7 @@ namespace {
 
 constexpr char has_segment = 'S';
 constexpr char has_none = '-';
+constexpr char cannot_map = 'X';
 constexpr auto turn_looks = std::chrono::milliseconds(20);  // at the abort word, of a rank that waits for its turn
 
 union control_buffer {
@@ -149,8 +150,16 @@ expected<std::shared_ptr<segment>> neighbours::ask(const std::string& endpoint, 
   switch (take_over(socket.get(), file)) {
     case has_none:
       return std::shared_ptr<segment>();
-    case has_segment:
-      return segment::attach(std::move(file));
+    case has_segment: {
+      auto made = segment::attach(std::move(file));
+      if (made) return made;
+      spdlog::warn("gangs with the neighbour at {} use TCP from now on: {}", endpoint, made.error().message());
+      // The owner tells the others; this attempt is over.
+      (void)::send(socket.get(), &cannot_map, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+      std::lock_guard lock(mutex_);
+      attached_[owner] = nullptr;
+      return made;
+    }
     default:
       return fail(errc::disconnected, "the process closed the connection before it shared its memory", endpoint);
   }
@@ -173,11 +182,13 @@ void neighbours::run() {
     set.push_back({news_.get(), POLLIN, 0});
     for (const auto& w : all) set.push_back({w.socket.get(), POLLIN | POLLRDHUP, 0});
     if (::poll(set.data(), set.size(), -1) < 0 && errno != EINTR) broken_invariant("poll of neighbours failed");
-    std::vector<boot_id> gone;
+    std::vector<boot_id> gone, apart;
     for (std::size_t i = all.size(); i-- > 0;) {
-      // Nobody sends anything more: whatever comes is the end.
+      // But for that one byte nobody sends anything more: whatever comes is the end.
       if (set[i + 1].revents == 0) continue;
-      gone.push_back(all[i].who);
+      char byte = 0;
+      const bool said = ::recv(all[i].socket.get(), &byte, 1, MSG_DONTWAIT) == 1 && byte == cannot_map;
+      (said ? apart : gone).push_back(all[i].who);
       all.erase(all.begin() + static_cast<std::ptrdiff_t>(i));
     }
     {
@@ -191,7 +202,13 @@ void neighbours::run() {
         asking_.erase(who);
       }
     }
-    for (const auto who : gone) lost_(who);
+    if (!apart.empty()) own()->close();
+    for (const auto who : apart) {
+      spdlog::warn("new gangs of this host led by this process use TCP: process {} cannot map its memory",
+                   to_string(who));
+      lost_(who, {errc::disconnected, "cannot map the shared memory of this gang; the next attempt uses TCP", {}, {}});
+    }
+    for (const auto who : gone) lost_(who, {errc::none, {}, {}, {}});
   }
 }
 

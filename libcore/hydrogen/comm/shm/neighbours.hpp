@@ -5,10 +5,12 @@
 //     who attaches                                owner
 //     unix socket, handshake (purpose memory) ->
 //                                             <-  one byte: 'S' and the descriptor of the segment, or '-': none
-//     ... nothing more; the end of the socket is the end of the process ...
+//     one byte, 'X', and the end: it cannot be mapped there   ->
+//     ... or nothing more; the end of the socket is the end of the process ...
 //
 // Owner and neighbour prove the cluster's secret before anything is handed over. A process that cannot or shall not
-// share memory says so to all, so that all ranks of a gang take the same way.
+// share memory says so to all, so that all ranks of a gang take the same way. A segment that one neighbour cannot map
+// is used by no further gang.
 //
 // Any thread, unless a function says that it blocks.
 
@@ -30,8 +32,9 @@ namespace hydrogen::comm::shm {
 
 class neighbours {
  public:
-  /// Runs on a thread of its own when a process is gone; must not block.
-  using lost_handler = std::function<void(boot_id)>;
+  /// Runs on a thread of its own when a process is gone, or cannot map this one's segment (`why` says so, and goes to
+  /// the ranks that wait for it); must not block.
+  using lost_handler = std::function<void(boot_id, const error& why)>;
 
   /// `share` false: this process hands out no memory. `table`: of the gangs that meet in its memory.
   neighbours(const secret& key, bool share, const tuning& table, lost_handler lost);
@@ -43,7 +46,8 @@ class neighbours {
   /// A proven socket of purpose memory, from the acceptor. Does not block.
   void accepted(unique_fd socket, const hello& from);
   /// The segment of the process that listens at `endpoint`; null when it shares none, or has no socket of this host.
-  /// Blocks the first time. Errors of `dial`, of `segment::attach`, and the abort word's reason.
+  /// Blocks the first time. Errors of `dial`, of `segment::attach` (then it is null the next time), and the abort
+  /// word's reason.
   expected<std::shared_ptr<segment>> attach(const std::string& endpoint, boot_id owner, boot_id self, abort_word&,
                                             time_point deadline);
 

@@ -9,7 +9,7 @@
 namespace hydrogen::comm::shm {
 namespace {
 
-constexpr std::uint64_t segment_magic = 0x6d67657368594432;  // also the version of the layout
+constexpr std::uint64_t segment_magic = 0x6d67657368594433;  // also the version of the layout
 constexpr std::uint32_t max_entries = 256;
 #if defined(__SANITIZE_THREAD__)
 constexpr std::size_t segment_size = std::size_t{512} << 20;  // it remembers something of every word that is mapped
@@ -17,6 +17,8 @@ constexpr std::size_t segment_size = std::size_t{512} << 20;  // it remembers so
 constexpr std::size_t segment_size = std::size_t{64} << 30;
 #endif
 constexpr std::size_t first_place = 64 << 10;
+// Of attempts that are over: the next gang finds its pages there. More goes back to the system.
+constexpr std::size_t max_resident = std::size_t{128} << 20;
 constexpr int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 }  // namespace
@@ -24,6 +26,7 @@ constexpr int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 struct segment::head {
   std::uint64_t magic;
   alignas(128) std::atomic<std::uint32_t> news;
+  std::atomic<std::uint32_t> closed;
 };
 
 struct alignas(64) segment::entry {
@@ -122,11 +125,13 @@ bool segment::look_up(const gang_token& token, place& at) const {
 }
 
 expected<std::shared_ptr<area>> segment::find(const gang_token& token, std::uint32_t ranks, abort_word& abort,
-                                              time_point deadline) {
+                                              time_point deadline, bool of_a_group) {
   const auto on_abort = abort.on_abort([this] { wake(); });
   for (;;) {
     const auto seen = top().news.load(std::memory_order_seq_cst);
     if (abort.is_set()) return unexpected(abort.reason());
+    // Before the look: what was published earlier is found.
+    const bool closed = !of_a_group && top().closed.load(std::memory_order_acquire) != 0;
     place at;
     if (look_up(token, at)) {
       if (at.offset < first_place || at.offset > segment_size || at.offset % 4096 != 0 ||
@@ -140,6 +145,7 @@ expected<std::shared_ptr<area>> segment::find(const gang_token& token, std::uint
       if (there) (*there)->lend(memory_, {});
       return there;
     }
+    if (closed) return std::shared_ptr<area>();
     if (!futex_wait(top().news, seen, deadline, futex_reach::host)) {
       return fail(errc::timed_out, "the area of the gang does not come");
     }
@@ -158,6 +164,7 @@ expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::u
     if (o.used && o.over && !reclaim(i) && (oldest == max_entries || o.since < owned_[oldest].since)) oldest = i;
     if (!o.used && number == max_entries) number = i;
   }
+  if (top().closed.load(std::memory_order_relaxed) != 0 && !part.whole) return std::shared_ptr<area>();
   if (number == max_entries && oldest != max_entries) abandon(number = oldest);
   if (number == max_entries) {
     return fail(errc::over_limit, std::to_string(max_entries) + " gangs meet in this process already");
@@ -187,9 +194,16 @@ expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::u
   return given;
 }
 
+void segment::close() {
+  std::lock_guard lock(mutex_);
+  top().closed.store(1, std::memory_order_release);
+  wake();
+}
+
 expected<segment::place> segment::allocate(std::size_t size) {
   if (const auto at = free_.lower_bound(size); at != free_.end() && at->first <= 2 * size) {
-    const place found{at->second, at->first};
+    const place found{at->second.offset, at->first};
+    if (at->second.resident) resident_ -= found.size;
     free_.erase(at);
     return found;
   }
@@ -227,20 +241,32 @@ bool segment::reclaim(std::uint32_t number) {
   auto& o = owned_[number];
   if (!o.last->is_deserted()) return false;
   write(entries()[number], nullptr, {});
-  free_.emplace(o.at.size, o.at.offset);
-  for (const auto& b : o.buffers) free_.emplace(b.size, b.offset);
+  give_back(o.at);
+  for (const auto& b : o.buffers) give_back(b);
   o = {};
   return true;
+}
+
+void segment::give_back(place p) {
+  const bool resident = p.size <= max_resident - resident_;
+  if (resident) {
+    resident_ += p.size;
+  } else {
+    release(p);
+  }
+  free_.emplace(p.size, room{p.offset, resident});
+}
+
+void segment::release(place p) const {
+  fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(p.offset),
+            static_cast<off_t>(p.size));
 }
 
 void segment::abandon(std::uint32_t number) {
   auto& o = owned_[number];
   write(entries()[number], nullptr, {});
   o.buffers.push_back(o.at);
-  for (const auto& b : o.buffers) {
-    fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(b.offset),
-              static_cast<off_t>(b.size));
-  }
+  for (const auto& b : o.buffers) release(b);
   o = {};
 }
 

@@ -36,10 +36,16 @@ class segment : public std::enable_shared_from_this<segment> {
   int file() const { return file_.get(); }
 
   /// Owner: makes the area of an attempt, or of a part of one, and tells everybody; the same one when asked again. It
-  /// is taken back when the returned pointer and its copies are gone. errc::over_limit: the place is used up.
+  /// is taken back when the returned pointer and its copies are gone. Null for a whole gang or an island after
+  /// `close`. errc::over_limit: the place is used up.
   expected<std::shared_ptr<area>> publish(const gang_token&, std::uint32_t ranks, part_of = {});
-  /// Neighbour: waits for the area of an attempt. errc::timed_out; mismatch: other size; the abort word's reason.
-  expected<std::shared_ptr<area>> find(const gang_token&, std::uint32_t ranks, abort_word&, time_point deadline);
+  /// Owner: a neighbour cannot map it, so new gangs meet elsewhere, and all their processes learn that here. Those that
+  /// have met go on, and make groups.
+  void close();
+  /// Neighbour: waits for the area of an attempt; null when there will be none. `of_a_group`: of one whose whole has
+  /// met, which is made in any case. errc::timed_out; mismatch: other size; the abort word's reason.
+  expected<std::shared_ptr<area>> find(const gang_token&, std::uint32_t ranks, abort_word&, time_point deadline,
+                                       bool of_a_group = false);
 
  private:
   struct head;
@@ -62,6 +68,9 @@ class segment : public std::enable_shared_from_this<segment> {
   void take_back(std::uint32_t number);
   bool reclaim(std::uint32_t number);
   void abandon(std::uint32_t number);
+  void give_back(place);
+  /// Its pages go back to the system; the place stays.
+  void release(place) const;
 
   const unique_fd file_;
   std::byte* const memory_;
@@ -79,8 +88,13 @@ class segment : public std::enable_shared_from_this<segment> {
   };
   std::mutex mutex_;
   std::vector<owned> owned_;
-  std::multimap<std::size_t, std::size_t> free_;  // size -> offset of what can be used again
-  std::size_t end_ = 0;                           // of what was ever used
+  struct room {
+    std::size_t offset = 0;
+    bool resident = false;
+  };
+  std::multimap<std::size_t, room> free_;  // by size: what can be used again
+  std::size_t resident_ = 0;               // bytes of it that keep their memory
+  std::size_t end_ = 0;                    // of what was ever used
   std::uint64_t published_ = 0;
 };
 
