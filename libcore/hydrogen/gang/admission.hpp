@@ -32,7 +32,7 @@ namespace hydrogen::gang {
 
 struct admission_options {
   duration retry = 500ms;             // what is unanswered is said again after this
-  duration sync_after = 2ms;          // a record that nobody waits for: it shares the sync of another until then
+  duration sync_after = 100us;        // a record that nobody waits for: it shares the sync of another until then
   duration notice_retry_most = 10s;   // news to a job that does not answer: said again ever less often, up to this
   duration tell_agents_after = 10ms;  // what agents need only for their own state: see tell_agents_later
   duration reserve_timeout = 5s;      // an agent that does not answer a reserve: the attempt is given up, queued again
