@@ -148,7 +148,7 @@ class area {
   /// only when that work did (there was no memory for it), and the rank has left.
   expected<void> finish(std::uint32_t rank);
 
-  /// Says where the memory of this rank is; for a part, before its first call.
+  /// On a host: says where the memory of this rank is; for a part, before its first call.
   void introduce(std::uint32_t rank);
   /// Whether the kernel lets this process read the private memory of that rank. `say_reach`: tells the others; after
   /// the next barrier `all_reach` is the same for everyone.

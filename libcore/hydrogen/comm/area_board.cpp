@@ -139,6 +139,7 @@ std::uint64_t area::calls_of(std::uint32_t rank) const {
 }
 
 void area::introduce(std::uint32_t rank) {
+  if (!is_on_host()) return;  // a system call, for each rank of each gang
   auto& self = seats_[rank];
   self.process = ::getpid();
   self.probe = reinterpret_cast<std::uint64_t>(&probe_word);
