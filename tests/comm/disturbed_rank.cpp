@@ -1,6 +1,7 @@
 #include "disturbed_rank.hpp"
 
 #include <hydrogen/base/hash.hpp>
+#include <hydrogen/comm/gradient_exchange.hpp>
 
 #include "disturbed_calls.hpp"
 #include "rank_process.hpp"
@@ -13,7 +14,9 @@
 #include <algorithm>
 #include <condition_variable>
 #include <fstream>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -27,16 +30,19 @@ struct disturbed_order {
   std::uint32_t rank = 0, victim = 0;
   std::size_t call = 0;
   disturbance what = disturbance::none;
+  trap::stops whom = trap::stops::process;
   phase when = phase::before;
   duration limit{};
   gang_table members;
 };
 
-disturbed_order read_order(std::istream& in) {
+disturbed_order read_order(std::uint32_t rank, std::istream& in) {
   disturbed_order o;
-  int what = 0, when = 0, limit = 0;
-  in >> o.attempt >> o.rank >> o.call >> o.victim >> what >> when >> limit;
+  o.rank = rank;
+  int what = 0, whom = 0, when = 0, limit = 0;
+  in >> o.attempt >> o.call >> o.victim >> what >> whom >> when >> limit;
   o.what = static_cast<disturbance>(what);
+  o.whom = static_cast<trap::stops>(whom);
   o.when = static_cast<phase>(when);
   o.limit = std::chrono::milliseconds(limit);
   o.members = read_table(in);
@@ -61,13 +67,15 @@ void fill(std::span<float> x, std::uint32_t rank) {
 
 class disturbed_rank {
  public:
-  explicit disturbed_rank(rank_child& here) : here_(here) {}
+  disturbed_rank(rank_child& here, std::uint32_t rank) : here_(here), rank_(rank) {}
   ~disturbed_rank() { finish(); }
 
-  void obey(const std::string& line) {
-    std::istringstream in(line);
-    std::string what;
-    in >> what;
+  void say(const std::string& what) { here_.say(fmt::format("{} {}", rank_, what)); }
+  void come_to_rest() {
+    if (worker_.joinable()) worker_.join();
+  }
+
+  void obey(const std::string& what, std::istream& in) {
     if (what == "abort") abort_->set({errc::aborted, "told to", {}, {}});
     if (what == "spring") trap::spring_on(worker_.native_handle());
     if (what == "go") {
@@ -75,16 +83,11 @@ class disturbed_rank {
       ++told_to_go_;
       told_.notify_all();
     }
-    if (what == "count") {
-      if (worker_.joinable()) worker_.join();
-      here_.say(fmt::format("has {} {} {} {}", entries_of("/proc/self/fd"), entries_of("/proc/self/task"), resident(),
-                            here_.meet().counters().strays.load()));
-    }
     if (what != "join") return;
     finish();
     told_to_go_ = 0;
     abort_ = std::make_shared<abort_word>();
-    worker_ = std::thread([this, order = read_order(in), abort = abort_] { take_part(order, *abort); });
+    worker_ = std::thread([this, order = read_order(rank_, in), abort = abort_] { take_part(order, *abort); });
   }
 
  private:
@@ -95,14 +98,7 @@ class disturbed_rank {
       told_to_go_ = 2;
       told_.notify_all();
     }
-    if (worker_.joinable()) worker_.join();
-  }
-
-  static std::size_t resident() {
-    std::ifstream in("/proc/self/statm");
-    std::size_t all = 0, used = 0;
-    in >> all >> used;
-    return used * page_size / 1024;
+    come_to_rest();
   }
 
   void await_go(int times) {
@@ -117,7 +113,7 @@ class disturbed_rank {
     if (ok) ok = make_call(o, **g, end);
     if (g) g->reset();
     // What is behind the gang goes first, so that it can be counted when this is heard.
-    here_.say(ok ? end : fmt::format("ended {} 0 0 0 0 {}", static_cast<int>(ok.error().code), ok.error().message()));
+    say(ok ? end : fmt::format("ended {} 0 0 0 0 {}", static_cast<int>(ok.error().code), ok.error().message()));
   }
 
   /// Groups of two, so that all processes have made their memory known to each other; then the call.
@@ -135,31 +131,42 @@ class disturbed_rank {
       }
     }
     const auto& call = disturbed_calls()[o.call];
+    const call_options options(std::source_location::current(), o.limit);
+    std::optional<gradient_exchange> exchange;
+    if (call.is_step()) {
+      auto made = gradient_exchange::make(whole, step_tensors, step_options, options);
+      if (!made) return unexpected(made.error());
+      exchange.emplace(std::move(*made));
+    }
     const auto size = (std::max<std::size_t>(call.count * sizeof(float), 1) + page_size - 1) / page_size * page_size;
-    auto data = call.in_gang_buffer ? whole.memory(size) : private_pages(size);
+    auto data = call.in_gang_buffer && !exchange ? whole.memory(size) : private_pages(size);
     if (!data) return unexpected(data.error());
-    const std::span<float> x(reinterpret_cast<float*>(data->get()), call.count);
+    // Gradients lie in reverse order.
+    auto* begin = exchange ? exchange->gradient(step_tensors.size() - 1).data() : reinterpret_cast<float*>(data->get());
+    const std::span<float> x(begin, call.count);
     fill(x, o.rank);
     if (auto ok = whole.barrier(); !ok) return ok;
-    here_.say(fmt::format("ready {}", ::syscall(SYS_gettid)));
+    say(fmt::format("ready {}", ::syscall(SYS_gettid)));
 
     const bool is_victim = o.rank == o.victim && o.what != disturbance::none;
     const bool is_late = o.when == phase::waiting && o.what != disturbance::none && o.rank == partner;
     await_go(1);
-    if (is_victim) trap::prepare(o.what, here_.socket());
+    if (is_victim) trap::prepare(o.what, o.whom, o.rank, here_.socket());
     if (is_late || (is_victim && o.when == phase::before)) await_go(2);
     if (is_victim && o.when == phase::before) trap::spring("before");
     std::vector<byte_buffer> got;
     const bool by_pair = call.in_pair;
     const auto within = [&](std::uint32_t r) { return by_pair ? (r == std::min(o.victim, partner) ? 0u : 1u) : r; };
     auto& g = by_pair && pair ? *pair : whole;
-    const call_setting setting{
-        g, x, within(o.victim), within(partner), got, call_options(std::source_location::current(), o.limit)};
+    const call_setting setting{g, x, within(o.victim), within(partner), got, options, exchange ? &*exchange : nullptr};
     const bool takes_part = !by_pair || pair;
     if (is_victim && o.when == phase::within) {
-      trap::set(call.places(setting, o.what == disturbance::slow ? 3 : 1), call.on_write);
+      // A rank of the same process reads its data, and is not the one to be caught.
+      const auto is_here = [&](const auto& m) { return m.executor == o.members[o.rank].executor; };
+      const bool has_fellows = std::count_if(o.members.begin(), o.members.end(), is_here) > 1;
+      trap::set(call.places(setting, o.what == disturbance::slow ? 3 : 1), call.on_write || has_fellows);
     }
-    here_.say("entering");
+    say("entering");
     auto entered = now();
     const auto result = takes_part ? call.make(setting) : expected<void>();
     auto returned = now();
@@ -177,6 +184,7 @@ class disturbed_rank {
   }
 
   rank_child& here_;
+  const std::uint32_t rank_;
   std::thread worker_;
   std::shared_ptr<abort_word> abort_ = std::make_shared<abort_word>();
   std::mutex mutex_;
@@ -184,13 +192,31 @@ class disturbed_rank {
   int told_to_go_ = 0;
 };
 
+std::size_t resident() {
+  std::ifstream in("/proc/self/statm");
+  std::size_t all = 0, used = 0;
+  in >> all >> used;
+  return used * page_size / 1024;
+}
+
 }  // namespace
 
 TEST_CASE("a rank that is disturbed" * doctest::skip()) {
   // Run by `rank_process` only.
-  if (auto here = rank_child::make()) {
-    disturbed_rank rank(*here);
-    for (auto line = here->hear(); !line.empty(); line = here->hear()) rank.obey(line);
+  const auto here = rank_child::make();
+  if (!here) return;
+  std::map<std::uint32_t, disturbed_rank> ranks;
+  for (auto line = here->hear(); !line.empty(); line = here->hear()) {
+    std::istringstream in(line);
+    std::uint32_t number = 0;
+    std::string what;
+    in >> number >> what;
+    auto& rank = ranks.try_emplace(number, *here, number).first->second;
+    rank.obey(what, in);
+    if (what != "count") continue;
+    for (auto& [n, other] : ranks) other.come_to_rest();
+    rank.say(fmt::format("has {} {} {} {}", entries_of("/proc/self/fd"), entries_of("/proc/self/task"), resident(),
+                         here->meet().counters().strays.load()));
   }
 }
 

@@ -1,12 +1,12 @@
 #pragma once
-// A rank in a process of its own that makes one call of a gang, and is disturbed in it when it is the victim. What
-// parent and child say to each other:
+// A process with a rank, or with several, each of which makes one call of a gang, and of which one is disturbed in it
+// when it is the victim. What parent and child say to each other; the first word of a line is a rank:
 //
-//     parent: join ATTEMPT RANK CALL VICTIM DISTURBANCE PHASE LIMIT_MS TABLE
+//     parent: join ATTEMPT CALL VICTIM DISTURBANCE WHOM PHASE LIMIT_MS TABLE
 //             go       when all are ready; and again to a rank that waits before its call
 //             spring   to the victim, which is in its call
 //             abort
-//             count
+//             count    of the process
 //     child:  ready THREAD | entering | struck NANOSECONDS PLACE | has DESCRIPTORS THREADS KIBIBYTES STRAYS
 //             ended CALL HASH LAST ENTERED RETURNED TEXT
 //

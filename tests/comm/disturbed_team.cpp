@@ -13,11 +13,12 @@
 namespace hydrogen::comm::testing {
 namespace {
 
-// A stopped rank is noticed only by the limit of a call; what must succeed has much time.
+// A stopped rank is noticed only by the limit of a call, which for a training step is also that of what is made for it;
+// what must succeed has much time.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr duration short_limit = 1s, long_limit = 60s;
+constexpr duration short_limit = 1s, step_limit = 5s, long_limit = 60s;
 #else
-constexpr duration short_limit = 200ms, long_limit = 30s;
+constexpr duration short_limit = 200ms, step_limit = 1s, long_limit = 30s;
 #endif
 
 /// Looks until something holds that nobody tells.
@@ -27,15 +28,6 @@ bool comes_true(const F& holds) {
     if (holds()) return true;
   }
   return false;
-}
-
-/// As in /proc: R, S, T, ...; 0 when there is no such thread.
-char state_of(int process, int thread) {
-  std::ifstream in(fmt::format("/proc/{}/task/{}/stat", process, thread));
-  std::string line;
-  std::getline(in, line);
-  const auto at = line.rfind(") ");
-  return at == std::string::npos || at + 2 >= line.size() ? 0 : line[at + 2];
 }
 
 /// Says that this rank, alone or with another, is what is wrong; not only that it waits, or is a member.
@@ -54,63 +46,33 @@ bool accuses(const std::string& text, std::uint32_t rank) {
 
 }  // namespace
 
-void findings::wrong(std::string what) {
-  std::lock_guard lock(mutex_);
-  wrong_.push_back(std::move(what));
-}
-void findings::took(duration d, std::string where) {
-  std::lock_guard lock(mutex_);
-  took_.emplace_back(d, std::move(where));
-}
-void findings::disturbed(const std::string& place) {
-  std::lock_guard lock(mutex_);
-  ++places_[place];
-}
-bool findings::same_bits(std::size_t call, std::uint32_t victim, const std::vector<std::uint64_t>& hashes) {
-  std::lock_guard lock(mutex_);
-  return right_.try_emplace({call, victim}, hashes).first->second == hashes;
-}
-bool findings::is_known(std::size_t call, std::uint32_t victim) {
-  std::lock_guard lock(mutex_);
-  return right_.contains({call, victim});
-}
-std::uint64_t findings::right(std::size_t call, std::uint32_t victim, std::uint32_t rank) {
-  std::lock_guard lock(mutex_);
-  return right_.at({call, victim})[rank];
-}
-std::vector<std::string> findings::all_wrong() {
-  std::lock_guard lock(mutex_);
-  return wrong_;
-}
-std::string findings::summary() {
-  std::lock_guard lock(mutex_);
-  std::string text;
-  for (const auto& [place, count] : places_) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, place);
-  if (took_.empty()) return text;
-  std::sort(took_.begin(), took_.end());
-  const auto ms = [&](std::size_t i) { return static_cast<double>(took_[i].first.count()) / 1e6; };
-  return fmt::format("{}; the {} others returned after {:.2f} ms (median), {:.2f} ms (99 of 100), {:.2f} ms ({})", text,
-                     took_.size(), ms(took_.size() / 2), ms(took_.size() * 99 / 100), ms(took_.size() - 1),
-                     took_.back().second);
-}
-
-disturbed_team::disturbed_team(const secret& key, std::string between, disturbance what, findings& found)
-    : key_(key), between_(std::move(between)), what_(what), found_(found) {
-  for (std::uint32_t r = 0; r < ranks; ++r) processes_.push_back(fresh());
-  for (auto& p : processes_) seats_.push_back(p.get());
-  if (what_ == disturbance::stop) spare_ = fresh();
+disturbed_team::disturbed_team(const secret& key, const team_shape& shape, disturbance what, findings& found)
+    : key_(key), shape_(shape), what_(what), found_(found) {
+  for (int p = 0; p < shape_.processes(); ++p) {
+    processes_.push_back(fresh(p));
+    auto& spare = spares_[shape_.host[static_cast<std::size_t>(p)]];
+    if (what_ == disturbance::stop && !spare) spare = fresh(p);
+  }
+  for (std::uint32_t r = 0; r < ranks; ++r) seat_back(r);
   // Everyone has made its memory known to everyone: from here on nothing is opened that stays.
-  place_ = between_ + ", the first gangs";
+  place_ = shape_.name + ", the first gangs";
   make_again(0, 0);
-  for (std::uint32_t r = 0; spare_ && r < ranks; ++r) {
-    seats_[r] = spare_.get();
+  for (std::uint32_t r = 0; what_ == disturbance::stop && r < ranks; ++r) {
+    if (r > 0 && shape_.share_process(r, r - 1)) continue;
+    seat(r, *spares_[shape_.host_of(r)]);
     make_again(0, 0);
-    seats_[r] = processes_[r].get();
+    seat_back(r);
   }
 }
 
-std::unique_ptr<rank_process> disturbed_team::fresh() {
-  return std::make_unique<rank_process>(key_, between_, disturbed_role);
+std::unique_ptr<team_process> disturbed_team::fresh(int process) {
+  return std::make_unique<team_process>(key_, shape_.between, shape_.host[static_cast<std::size_t>(process)]);
+}
+
+void disturbed_team::seat(std::uint32_t rank, team_process& in) {
+  for (std::uint32_t r = 0; r < ranks; ++r) {
+    if (shape_.share_process(r, rank)) seats_[r] = &in;
+  }
 }
 
 void disturbed_team::wrong(const std::string& what) {
@@ -118,29 +80,33 @@ void disturbed_team::wrong(const std::string& what) {
 }
 
 void disturbed_team::start(std::size_t call, std::uint32_t victim, disturbance what, phase when, duration limit) {
-  const auto table = text_of_table(seats_);
+  std::vector<const rank_process*> members;
+  for (const auto* s : seats_) members.push_back(&s->self());
+  const auto table = text_of_table(members);
+  const auto whom = what == what_ && alone_ ? trap::stops::thread : trap::stops::process;
   ++attempt_;
   for (std::uint32_t r = 0; r < ranks; ++r) {
-    seats_[r]->say(fmt::format("join {} {} {} {} {} {} {}{}", attempt_, r, call, victim, static_cast<int>(what),
-                               static_cast<int>(when), limit / 1ms, table));
+    say(r, fmt::format("join {} {} {} {} {} {} {}{}", attempt_, call, victim, static_cast<int>(what),
+                       static_cast<int>(whom), static_cast<int>(when), limit / 1ms, table));
   }
 }
 
-std::optional<std::string> disturbed_team::hear(rank_process& from, const std::string& start) {
-  for (auto line = from.hear(); !line.empty(); line = from.hear()) {
+std::optional<std::string> disturbed_team::hear(std::uint32_t rank, const std::string& start) {
+  auto& from = *seats_[rank];
+  for (auto line = from.hear(rank); !line.empty(); line = from.hear(rank)) {
     if (line.starts_with(start)) return line.substr(start.size());
     if (line.starts_with("ended ")) {
-      from.put_back(line);
+      from.put_back(rank, line);
       break;
     }
   }
-  wrong("a rank does not say '" + start + "'");
+  wrong(fmt::format("rank {} does not say '{}'", rank, start));
   return {};
 }
 
-disturbed_team::ended disturbed_team::end_of(rank_process& from) {
+disturbed_team::ended disturbed_team::end_of(std::uint32_t rank) {
   ended e;
-  const auto line = hear(from, "ended ");
+  const auto line = hear(rank, "ended ");
   if (!line) return e;
   std::istringstream in(*line);
   std::int64_t entered = 0, returned = 0;
@@ -151,17 +117,18 @@ disturbed_team::ended disturbed_team::end_of(rank_process& from) {
   return e;
 }
 
+/// Or it is stopped with the victim.
 void disturbed_team::await_asleep(std::uint32_t rank) {
   const auto done = [&] {
-    const char is = state_of(seats_[rank]->pid(), threads_[rank]);
-    return is == 'S' || is == 0;
+    const char is = state_of(seats_[rank]->self().pid(), threads_[rank]);
+    return is == 'S' || is == 'T' || is == 0;
   };
   if (!comes_true(done)) wrong(fmt::format("rank {} does not wait", rank));
 }
 
 /// No thread of the rank has anything to do.
 void disturbed_team::await_quiet(std::uint32_t rank) {
-  const int process = seats_[rank]->pid();
+  const int process = seats_[rank]->self().pid();
   const auto is_quiet = [&] {
     for (const auto& thread : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", process))) {
       const char is = state_of(process, std::stoi(thread.path().filename()));
@@ -180,35 +147,45 @@ void disturbed_team::let_go_on(std::uint32_t victim) {
   go_on(*seats_[victim]);
 }
 
-void disturbed_team::go_on(rank_process& stopped) {
+void disturbed_team::go_on(team_process& stopped) {
   // It may have said so, and not have come to stop.
-  if (!comes_true([&] { return state_of(stopped.pid(), stopped.pid()) == 'T'; })) wrong("the victim does not stop");
+  const int process = stopped.self().pid();
+  const auto has_stopped = [&] { return state_of(process, alone_ ? thread_ : process) == (alone_ ? 'S' : 'T'); };
+  if (!comes_true(has_stopped)) wrong("the victim does not stop");
   stopped.signal(SIGCONT);
 }
 
 void disturbed_team::begin() {
-  for (std::uint32_t r = 0; r < ranks; ++r) {
-    threads_[r] = std::stoi(hear(*seats_[r], "ready ").value_or("0"));
-  }
-  for (auto* s : seats_) s->say("go");
+  for (std::uint32_t r = 0; r < ranks; ++r) threads_[r] = std::stoi(hear(r, "ready ").value_or("0"));
+  for (std::uint32_t r = 0; r < ranks; ++r) say(r, "go");
+}
+
+bool disturbed_team::stops_alone(phase when, std::uint32_t victim) const {
+  if (when == phase::within || (what_ != disturbance::stop && what_ != disturbance::slow)) return false;
+  return std::count(shape_.process.begin(), shape_.process.end(), shape_.process[victim]) > 1;
+}
+
+bool disturbed_team::is_hit(std::uint32_t rank, phase when, std::uint32_t victim) const {
+  const bool with_it = what_ != disturbance::slow && !stops_alone(when, victim);
+  return rank == victim || (with_it && shape_.share_process(rank, victim));
 }
 
 void disturbed_team::strike(std::size_t call, phase when, std::uint32_t victim) {
   const auto late = next_rank(victim, ranks);
-  auto& process = *seats_[victim];
   begin();
+  thread_ = threads_[victim];
   if (when == phase::before) {
     for (std::uint32_t r = 0; r < ranks; ++r) {
-      if (r == victim || !hear(*seats_[r], "entering")) continue;
+      if (r == victim || !hear(r, "entering")) continue;
       await_asleep(r);
     }
-    process.say("go");
+    say(victim, "go");
   } else if (when == phase::waiting) {
-    hear(process, "entering");
+    hear(victim, "entering");
     await_asleep(victim);
-    process.say("spring");
+    say(victim, "spring");
   }
-  auto line = hear(process, "struck ");
+  auto line = hear(victim, "struck ");
   if (!line) return;
   std::istringstream in(*line);
   std::int64_t at = 0;
@@ -217,50 +194,59 @@ void disturbed_team::strike(std::size_t call, phase when, std::uint32_t victim) 
   struck_ = time_point(duration(at));
   found_.disturbed(place);
   if (place == "after" && disturbed_calls()[call].count != 0) {
-    found_.disturbed(fmt::format("after '{}' over {}", disturbed_calls()[call].name, between_));
+    found_.disturbed(fmt::format("after '{}' over {}", disturbed_calls()[call].name, shape_.name));
   }
   if (when == phase::waiting) {
-    // A loss is noticed without the help of a rank that is elsewhere.
+    // A loss is noticed without the help of a rank that is elsewhere; in an island once its ranks have met.
     const auto third = ranks - victim - late;
-    if (what_ == disturbance::kill || what_ == disturbance::cut) ends_[third] = end_of(*seats_[third]);
-    seats_[late]->say("go");
-    if (what_ == disturbance::slow) hear(*seats_[late], "entering");
+    const bool is_loss = what_ == disturbance::cut || (what_ == disturbance::kill && !is_hit(third, when, victim));
+    if (is_loss && !shape_.is_in_island(third)) ends_[third] = end_of(third);
+    say(late, "go");
+    if (what_ == disturbance::slow) hear(late, "entering");
   }
   if (what_ != disturbance::slow) return;
   let_go_on(victim);
   // One that is slow stops more than once in its data.
   while (when == phase::within && place == "inside") {
-    const auto next = process.hear();
+    const auto next = seats_[victim]->hear(victim);
     if (next.starts_with("struck ")) {
       let_go_on(victim);
     } else if (!next.starts_with("entering")) {
-      return process.put_back(next);
+      return seats_[victim]->put_back(victim, next);
     }
   }
 }
 
-void disturbed_team::check(const ended& e, std::size_t call, std::uint32_t victim, std::uint32_t rank) {
-  const auto say = [&](const std::string& what) {
+void disturbed_team::check(const ended& e, std::size_t call, phase when, std::uint32_t victim, std::uint32_t rank) {
+  const auto say_wrong = [&](const std::string& what) {
     wrong(fmt::format("rank {} {}: call {}, last {}, {}", rank, what, e.call, e.last, e.text));
   };
-  if (e.call < 0) return say("said nothing");
-  if (e.call == 0 && e.hash != found_.right(call, victim, rank)) say("has other bits");
+  if (e.call < 0) return say_wrong("said nothing");
+  if (e.call == 0 && e.hash != found_.right(call, victim, rank)) say_wrong("has other bits");
   const auto code = static_cast<errc>(e.call != 0 ? e.call : e.last);
   if (what_ == disturbance::slow) {
-    if (code != errc::none) say("failed");
+    if (code != errc::none) say_wrong("failed");
     return;
   }
+  const bool is_victim = is_hit(rank, when, victim);
   // One that is cut off may have all that it needs, and ends before it notices.
-  if (rank == victim && what_ == disturbance::cut) return;
-  if (code == errc::none) return say("noticed nothing");
-  if (rank == victim) return;
-  found_.took(
-      what_ == disturbance::stop ? e.returned - e.entered - short_limit : e.returned - std::max(struck_, e.entered),
-      fmt::format("{} rank {}: {}", place_, rank, e.text));
-  if (code != (what_ == disturbance::stop ? errc::timed_out : errc::disconnected)) say("has another error");
+  if (is_victim && what_ == disturbance::cut) return;
+  if (code == errc::none) return say_wrong("noticed nothing");
+  if (is_victim) return;
+  found_.took(shape_.name,
+              what_ == disturbance::stop ? e.returned - e.entered - limit_ : e.returned - std::max(struck_, e.entered),
+              fmt::format("{} rank {}: {}", place_, rank, e.text));
+  if (code != (what_ == disturbance::stop ? errc::timed_out : errc::disconnected)) say_wrong("has another error");
   // Of a connection in shared memory that is cut, both ends live, and each takes the other for dead.
-  const bool is_either = what_ == disturbance::cut && between_ != "tcp";
-  if (!accuses(e.text, victim) && !is_either) say("does not name the victim");
+  bool names_one = what_ == disturbance::cut && shape_.has_memory();
+  // Or one that waits for the victim: in a ring, and in an island, which may have gone on to the next call, or be kept
+  // waiting by a machine that is busy elsewhere for longer than its leader should be.
+  const bool has_steps = shape_.is_in_island(0) || disturbed_calls()[call].goes_round;
+  const bool names_any = what_ == disturbance::stop && has_steps;
+  for (std::uint32_t r = 0; r < ranks; ++r) {
+    names_one |= (names_any || is_hit(r, when, victim)) && accuses(e.text, r);
+  }
+  if (!names_one) say_wrong("does not name the victim");
 }
 
 void disturbed_team::make_again(std::size_t call, std::uint32_t victim) {
@@ -268,7 +254,7 @@ void disturbed_team::make_again(std::size_t call, std::uint32_t victim) {
   begin();
   std::vector<std::uint64_t> hashes;
   for (std::uint32_t r = 0; r < ranks; ++r) {
-    const auto e = end_of(*seats_[r]);
+    const auto e = end_of(r);
     hashes.push_back(e.hash);
     if (e.call != 0 || e.last != 0) {
       return wrong(fmt::format("rank {} fails in an undisturbed gang: {} {} {}", r, e.call, e.last, e.text));
@@ -279,8 +265,8 @@ void disturbed_team::make_again(std::size_t call, std::uint32_t victim) {
 
 disturbed_team::held disturbed_team::count(std::uint32_t rank) {
   held h;
-  seats_[rank]->say("count");
-  std::istringstream in(hear(*seats_[rank], "has ").value_or(""));
+  say(rank, "count");
+  std::istringstream in(hear(rank, "has ").value_or(""));
   in >> h.descriptors >> h.threads >> h.kibibytes >> h.strays;
   return h;
 }
@@ -296,9 +282,24 @@ void disturbed_team::await_same(std::uint32_t rank, const held& before) {
                     last.threads, before.descriptors, before.threads));
 }
 
+void disturbed_team::go_on_in_the_next(std::size_t call, std::uint32_t victim) {
+  seat(victim, *spares_[shape_.host_of(victim)]);
+  start(call, victim, disturbance::none, phase::before, long_limit);
+  begin();
+  go_on(process_of(victim));
+  std::vector<std::uint64_t> hashes;
+  for (std::uint32_t r = 0; r < ranks; ++r) {
+    const auto e = end_of(r);
+    hashes.push_back(e.hash);
+    if (e.call != 0 || e.last != 0) wrong(fmt::format("the next gang fails: {} {} {}", e.call, e.last, e.text));
+  }
+  if (!found_.same_bits(call, victim, hashes)) wrong("the next gang has other bits");
+  seat_back(victim);
+}
+
 void disturbed_team::disturb(std::size_t call, phase when, std::uint32_t victim) {
   constexpr const char* phases[] = {"before", "waiting", "within"};
-  place_ = fmt::format("{}, {}, rank {} {} ({})", between_, disturbed_calls()[call].name, victim, to_string(what_),
+  place_ = fmt::format("{}, {}, rank {} {} ({})", shape_.name, disturbed_calls()[call].name, victim, to_string(what_),
                        phases[static_cast<int>(when)]);
   if (!found_.is_known(call, victim)) make_again(call, victim);
   std::array<held, ranks> before;
@@ -309,82 +310,61 @@ void disturbed_team::disturb(std::size_t call, phase when, std::uint32_t victim)
     before[r] = count(r);
   }
   // A rank that lives goes on in shared memory, whatever is cut, and may be through before anybody notices.
-  const bool is_held = what_ == disturbance::cut && between_ != "tcp";
-  start(call, victim, is_held ? disturbance::cut_and_stop : what_, when,
-        what_ == disturbance::stop ? short_limit : long_limit);
+  const bool is_held = what_ == disturbance::cut && shape_.has_memory();
+  alone_ = stops_alone(when, victim);
+  limit_ = what_ != disturbance::stop ? long_limit : disturbed_calls()[call].is_step() ? step_limit : short_limit;
+  start(call, victim, is_held ? disturbance::cut_and_stop : what_, when, limit_);
   ends_ = {};
   strike(call, when, victim);
-  const auto check_end = [&](std::uint32_t r) { check(end_of(*seats_[r]), call, victim, r); };
   for (std::uint32_t r = 0; r < ranks; ++r) {
-    if (r != victim && !ends_[r]) ends_[r] = end_of(*seats_[r]);
+    if (!is_hit(r, when, victim) && !ends_[r]) ends_[r] = end_of(r);
   }
   for (std::uint32_t r = 0; r < ranks; ++r) {
-    if (r == victim) continue;
+    if (is_hit(r, when, victim)) continue;
     // On a machine that is busy elsewhere another rank may be late as well.
     const auto late = next_rank(victim, ranks);
     if (what_ == disturbance::stop && when == phase::waiting && r != late &&
-        std::max(struck_, ends_[late]->entered) > ends_[r]->entered + short_limit) {
+        std::max(struck_, ends_[late]->entered) > ends_[r]->entered + limit_) {
       found_.disturbed("too late to tell");
       continue;
     }
-    check(*ends_[r], call, victim, r);
+    check(*ends_[r], call, when, victim, r);
   }
-  switch (what_) {
-    case disturbance::kill:
-      processes_[victim] = fresh();
-      seats_[victim] = processes_[victim].get();
-      break;
-    case disturbance::stop: {
-      // Goes on in the middle of the next attempt, which another process makes in its place.
-      seats_[victim] = spare_.get();
-      start(call, victim, disturbance::none, phase::before, long_limit);
-      begin();
-      go_on(*processes_[victim]);
-      std::vector<std::uint64_t> hashes;
-      for (auto* s : seats_) {
-        const auto e = end_of(*s);
-        hashes.push_back(e.hash);
-        if (e.call != 0 || e.last != 0) wrong(fmt::format("the next gang fails: {} {} {}", e.call, e.last, e.text));
-      }
-      if (!found_.same_bits(call, victim, hashes)) wrong("the next gang has other bits");
-      seats_[victim] = processes_[victim].get();
-      check_end(victim);
-      break;
-    }
-    case disturbance::cut:
-      if (is_held) go_on(*processes_[victim]);
-      check_end(victim);
-      // The next gang connects them anew, once all know that they are not.
-      for (std::uint32_t r = 0; is_held && r < ranks; ++r) await_quiet(r);
-      break;
-    default:
-      check_end(victim);
-      break;
+  if (what_ == disturbance::kill) {
+    processes_[static_cast<std::size_t>(shape_.process[victim])] = fresh(shape_.process[victim]);
+    seat_back(victim);
   }
+  if (what_ == disturbance::stop) go_on_in_the_next(call, victim);
+  if (is_held) go_on(process_of(victim));
+  for (std::uint32_t r = 0; what_ != disturbance::kill && r < ranks; ++r) {
+    if (is_hit(r, when, victim)) check(ends_[r] ? *ends_[r] : end_of(r), call, when, victim, r);
+  }
+  // The next gang connects them anew, once all know that they are not.
+  for (std::uint32_t r = 0; is_held && r < ranks; ++r) await_quiet(r);
   if (what_ != disturbance::slow) make_again(call, victim);
   for (std::uint32_t r = 0; r < ranks; ++r) {
-    if (r != victim || what_ != disturbance::kill) await_same(r, before[r]);
+    if (what_ != disturbance::kill || !is_hit(r, when, victim)) await_same(r, before[r]);
   }
 }
 
 void disturbed_team::disturb_joining(std::uint32_t victim) {
-  place_ = fmt::format("{}, join, rank {} {}", between_, victim, to_string(what_));
-  auto& stopped = *processes_[victim];
+  place_ = fmt::format("{}, join, rank {} {}", shape_.name, victim, to_string(what_));
+  auto& stopped = process_of(victim);
   stopped.signal(SIGSTOP);
   start(0, victim, disturbance::none, phase::before, long_limit);
-  for (auto* s : seats_) {
-    if (s != &stopped) s->say("abort");
+  for (std::uint32_t r = 0; r < ranks; ++r) {
+    if (seats_[r] != &stopped) say(r, "abort");
   }
-  for (auto* s : seats_) {
-    if (s == &stopped) continue;
-    const auto e = end_of(*s);
+  for (std::uint32_t r = 0; r < ranks; ++r) {
+    if (seats_[r] == &stopped) continue;
+    const auto e = end_of(r);
     if (e.call != static_cast<int>(errc::aborted)) wrong("a join that was ended says " + e.text);
   }
-  seats_[victim] = spare_.get();
+  seat(victim, *spares_[shape_.host_of(victim)]);
   make_again(0, victim);
-  seats_[victim] = &stopped;
+  seat_back(victim);
   stopped.signal(SIGCONT);
-  const auto e = end_of(stopped);
+  const auto e = end_of(victim);
   if (e.call <= 0) wrong("a rank joined an old attempt");
   make_again(0, victim);
 }

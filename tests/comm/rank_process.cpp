@@ -189,17 +189,18 @@ std::unique_ptr<rank_child> rank_child::make() {
   secret::key bytes{};
   for (std::size_t i = 0; i < bytes.size(); ++i)
     bytes[i] = static_cast<std::byte>(std::stoi(key_text.substr(2 * i, 2), nullptr, 16));
-  return std::unique_ptr<rank_child>(new rank_child(secret::from_key(bytes), std::getenv("HYDROGEN_TEST_MEDIUM")));
+  return std::unique_ptr<rank_child>(
+      new rank_child(secret::from_key(bytes), std::getenv("HYDROGEN_TEST_MEDIUM"), std::getenv("HYDROGEN_TEST_HOST")));
 }
 
-rank_child::rank_child(const secret& key, const std::string& between) {
+rank_child::rank_child(const secret& key, const std::string& between, const std::string& host) {
   const auto boot = make_boot_id();
   rendezvous_options options;
   options.share_memory = between != "tcp";
   options.read_memory = between == "memory";
   meet_ = std::make_unique<rendezvous>(key, options);
   listener_ = value_or_throw(acceptor::listen(
-      "127.0.0.1:0", key, boot, [m = meet_.get()](unique_fd s, hello h) { m->accepted(std::move(s), std::move(h)); }));
+      host + ":0", key, boot, [m = meet_.get()](unique_fd s, hello h) { m->accepted(std::move(s), std::move(h)); }));
   say(fmt::format("here {} {}", boot.value, listener_->endpoint()));
 }
 
@@ -222,7 +223,7 @@ gang_token token_of(std::uint64_t attempt) {
   return token;
 }
 
-std::string text_of_table(const std::vector<rank_process*>& ranks) {
+std::string text_of_table(const std::vector<const rank_process*>& ranks) {
   std::string table;
   for (const auto* r : ranks) table += fmt::format(" {} {}", r->member().executor.value, r->member().endpoint);
   return table;
@@ -241,7 +242,7 @@ std::size_t entries_of(const char* folder) {
   return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
 }
 
-rank_process::rank_process(const secret& key, const std::string& between, const std::string& role) {
+rank_process::rank_process(const secret& key, const std::string& between, const std::string& role, int host) {
   int pair[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
   socket_.reset(pair[0]);
@@ -259,6 +260,8 @@ rank_process::rank_process(const secret& key, const std::string& between, const 
   environment.push_back(variable.data());
   auto medium_variable = "HYDROGEN_TEST_MEDIUM=" + between;
   environment.push_back(medium_variable.data());
+  auto host_variable = fmt::format("HYDROGEN_TEST_HOST=127.0.0.{}", 1 + host);
+  environment.push_back(host_variable.data());
   environment.push_back(nullptr);
   std::string program = "test_comm", no_skip = "--no-skip", filter = "--test-case=" + role, quiet = "--out=/dev/null";
   char* argv[] = {program.data(), no_skip.data(), filter.data(), quiet.data(), nullptr};
@@ -303,7 +306,7 @@ void rank_process::signal(int number) {
 }
 
 void start_gang(const std::vector<rank_process*>& ranks, std::uint64_t attempt, int calls) {
-  const auto table = text_of_table(ranks);
+  const auto table = text_of_table({ranks.begin(), ranks.end()});
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     ranks[r]->say(fmt::format("join {} {} {}{}", attempt, calls, r, table));
   }

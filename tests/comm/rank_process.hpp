@@ -20,9 +20,9 @@ namespace hydrogen::comm::testing {
 
 class rank_process {
  public:
-  /// `between`: "memory", "stages" or "tcp". `role`: the test case that it runs.
+  /// `between`: "memory", "stages" or "tcp". `role`: the test case that it runs. Hosts are loopback addresses.
   explicit rank_process(const secret& key, const std::string& between = "memory",
-                        const std::string& role = "a rank in a process of its own");
+                        const std::string& role = "a rank in a process of its own", int host = 0);
   /// Ends it.
   ~rank_process();
   rank_process(const rank_process&) = delete;
@@ -59,7 +59,7 @@ class rank_child {
   std::string hear();
 
  private:
-  rank_child(const secret& key, const std::string& between);
+  rank_child(const secret& key, const std::string& between, const std::string& host);
 
   std::unique_ptr<rendezvous> meet_;
   std::unique_ptr<acceptor> listener_;
@@ -68,7 +68,7 @@ class rank_child {
 
 gang_token token_of(std::uint64_t attempt);
 /// The end of a join command: process and endpoint of every rank.
-std::string text_of_table(const std::vector<rank_process*>& ranks);
+std::string text_of_table(const std::vector<const rank_process*>& ranks);
 gang_table read_table(std::istream&);
 std::size_t entries_of(const char* folder);
 

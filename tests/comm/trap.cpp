@@ -1,6 +1,7 @@
 #include "trap.hpp"
 
 #include <dlfcn.h>
+#include <semaphore.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -33,7 +34,10 @@ constexpr std::size_t drip_size = 5000;  // bytes of a call of the kernel, for a
 
 struct state {
   disturbance what = disturbance::none;
+  stops whom = stops::process;
+  std::uint32_t rank = 0;
   int report = -1;
+  sem_t go_on{};  // of a thread that was stopped: one for each SIGCONT, also for one that came first
   // Null: sprung, or never set.
   std::array<std::atomic<std::byte*>, most> pages{};
   std::atomic<bool> on_write{false};
@@ -64,6 +68,22 @@ void on_request(int) {
   const int before = errno;
   spring("waiting");
   errno = before;
+}
+
+void on_go_on(int) {
+  const int before = errno;
+  ::sem_post(&now_set.go_on);
+  errno = before;
+}
+
+/// The process, or this thread: it does nothing more before it is told to go on.
+void stop_here() {
+  if (now_set.whom == stops::thread) {
+    while (::sem_wait(&now_set.go_on) != 0) {
+    }
+    return;
+  }
+  ::syscall(SYS_tgkill, ::getpid(), ::syscall(SYS_gettid), SIGSTOP);
 }
 
 void cut_links() {
@@ -120,8 +140,10 @@ F* next(F*, const char* name) {
 
 }  // namespace
 
-void prepare(disturbance what, int report) {
+void prepare(disturbance what, stops whom, std::uint32_t rank, int report) {
   now_set.what = what;
+  now_set.whom = whom;
+  now_set.rank = rank;
   now_set.report = report;
   now_set.drip = 0;
   struct sigaction action {};
@@ -131,6 +153,11 @@ void prepare(disturbance what, int report) {
   action = {};
   action.sa_handler = on_request;
   ::sigaction(SIGUSR1, &action, nullptr);
+  ::sem_init(&now_set.go_on, 0, 0);
+  action = {};
+  action.sa_handler = whom == stops::thread ? on_go_on : SIG_DFL;
+  action.sa_flags = SA_RESTART;
+  ::sigaction(SIGCONT, &action, nullptr);
 }
 
 void set(std::span<std::byte* const> pages, bool on_write) {
@@ -155,15 +182,15 @@ void spring(const char* place) {
   timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC, &t);
   char line[64];
-  const int size = std::snprintf(line, sizeof line, "struck %lld %s\n", t.tv_sec * 1'000'000'000LL + t.tv_nsec, place);
+  const int size = std::snprintf(line, sizeof line, "%u struck %lld %s\n", now_set.rank,
+                                 t.tv_sec * 1'000'000'000LL + t.tv_nsec, place);
   if (::send(now_set.report, line, static_cast<std::size_t>(size), MSG_NOSIGNAL) != size) ::_exit(1);
-  // To this thread: it does nothing more before the signal takes effect.
-  const auto self = static_cast<pid_t>(::syscall(SYS_gettid));
   switch (now_set.what) {
     case disturbance::none:
       break;
     case disturbance::kill:
-      ::syscall(SYS_tgkill, ::getpid(), self, SIGKILL);
+      // To this thread: it does nothing more before the signal takes effect.
+      ::syscall(SYS_tgkill, ::getpid(), ::syscall(SYS_gettid), SIGKILL);
       break;
     case disturbance::cut:
       cut_links();
@@ -173,7 +200,7 @@ void spring(const char* place) {
       [[fallthrough]];
     case disturbance::stop:
     case disturbance::slow:
-      ::syscall(SYS_tgkill, ::getpid(), self, SIGSTOP);
+      stop_here();
       break;
   }
 }

@@ -4,10 +4,11 @@
 // process_vm_readv, which this program has definitions of) come as far as the page and then spring the trap. So the
 // place is the same byte in every run.
 //
-// One trap in a process, for one thread. What happens is said first, as a line `struck NANOSECONDS PLACE`.
+// One trap in a process, for one thread. What happens is said first, as a line `RANK struck NANOSECONDS PLACE`.
 
 #include <hydrogen/base/bytes.hpp>
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -25,8 +26,11 @@ std::string to_string(disturbance);
 
 namespace trap {
 
-/// Once in a process: `report` is the socket for lines, which is never cut.
-void prepare(disturbance, int report);
+/// Whom it stops: the process, or its own thread, which waits for SIGCONT as the process would.
+enum class stops { process, thread };
+
+/// Before each use: `report` is the socket for lines, which is never cut.
+void prepare(disturbance, stops, std::uint32_t rank, int report);
 /// Whole pages. `on_write`: reading them is no touch.
 void set(std::span<std::byte* const> pages, bool on_write);
 /// No page is protected any more; true if it has sprung.

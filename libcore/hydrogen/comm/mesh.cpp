@@ -262,8 +262,8 @@ expected<void> mesh::progress(exchange& current, bool& any) {
       if (!p.left) dead = r;
       continue;
     }
-    expected<void> written;
-    if (!l->idle()) written = l->flush();
+    // Also of an idle link: one within the process sees there that the other side has taken all.
+    const auto written = l->flush();
     // A rank that has sent everything is asked again only after a sleep: it may have failed later.
     if (p.finished && written && !all_links_) continue;
     // Also when writing failed: what the other side said before it went is still to be read.

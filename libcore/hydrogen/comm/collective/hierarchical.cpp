@@ -52,6 +52,12 @@ class seen_from_island final : public group_engine {
     return std::make_unique<seen_from_island>(ties_, here_, std::move(*links), std::move(ranks));
   }
 
+  /// Those of the island may wait for this rank there, in another group.
+  void give_up(const error& why) override {
+    links_->give_up(why);
+    ties_->whole->break_for_all(ties_->rank, why);
+  }
+
  private:
   void stand(const call_plan& plan) {
     if (fellows_.size() < 2) return;
