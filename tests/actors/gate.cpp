@@ -12,7 +12,7 @@ namespace {
 /// Ranks 0 and 1 live in executor 7, rank 2 elsewhere.
 exec::join_gang three_ranks() {
   exec::join_gang what;
-  what.members = std::vector<comm::gang_member>{{0, {7}, "", "n1"}, {1, {7}, "", "n1"}, {2, {8}, "", "n2"}};
+  what.members = std::vector<comm::gang_member>{{0, {7}, "h:1", "n1"}, {1, {7}, "h:1", "n1"}, {2, {8}, "h:2", "n2"}};
   return what;
 }
 
@@ -21,11 +21,16 @@ exec::join_gang three_ranks() {
 TEST_CASE("a gate knows which ranks of its gang live here") {
   const gang_gate here(three_ranks(), {7});
   CHECK(here.ranks_here == 2);
-  CHECK_FALSE(here.alone);
+  CHECK_FALSE(here.in_process);
   CHECK(gang_gate(three_ranks(), {9}).ranks_here == 0);
   auto two = three_ranks();
   two.members = std::vector<comm::gang_member>(two.members.begin(), two.members.begin() + 2);
-  CHECK(gang_gate(two, {7}).alone);
+  CHECK(gang_gate(two, {7}).in_process);
+  // Another executor of the same process.
+  auto embedded = three_ranks();
+  embedded.members = std::vector<comm::gang_member>{{0, {7}, "h:1", "n1"}, {1, {8}, "h:1", "n2"}};
+  CHECK(gang_gate(embedded, {7}).in_process);
+  CHECK(gang_gate(embedded, {7}).ranks_here == 1);
 }
 
 TEST_CASE("a permission opens only gates at which all ranks of the gang wait; enter opens every one, each once") {

@@ -18,7 +18,7 @@ struct host {
   time_point now{};
   execution::effects all;
   std::vector<task_id> came, pushed, refused, withdrawn;
-  std::vector<attempt_ref> opened, closed, entered;
+  std::vector<attempt_ref> opened, closed, entered, permitted, with_threads;
   std::vector<from_executor> reports;
   bool ended = false;
 
@@ -33,6 +33,8 @@ struct host {
       if (const auto* w = std::get_if<effect::withdraw>(&x)) withdrawn.push_back(w->task);
       if (const auto* c = std::get_if<effect::close_lane>(&x)) closed.push_back(c->ref);
       if (const auto* n = std::get_if<effect::enter>(&x)) entered.push_back(n->ref);
+      if (const auto* n = std::get_if<effect::permit>(&x)) permitted.push_back(n->ref);
+      if (const auto* t = std::get_if<effect::start_threads>(&x)) with_threads.push_back(t->ref);
       if (const auto* m = std::get_if<effect::report>(&x)) reports.push_back(m->message);
       if (std::holds_alternative<effect::ended>(x)) ended = true;
       all.push_back(std::move(x));
@@ -46,8 +48,8 @@ struct host {
   }
   void agent(to_executor m) { on(event::agent_said{std::move(m)}); }
   void lease(attempt_ref r) { agent(accept_lease{r, 2}); }
-  /// Two ranks here: all there are, or half of them.
-  void gang(attempt_ref r, bool alone) { on(event::gang_came{std::make_shared<hosted_gang>(r, 2, alone)}); }
+  /// Two ranks here, the others, if there are any, at other executors: of this process, or also of another one.
+  void gang(attempt_ref r, bool in_process) { on(event::gang_came{std::make_shared<hosted_gang>(r, 2, in_process)}); }
   void task(attempt_ref r, task_id t) { on(event::task_came{std::make_shared<hosted_task>(t, r)}); }
   void wait(duration d) {
     now += d;
@@ -180,40 +182,40 @@ TEST_CASE("ranks with peers elsewhere are pushed when their gang and their task 
   }
 }
 
-TEST_CASE("ranks that all live here have joined when their tasks are there, and get threads when they may enter") {
+TEST_CASE("ranks that all live in this process meet without threads, and the last one speaks for all") {
   for (const bool table_first : {true, false}) {
     host h;
     if (table_first) h.gang(h.ref(1), true);
     h.task(h.ref(1), h.id(1));
-    CHECK(h.reported<ranks_joined>() == 0);
     CHECK(h.came.size() == (table_first ? 1 : 0));
     h.task(h.ref(1), h.id(0));
-    if (!table_first) {
-      CHECK(h.reported<ranks_joined>() == 0);
-      h.gang(h.ref(1), true);
-    }
-    CHECK(h.reported<ranks_joined>() == 1);
+    if (!table_first) h.gang(h.ref(1), true);
     CHECK(h.came == ids{h.id(1), h.id(0)});
-    CHECK(h.pushed.empty());
-    CHECK(h.entered.empty());
-    h.agent(enter_ranks{h.ref(1)});
-    CHECK(h.entered.size() == 1);
-    CHECK(h.pushed == h.came);
-    CHECK(std::holds_alternative<effect::push>(h.all.back()));  // behind the gate's opening
-    h.agent(enter_ranks{h.ref(1)});
+    CHECK(h.reported<ranks_joined>() == 0);
+    h.on(event::rank_joined{h.ref(1), true, "one process"});
+    CHECK(h.reported<ranks_joined>() == 1);
+    CHECK(h.pushed.empty());  // their lane holds them until the gate opens
     h.agent(permit_ranks{h.ref(1)});
+    CHECK(h.permitted.size() == 1);
+    h.agent(enter_ranks{h.ref(1)});
+    h.agent(enter_ranks{h.ref(1)});
     CHECK(h.entered.size() == 1);
-    CHECK(h.pushed.size() == 2);
+    CHECK(h.pushed.empty());
     CHECK(h.machine.next_wakeup() == never);
+    h.wait(1s);
+    CHECK(h.with_threads.empty());
+    h.on(event::rank_returned{h.ref(1)});
+    h.on(event::rank_returned{h.ref(1)});
+    h.on(event::lane_idle{h.ref(1)});
+    CHECK(h.reported<ranks_returned>() == 1);
   }
 }
 
-TEST_CASE("permitted ranks that all live here enter when the last one is there, in whatever order that comes") {
+TEST_CASE("a permission for ranks that all live in this process is given to their gate, whenever it comes") {
   for (const int permission : {0, 1, 2, 3}) {
     host h;
     const auto step = [&](int n) {
       if (n == permission) h.agent(permit_ranks{h.ref(1)});
-      CHECK(h.pushed.empty());
     };
     step(0);
     h.gang(h.ref(1), true);
@@ -221,14 +223,14 @@ TEST_CASE("permitted ranks that all live here enter when the last one is there, 
     h.task(h.ref(1), h.id(0));
     step(2);
     h.task(h.ref(1), h.id(1));
-    if (permission == 3) h.agent(permit_ranks{h.ref(1)});
-    CHECK(h.entered.size() == 1);
-    CHECK(h.pushed == ids{h.id(0), h.id(1)});
-    CHECK(h.reported<ranks_joined>() == 1);
+    step(3);
+    CHECK(h.permitted.size() == 1);
+    CHECK(h.came == ids{h.id(0), h.id(1)});
+    CHECK(h.pushed.empty());
   }
 }
 
-TEST_CASE("ranks that all live here get threads to wait with when they may not enter soon") {
+TEST_CASE("ranks that have met without threads get some to wait with when they may not enter soon") {
   for (const bool permitted : {false, true}) {
     host h;
     h.gang(h.ref(1), true);
@@ -236,38 +238,39 @@ TEST_CASE("ranks that all live here get threads to wait with when they may not e
     if (permitted) h.agent(permit_ranks{h.ref(1)});
     CHECK(h.machine.next_wakeup() == h.now + 50ms);
     h.wait(49ms);
-    CHECK(h.pushed.empty());
+    CHECK(h.with_threads.empty());
     h.wait(1ms);
-    CHECK(h.pushed == ids{h.id(0)});
+    CHECK(h.with_threads.size() == 1);
     CHECK(h.machine.next_wakeup() == never);
-    h.task(h.ref(1), h.id(1));  // a thread of its own at once
+    h.task(h.ref(1), h.id(1));  // with a thread of its own at once
     CHECK(h.came == ids{h.id(0)});
-    CHECK(h.pushed == ids{h.id(0), h.id(1)});
+    CHECK(h.pushed == ids{h.id(1)});
+    h.on(event::rank_joined{h.ref(1)});  // a slow one, for itself
+    CHECK(h.reported<ranks_joined>() == 0);
+    h.on(event::rank_joined{h.ref(1), true});
+    h.on(event::rank_joined{h.ref(1)});  // adds nothing
     CHECK(h.reported<ranks_joined>() == 1);
-    h.on(event::rank_joined{h.ref(1), true});  // what the threads say adds nothing
-    CHECK(h.reported<ranks_joined>() == 1);
-    const auto permits = std::count_if(h.all.begin(), h.all.end(),
-                                       [](const auto& e) { return std::holds_alternative<effect::permit>(e); });
-    CHECK(permits == (permitted ? 1 : 0));
+    CHECK(h.permitted.size() == (permitted ? 1 : 0));
     h.agent(enter_ranks{h.ref(1)});
     CHECK(h.entered.size() == 1);
-    CHECK(h.pushed.size() == 2);
   }
 }
 
-TEST_CASE("ranks that have met without threads are dropped by a stop and by a cancel") {
+TEST_CASE("ranks that have met without threads are taken out of their lane by a stop and by a cancel") {
   host h;
   h.gang(h.ref(1), true);
   h.task(h.ref(1), h.id(0));
   h.on(event::cancel{h.id(0), "not needed"});
-  CHECK(h.withdrawn.empty());
-  h.task(h.ref(1), h.id(1));
-  CHECK(h.reported<ranks_joined>() == 0);
+  CHECK(h.withdrawn == ids{h.id(0)});
+  h.on(event::withdrawn{h.ref(1), h.id(0)});
+  h.task(h.ref(1), h.id(0));  // its job has thought better of it
+  CHECK(h.came == ids{h.id(0), h.id(0)});
   h.agent(stop_attempt{h.ref(1), {}});
   CHECK(h.machine.next_wakeup() == never);
   h.agent(enter_ranks{h.ref(1)});
   h.wait(50ms);
-  CHECK(h.pushed.empty());
+  CHECK(h.with_threads.empty());
+  CHECK(h.entered.empty());
   CHECK(h.closed.size() == 1);
 }
 

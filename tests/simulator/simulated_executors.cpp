@@ -12,8 +12,8 @@ namespace hydrogen::gang::testing {
 namespace {
 
 struct model_gang_part final : hosted_gang {
-  model_gang_part(boot_id here, const attempt_ref& ref, const std::vector<member>& all)
-      : hosted_gang(ref, ranks_of(here, all), all.size() == 1), members(all) {}
+  model_gang_part(boot_id here, const attempt_ref& ref, const std::vector<member>& all, bool in_process)
+      : hosted_gang(ref, ranks_of(here, all), in_process), members(all) {}
   static std::uint32_t ranks_of(boot_id here, const std::vector<member>& all) {
     std::uint32_t n = 0;
     for (const auto& m : all) n += m.executor == here ? static_cast<std::uint32_t>(m.ranks.size()) : 0;
@@ -110,7 +110,8 @@ void simulation::executor_gets(boot_id boot, const to_executor& message) {
 }
 
 void simulation::send_gang(boot_id boot, const attempt_ref& ref, const std::vector<member>& members) {
-  const auto arrive = [this, boot, gang = std::make_shared<model_gang_part>(boot, ref, members)] {
+  const auto arrive = [this, boot,
+                       gang = std::make_shared<model_gang_part>(boot, ref, members, meet_in_process(ref, members))] {
     const auto* x = executor(boot);
     if (x != nullptr && x->ready) tell_executor(boot, execution_event::gang_came{gang});
   };
@@ -172,14 +173,32 @@ void simulation::perform(model_executor& x, execution_effect::open_lane& e, exec
   auto& l = x.lanes[e.ref];
   l.kind = e.gang ? request_kind::gang : request_kind::parallel;
   l.slots = e.slots;
-  if (e.gang) l.members = static_cast<const model_gang_part&>(*e.gang).members;
+  if (!e.gang) return;
+  l.members = static_cast<const model_gang_part&>(*e.gang).members;
+  l.holds = e.gang->in_process;
 }
 
-void simulation::perform(model_executor& x, execution_effect::come& e, execution::effects&) {
-  auto& l = x.lanes.at(e.task->ref);
-  if (l.members.size() != 1) return broken("a rank with peers elsewhere comes without a thread");
+void simulation::perform(model_executor& x, execution_effect::come& e, execution::effects& effects) {
+  const auto ref = e.task->ref;
+  const auto rank = e.task->id.partition;
+  auto& l = x.lanes.at(ref);
+  if (!meet_in_process(ref, l.members)) return broken("a rank with peers elsewhere comes without a thread");
   if (l.closed) return broken("a rank comes that has no lane");
-  l.came.insert(e.task->id.partition);
+  l.came.insert(rank);
+  execution_effect::push as_pushed{e.task};
+  perform(x, as_pushed, effects);
+  auto& meeting = meetings_[ref];
+  meeting.came.insert(rank);
+  meeting.met.insert(rank);
+  if (meeting.met.size() == size_of(l.members)) {
+    x.machine.on(execution_event::rank_joined{ref, true}, now, effects);
+  }
+  open_if_all_came(x, ref);
+}
+
+void simulation::perform(model_executor& x, execution_effect::start_threads& e, execution::effects&) {
+  x.lanes.at(e.ref).holds = false;
+  run_next(x, e.ref);
 }
 
 void simulation::perform(model_executor& x, execution_effect::push& e, execution::effects&) {

@@ -12,13 +12,13 @@ task_id rank_of(const attempt_ref& ref, std::uint32_t rank) {
   return {ref.request.run, ref.request.job, ref.request.stage, rank, 0};
 }
 
-std::uint32_t size_of(const std::vector<member>& members) {
+}  // namespace
+
+std::uint32_t simulation::size_of(const std::vector<member>& members) {
   std::uint32_t size = 0;
   for (const auto& m : members) size += static_cast<std::uint32_t>(m.ranks.size());
   return size;
 }
-
-}  // namespace
 
 model_job* simulation::job_of(run_id run) {
   const auto at = std::find_if(jobs_.begin(), jobs_.end(), [&](const auto& job) { return job->app.run == run; });
@@ -27,7 +27,7 @@ model_job* simulation::job_of(run_id run) {
 
 void simulation::run_next(model_executor& x, const attempt_ref& ref) {
   auto& l = x.lanes.at(ref);
-  while (!l.closed && !l.waiting.empty() && l.running.size() < l.slots) {
+  while (!l.closed && !l.holds && !l.waiting.empty() && l.running.size() < l.slots) {
     const auto id = l.waiting.front();
     l.waiting.pop_front();
     if (l.kind == request_kind::parallel) {
@@ -54,6 +54,11 @@ bool simulation::meet_in_one_place(const attempt_ref& ref) {
   return (ref.attempt.counter + ref.request.stage) % 2 == 0;
 }
 
+/// Half of these, and gangs of one executor: in the memory of one process, without threads.
+bool simulation::meet_in_process(const attempt_ref& ref, const std::vector<member>& members) {
+  return members.size() == 1 || (ref.attempt.counter + ref.request.stage) % 4 == 0;
+}
+
 /// Where ranks meet in one place, each has joined when it is there. Else a rank dials those below it, and what it says
 /// waits for them at their executor; so it has joined when all executors live and those above it have come.
 void simulation::rank_comes(boot_id boot, const attempt_ref& ref, std::uint32_t rank) {
@@ -62,6 +67,7 @@ void simulation::rank_comes(boot_id boot, const attempt_ref& ref, std::uint32_t 
   if (l == nullptr || l->closed) return;
   const auto at = l->running.find(rank_of(ref, rank));
   if (at == l->running.end()) return;
+  if (l->came.contains(rank)) return wait_at_the_gate(*x, ref, rank);
   at->second = thread_state::meeting;
   auto& meeting = meetings_[ref];
   meeting.came.insert(rank);
@@ -85,20 +91,30 @@ void simulation::rank_comes(boot_id boot, const attempt_ref& ref, std::uint32_t 
 void simulation::rank_has_met(model_executor& x, const attempt_ref& ref, std::uint32_t rank, bool last) {
   auto& l = x.lanes.at(ref);
   meetings_[ref].met.insert(rank);
-  const auto at = l.running.find(rank_of(ref, rank));
-  if (at == l.running.end()) return;
-  at->second = thread_state::at_the_gate;
-  // In one place the last one tells for all. One that waits long tells for itself, so that people know.
-  const bool early = meet_in_one_place(ref) && !last;
-  after(early ? random(50ms, 60ms) : random(10us, 1ms), [this, boot = x.boot, ref, rank, early, last] {
+  if (!l.running.contains(rank_of(ref, rank))) return;
+  // In one place the last one tells for all.
+  if (last || !(meet_in_one_place(ref) || l.members.size() == 1)) {
+    after(random(10us, 1ms), [this, boot = x.boot, ref, last] {
+      if (lane(boot, ref) != nullptr) tell_executor(boot, execution_event::rank_joined{ref, last});
+    });
+  }
+  wait_at_the_gate(x, ref, rank);
+  if (!l.gate_open) open_if_all_came(x, ref);
+}
+
+void simulation::wait_at_the_gate(model_executor& x, const attempt_ref& ref, std::uint32_t rank) {
+  auto& l = x.lanes.at(ref);
+  l.running.at(rank_of(ref, rank)) = thread_state::at_the_gate;
+  if (l.gate_open) return go_inside(x, ref, l);
+  if (!meet_in_one_place(ref)) return;
+  // One that waits long tells for itself, so that people know.
+  after(random(50ms, 60ms), [this, boot = x.boot, ref, rank] {
     const auto* there = lane(boot, ref);
     if (there == nullptr) return;
     const auto it = there->running.find(rank_of(ref, rank));
-    if (early && (it == there->running.end() || it->second != thread_state::at_the_gate)) return;
-    tell_executor(boot, execution_event::rank_joined{ref, last});
+    if (it == there->running.end() || it->second != thread_state::at_the_gate) return;
+    tell_executor(boot, execution_event::rank_joined{ref, false});
   });
-  if (l.gate_open) return go_inside(x, ref, l);
-  open_if_all_came(x, ref);
 }
 
 /// Where all wait at one gate and were permitted to enter, the last one opens it.
@@ -116,12 +132,9 @@ void simulation::open_gate(model_executor& x, const attempt_ref& ref) {
   const auto go = gos_.find(ref);
   if (go == gos_.end()) return broken("a rank was entered without a durable Go");
   const auto& met = meetings_[ref].met;
-  const bool alone = go->second.members.size() == 1;  // its ranks have joined when their tasks are there
   for (const auto& m : go->second.members) {
     for (const auto rank : m.ranks) {
-      const auto& l = x.lanes.at(ref);
-      const bool there = alone ? l.came.contains(rank) || l.pushed.contains(rank_of(ref, rank)) : met.contains(rank);
-      if (!there) return broken("a rank was entered before every rank had joined");
+      if (!met.contains(rank)) return broken("a rank was entered before every rank had joined");
     }
   }
   // One gate for all that wait at it.
@@ -130,6 +143,8 @@ void simulation::open_gate(model_executor& x, const attempt_ref& ref) {
     auto* there = lane(m.executor, ref);
     if (there == nullptr || there->closed) continue;
     there->gate_open = true;
+    there->holds = false;
+    run_next(*executor(m.executor), ref);
     go_inside(*executor(m.executor), ref, *there);
   }
 }

@@ -41,7 +41,8 @@ struct model_lane {
   bool told_to_enter = false;
   bool gate_open = false;
   bool closed = false;
-  std::set<std::uint32_t> came;  // ranks that have met without threads
+  bool holds = false;            // its ranks, which meet without threads
+  std::set<std::uint32_t> came;  // those that have
   std::set<task_id> pushed;      // ever, but for those withdrawn
   std::deque<task_id> waiting;
   std::map<task_id, thread_state> running;
@@ -184,6 +185,7 @@ class simulation {
   void perform(model_executor&, execution_effect::open_lane&, execution::effects&);
   void perform(model_executor&, execution_effect::come&, execution::effects&);
   void perform(model_executor&, execution_effect::push&, execution::effects&);
+  void perform(model_executor&, execution_effect::start_threads&, execution::effects&);
   void perform(model_executor&, execution_effect::permit&, execution::effects&);
   void perform(model_executor&, execution_effect::enter&, execution::effects&);
   void perform(model_executor&, execution_effect::withdraw&, execution::effects&);
@@ -200,11 +202,14 @@ class simulation {
   void task_ends(boot_id, const attempt_ref&, const task_id&);
   void rank_comes(boot_id, const attempt_ref&, std::uint32_t rank);
   void rank_has_met(model_executor&, const attempt_ref&, std::uint32_t rank, bool last);
+  void wait_at_the_gate(model_executor&, const attempt_ref&, std::uint32_t rank);
+  static std::uint32_t size_of(const std::vector<member>&);
   void open_gate(model_executor&, const attempt_ref&);
   void open_if_all_came(model_executor&, const attempt_ref&);
   void go_inside(model_executor&, const attempt_ref&, model_lane&);
   void rank_ends(boot_id, const attempt_ref&, std::uint32_t rank, bool good);
   static bool meet_in_one_place(const attempt_ref&);
+  static bool meet_in_process(const attempt_ref&, const std::vector<member>&);
 
   // ---- which cells a step visits
   bool is_gang(const request_id&) const;

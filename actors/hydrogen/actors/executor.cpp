@@ -22,6 +22,7 @@ constexpr auto closing_limit = std::chrono::seconds(10);
 struct attempt_place {
   slot_pool::lane_ptr lane;
   std::shared_ptr<gang_gate> gate;  // gang only
+  bool hears_start = false;         // its lane is released when the gate opens
 };
 
 class executor_actor : public caf::event_based_actor {
@@ -145,15 +146,30 @@ class executor_actor : public caf::event_based_actor {
 
   void perform(effect::open_lane& e) {
     auto& place = places_[e.ref];
-    place.lane = pool_->open(e.slots);
+    place.lane = pool_->open(e.slots, e.gang && e.gang->in_process);
     place.gate = std::static_pointer_cast<gang_gate>(std::move(e.gang));
   }
 
   void perform(effect::come& e) {
-    auto& task = static_cast<executor_task&>(*e.task);
-    task.become_actor(places_.at(task.ref).gate);
-    task.come();
+    auto& place = places_.at(e.task->ref);
+    const auto ref = e.task->ref;
+    slot_task_ptr task = std::static_pointer_cast<executor_task>(std::move(e.task));
+    auto& rank = static_cast<executor_task&>(*task);
+    rank.become_actor(place.gate);
+    const auto& met = rank.come();
+    const bool completing = met && met->how == comm::arrival::completing;
+    const std::string meets = completing ? met->with->medium() : "";
+    if (!met) {
+      // Its thread says why.
+      pool_->release(place.lane);
+    } else if (!std::exchange(place.hears_start, true)) {
+      met->with->on_start([pool = pool_, lane = place.lane] { pool->release(lane); });
+    }
+    pool_->push(place.lane, {&task, 1});
+    if (completing) machine_.on(event::rank_joined{ref, true, meets}, hydrogen::now(), effects_);
   }
+
+  void perform(effect::start_threads& e) { pool_->release(places_.at(e.ref).lane); }
 
   void perform(effect::push& e) {
     auto task = std::static_pointer_cast<executor_task>(std::move(e.task));

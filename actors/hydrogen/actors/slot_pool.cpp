@@ -9,9 +9,10 @@ namespace hydrogen::actors {
 
 class slot_pool::lane {
  public:
-  explicit lane(std::uint32_t slots) : slots(slots) {}
+  lane(std::uint32_t slots, bool holds) : slots(slots), holds(holds) {}
   const std::uint32_t slots;
   std::uint32_t claimed = 0;  // slots that run a task or stand in `ready_`
+  bool holds = false;
   bool closed = false;
   std::deque<slot_task_ptr> queue;
   std::vector<slot_task_ptr> running;
@@ -49,8 +50,8 @@ void slot_pool::stop() {
   }
 }
 
-slot_pool::lane_ptr slot_pool::open(std::uint32_t slots) {
-  return std::make_shared<lane>(slots);
+slot_pool::lane_ptr slot_pool::open(std::uint32_t slots, bool holds) {
+  return std::make_shared<lane>(slots, holds);
 }
 
 /// The first task of the lane's queue becomes that of the worker. False: there is none.
@@ -70,21 +71,39 @@ void slot_pool::push(const lane_ptr& to, std::span<slot_task_ptr> tasks) {
     if (to->closed) return;
     for (auto& task : tasks) {
       to->queue.push_back(std::move(task));
-      if (to->claimed == to->slots) continue;
-      ++to->claimed;
-      if (!sleeping_.empty()) {
-        wake.push_back(sleeping_.back());
-        sleeping_.pop_back();
-        take(*wake.back(), to);
-      } else if (workers_.size() < slots_) {
-        auto& w = workers_.emplace_back();
-        take(w, to);
-        w.thread = std::thread([self = shared_from_this(), &w] { self->work(w); });
-      } else {
-        ready_.push_back(to);
-      }
+      if (!to->holds) find_thread(to, wake);
     }
   }
+  wake_up(wake);
+}
+
+void slot_pool::release(const lane_ptr& which) {
+  std::vector<worker*> wake;
+  {
+    std::lock_guard lock(mutex_);
+    if (!std::exchange(which->holds, false)) return;
+    for (auto left = which->queue.size(); left > 0; --left) find_thread(which, wake);
+  }
+  wake_up(wake);
+}
+
+void slot_pool::find_thread(const lane_ptr& of, std::vector<worker*>& wake) {
+  if (of->claimed == of->slots) return;
+  ++of->claimed;
+  if (!sleeping_.empty()) {
+    wake.push_back(sleeping_.back());
+    sleeping_.pop_back();
+    take(*wake.back(), of);
+  } else if (workers_.size() < slots_) {
+    auto& w = workers_.emplace_back();
+    take(w, of);
+    w.thread = std::thread([self = shared_from_this(), &w] { self->work(w); });
+  } else {
+    ready_.push_back(of);
+  }
+}
+
+void slot_pool::wake_up(std::vector<worker*>& wake) const {
   if (cpus_.size() > 1 && wake.size() >= cpus_.size()) spread(wake);
   for (auto* w : wake) {
     w->signal.store(1, std::memory_order_release);
@@ -120,9 +139,11 @@ void slot_pool::spread(std::vector<worker*>& woken) const {
 }
 
 bool slot_pool::withdraw(const lane_ptr& from, const exec::task_id& id) {
+  slot_task_ptr taken;  // goes without the lock: a rank leaves its gang then
   std::lock_guard lock(mutex_);
   const auto at = std::find_if(from->queue.begin(), from->queue.end(), [&](const auto& t) { return t->id == id; });
   if (at == from->queue.end()) return false;
+  taken = std::move(*at);
   from->queue.erase(at);
   return true;
 }

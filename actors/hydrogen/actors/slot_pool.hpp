@@ -56,7 +56,10 @@ class slot_pool : public std::enable_shared_from_this<slot_pool> {
   slot_pool(const slot_pool&) = delete;
   slot_pool& operator=(const slot_pool&) = delete;
 
-  lane_ptr open(std::uint32_t slots);
+  /// `holds`: its tasks wait until `release`.
+  lane_ptr open(std::uint32_t slots, bool holds = false);
+  /// The lane holds its tasks no longer. Again: does nothing.
+  void release(const lane_ptr&);
   /// Takes all of them, in this order. A lane that is closed drops them.
   void push(const lane_ptr&, std::span<slot_task_ptr>);
   /// Takes an unstarted task out of its lane. False: it runs, or ran, or never was there.
@@ -83,6 +86,9 @@ class slot_pool : public std::enable_shared_from_this<slot_pool> {
   };
   void work(worker&);
   static bool take(worker&, lane_ptr);
+  /// Finds a thread for one more task of the lane, if it may run one; under the mutex.
+  void find_thread(const lane_ptr&, std::vector<worker*>& wake);
+  void wake_up(std::vector<worker*>&) const;
   void spread(std::vector<worker*>& woken) const;
 
   const std::uint32_t slots_;

@@ -19,11 +19,10 @@ constexpr std::size_t kept_log_lines = 20;
 }  // namespace
 
 gang_gate::gang_gate(exec::join_gang what, boot_id executor)
-    : hosted_gang(
-          {what.request, what.attempt},
-          static_cast<std::uint32_t>(std::count_if(what.members.begin(), what.members.end(),
-                                                   [=](const auto& m) { return m.executor == executor; })),
-          std::all_of(what.members.begin(), what.members.end(), [=](const auto& m) { return m.executor == executor; })),
+    : hosted_gang({what.request, what.attempt},
+                  static_cast<std::uint32_t>(std::count_if(what.members.begin(), what.members.end(),
+                                                           [=](const auto& m) { return m.executor == executor; })),
+                  what.members.is_one_process()),
       members(std::move(what.members)) {}
 
 void gang_gate::permit() {
@@ -94,10 +93,11 @@ void executor_task::run() {
   gate_ ? run_rank() : perform(nullptr);
 }
 
-void executor_task::come() {
+const expected<comm::met_rank>& executor_task::come() {
   met_ = env_->home.gang_links().meet({ref.request, ref.attempt}, id.partition, gate_->members, abort,
                                       now() + env_->join_timeout);
   if (*met_) gate_->add((*met_)->with->opener(), (*met_)->how != comm::arrival::alone);
+  return *met_;
 }
 
 void executor_task::perform(comm::group* gang) {
@@ -170,7 +170,8 @@ void executor_task::run_rank() {
                   env_->node,     scope.last_lines()};
     outcome_ = std::move(failed);
   };
-  if (!met_) come();
+  const bool came_before = met_.has_value();
+  if (!came_before) come();
   if (!*met_) return give_up(std::move(met_->error()));
   const auto met = std::exchange(met_, std::nullopt);
   const auto& [group, how] = **met;
@@ -181,12 +182,10 @@ void executor_task::run_rank() {
     }
   };
   comm::start_limits limits{env_->join_timeout, env_->enter_timeout};
-  if (gate_->alone) {
-    // They joined when their tasks came.
-  } else if (how == comm::arrival::early) {
+  if (how == comm::arrival::early) {
     // The last one tells for all. If it does not come soon, people want to know who is here.
     limits.slow = joined;
-  } else {
+  } else if (!came_before) {
     joined();
   }
   if (auto ok = group->await_start(limits, abort); !ok) return give_up(std::move(ok.error()));

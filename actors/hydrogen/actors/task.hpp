@@ -59,8 +59,8 @@ class executor_task final : public slot_task {
 
   /// `gate`: of a rank, else null. Again: does nothing.
   void become_actor(std::shared_ptr<gang_gate> gate);
-  /// The rank meets the others at the gate. Blocks only for links to other processes.
-  void come();
+  /// The rank meets the others. Blocks only for links to other processes. What has become of it.
+  const expected<comm::met_rank>& come();
   /// An answer to the job before, or instead of, becoming an actor.
   void reply(exec::from_task_host&& answer) const { (*reply_)(std::move(answer)); }
 

@@ -180,7 +180,10 @@ expected<bool> area::come(std::uint32_t rank, const call_plan& plan) {
   const auto how = arrive(next_target(rank));
   if (how == arrival::broken) return unexpected(reason());
   // Opened before? Either this sees it, or whoever opens sees that all are here.
-  if (how == arrival::last && header_->open.load(std::memory_order_seq_cst) != 0) wake();
+  if (how == arrival::last && header_->open.load(std::memory_order_seq_cst) != 0) {
+    wake();
+    start();
+  }
   return how == arrival::last;
 }
 
@@ -224,8 +227,29 @@ expected<void> area::await_start(std::uint32_t rank, const start_limits& limits,
   return all_alike(rank, 0);
 }
 
-void area::open() noexcept {
-  if (header_->open.exchange(1, std::memory_order_seq_cst) == 0) wake();
+void area::open() {
+  if (header_->open.exchange(1, std::memory_order_seq_cst) != 0) return;
+  wake();
+  if (is_complete(ranks_)) start();
+}
+
+/// Both the last one that comes and who opens may find that it can begin.
+void area::start() {
+  std::vector<std::function<void()>> all;
+  {
+    std::lock_guard lock(start_mutex_);
+    started_ = true;
+    all.swap(on_start_);
+  }
+  for (const auto& begin : all) begin();
+}
+
+void area::on_start(std::function<void()> begin) {
+  {
+    std::lock_guard lock(start_mutex_);
+    if (!started_) return on_start_.push_back(std::move(begin));
+  }
+  begin();
 }
 
 expected<void> area::enter(std::uint32_t rank, const call_plan& plan, const offer& what, area_wait& how) {

@@ -133,7 +133,10 @@ class area {
   /// disconnected, aborted.
   expected<void> await_start(std::uint32_t rank, const start_limits&, abort_word& abort);
   /// Opens the gate, for the ranks of all processes; they pass when all have come. Again: does nothing.
-  void open() noexcept;
+  void open();
+  /// In one process: `begin` is called once, when the gate is open and all have come; by whoever makes it so, or at
+  /// once.
+  void on_start(std::function<void()> begin);
 
   /// Publishes the call and waits until all ranks are in it. Data up to the slot size must be in the slot. Errors:
   /// mismatch, timed_out, disconnected (a rank has left, or its process died), aborted with the reason of the abort
@@ -255,6 +258,10 @@ class area {
   std::vector<std::string> nodes_;  // empty: unknown
   std::byte* base_ = nullptr;
   taker take_;
+  void start();
+  std::mutex start_mutex_;
+  bool started_ = false;
+  std::vector<std::function<void()>> on_start_;
   std::mutex parts_mutex_;
   std::map<std::uint64_t, std::weak_ptr<area>> parts_;  // in one process
 };

@@ -65,6 +65,10 @@ std::function<void()> group::opener() const {
   return [area = area_, gate = gate_] { area ? area->open() : gate->open(); };
 }
 
+void group::on_start(std::function<void()> begin) const {
+  area_ ? area_->on_start(std::move(begin)) : gate_->on_open(std::move(begin));
+}
+
 group::request group::plain(operation what, const call_options& options, element kind, std::size_t count, reduction how,
                             std::uint32_t root) const {
   request r;

@@ -58,6 +58,9 @@ class group {
   /// Opens the gate of this rank, and of all that meet in one area with it, in whatever process. To be called by any
   /// thread, when all ranks of the gang have met; may outlive the group.
   std::function<void()> opener() const;
+  /// When ranks of one process may begin: the gate is open, and all are here. `begin` is called once, by whichever
+  /// thread makes it so, perhaps at once; it must not block. For a gang in one process; others do not call it.
+  void on_start(std::function<void()> begin) const;
 
   /// Some ranks of this group, ascending, this one among them; all of these call it, with the same list. They are
   /// numbered anew, from 0. Two ranks make the calls that both take part in in the same order, whatever the groups.

@@ -13,8 +13,22 @@ error never_opened() {
   return {errc::timed_out, "all ranks have joined the gang, and the word to begin does not come", {}, {}};
 }
 
-void start_gate::open() noexcept {
-  if ((word_.fetch_or(is_open, std::memory_order_acq_rel) & is_open) == 0) futex_wake_all(word_);
+void start_gate::open() {
+  std::vector<std::function<void()>> all;
+  {
+    std::lock_guard lock(mutex_);
+    if ((word_.fetch_or(is_open, std::memory_order_acq_rel) & is_open) == 0) futex_wake_all(word_);
+    all.swap(on_open_);
+  }
+  for (const auto& begin : all) begin();
+}
+
+void start_gate::on_open(std::function<void()> begin) {
+  {
+    std::lock_guard lock(mutex_);
+    if ((word_.load(std::memory_order_acquire) & is_open) == 0) return on_open_.push_back(std::move(begin));
+  }
+  begin();
 }
 
 expected<void> start_gate::wait(const start_limits& limits, abort_word& abort) {

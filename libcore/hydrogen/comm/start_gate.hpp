@@ -7,6 +7,8 @@
 
 #include <atomic>
 #include <functional>
+#include <mutex>
+#include <vector>
 
 namespace hydrogen::comm {
 
@@ -24,12 +26,16 @@ error never_opened();
 class start_gate {
  public:
   /// Any thread. Again: does nothing.
-  void open() noexcept;
+  void open();
+  /// `begin` is called once, when it is open, by the thread that opens it or at once. Any thread.
+  void on_open(std::function<void()> begin);
   /// For one thread. errc::timed_out, or the abort word's reason.
   expected<void> wait(const start_limits&, abort_word&);
 
  private:
   std::atomic<std::uint32_t> word_{0};  // futex: 1 open, 2 look at the abort word
+  std::mutex mutex_;
+  std::vector<std::function<void()>> on_open_;
 };
 
 }  // namespace hydrogen::comm

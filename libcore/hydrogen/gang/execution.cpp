@@ -57,9 +57,9 @@ void execution::open(const attempt_ref& ref, std::uint32_t slots, hosted_gang_pt
   a.ref = ref;
   a.slots = slots;
   a.is_gang = gang != nullptr;
-  a.alone = a.is_gang && gang->alone;
+  a.in_process = a.is_gang && gang->in_process;
   add(effect::open_lane{a.ref, slots, std::move(gang)});
-  if (permitted_early_.erase(ref) != 0) permit(a);
+  if (permitted_early_.erase(ref) != 0) add(effect::permit{ref});
   if (auto early = early_.extract(a.ref)) {
     for (auto& task : early.mapped().tasks) take(a, std::move(task));
   }
@@ -67,7 +67,7 @@ void execution::open(const attempt_ref& ref, std::uint32_t slots, hosted_gang_pt
 
 void execution::said(permit_ranks& m) {
   if (const auto at = attempts_.find(m.ref); at != attempts_.end()) {
-    if (at->second.is_gang && !at->second.stopping) permit(at->second);
+    if (at->second.is_gang && !at->second.stopping) add(effect::permit{m.ref});
   } else if (!is_over(m.ref) && permitted_early_.size() < options_.most_over) {
     permitted_early_.insert(m.ref);
   }
@@ -75,25 +75,9 @@ void execution::said(permit_ranks& m) {
 
 void execution::said(enter_ranks& m) {
   auto* a = running(m.ref);
-  if (a != nullptr && a->is_gang) enter(*a);
-}
-
-void execution::permit(attempt& a) {
-  if (!a.alone || a.has_threads) return add(effect::permit{a.ref});
-  a.permitted = true;
-  if (a.joined != 0) enter(a);
-}
-
-void execution::enter(attempt& a) {
-  if (std::exchange(a.entered, true)) return;
-  add(effect::enter{a.ref});
-  push_met(a);
-}
-
-void execution::push_met(attempt& a) {
-  a.has_threads = true;
-  a.threads_at = never;
-  for (auto& task : std::exchange(a.met, {})) add(effect::push{std::move(task)});
+  if (a == nullptr || !a->is_gang || std::exchange(a->entered, true)) return;
+  a->threads_at = never;
+  add(effect::enter{a->ref});
 }
 
 void execution::said(stop_attempt& m) {
@@ -103,12 +87,11 @@ void execution::said(stop_attempt& m) {
   }
   remember(m.ref);
   refuse_early(m.ref);
-  add(effect::report{attempt_stopped{m.ref}});
+  report(attempt_stopped{m.ref});
 }
 
 void execution::stop(attempt& a, error why) {
   if (std::exchange(a.stopping, true)) return;  // the answer comes when the lane is idle
-  a.met.clear();
   a.threads_at = never;
   add(effect::close_lane{a.ref, std::move(why)});
 }
@@ -120,7 +103,7 @@ void execution::handle(execution_event::lane_idle& e) {
   const auto done = a.is_gang && a.returned == a.slots && !a.told_to_stop && !ending_;
   attempts_.erase(at);
   remember(e.ref);
-  done ? add(effect::report{ranks_returned{e.ref}}) : add(effect::report{attempt_stopped{e.ref}});
+  done ? report(ranks_returned{e.ref}) : report(attempt_stopped{e.ref});
   if (ending_ && attempts_.empty()) add(effect::ended{});
 }
 
@@ -148,17 +131,9 @@ void execution::handle(execution_event::task_came& e) {
 void execution::take(attempt& a, hosted_task_ptr task) {
   if (!a.seen.insert(key_of(task->id)).second) return;                  // repeated
   if (a.is_gang && !a.ranks.insert(task->id.partition).second) return;  // a rank runs once in an attempt
-  if (!a.alone || a.has_threads) {
-    add(effect::push{std::move(task)});
-  } else {
-    if (a.met.empty()) a.threads_at = now_ + options_.enter_patience;
-    a.met.push_back(task);
-    add(effect::come{std::move(task)});
-  }
-  if (!a.alone || a.joined != 0 || a.ranks.size() != a.slots) return;
-  a.joined = a.slots;
-  if (a.permitted) enter(a);
-  add(effect::report{ranks_joined{a.ref, true, "one process"}});
+  if (!a.in_process || a.has_threads) return add(effect::push{std::move(task)});
+  if (a.threads_at == never && !a.entered) a.threads_at = now_ + options_.enter_patience;
+  add(effect::come{std::move(task)});
 }
 
 void execution::handle(execution_event::cancel& e) {
@@ -170,12 +145,7 @@ void execution::handle(execution_event::cancel& e) {
   }
   for (auto& [ref, a] : attempts_) {
     if (!belongs(e.task, ref.request) || a.stopping || !a.seen.contains(key_of(e.task))) continue;
-    if (std::erase_if(a.met, [&](const auto& task) { return task->id == e.task; }) != 0) {
-      a.seen.erase(key_of(e.task));
-      a.ranks.erase(e.task.partition);
-    } else {
-      add(effect::withdraw{ref, e.task, e.why});
-    }
+    add(effect::withdraw{ref, e.task, e.why});
   }
 }
 
@@ -204,8 +174,9 @@ void execution::handle(execution_event::timer&) {
   for (const auto& ref : late) refuse_early(ref);
   for (auto& [ref, a] : attempts_) {
     if (a.threads_at > now_) continue;
-    if (a.permitted) add(effect::permit{ref});
-    push_met(a);
+    a.threads_at = never;
+    a.has_threads = true;
+    add(effect::start_threads{ref});
   }
 }
 
@@ -213,8 +184,9 @@ void execution::handle(execution_event::timer&) {
 
 void execution::handle(execution_event::rank_joined& e) {
   auto* a = running(e.ref);
-  if (a == nullptr || a->alone) return;
-  if (e.everyone || ++a->joined == a->slots) add(effect::report{ranks_joined{e.ref, e.everyone, e.meets}});
+  if (a == nullptr || a->all_joined) return;
+  a->all_joined = e.everyone;
+  if (e.everyone || ++a->joined == a->slots) report(ranks_joined{e.ref, e.everyone, e.meets});
 }
 
 void execution::handle(execution_event::rank_returned& e) {

@@ -11,8 +11,8 @@
 // Leases are announced by the agent, gangs by their job, with their ranks: the agent has granted the slots before the
 // job can know of the attempt, and ends every attempt that the job may have sent here through this machine.
 // A rank that is pushed has a thread make its links and reports `rank_joined`, for itself or, when it completes a gang
-// that meets in one place, for everyone. When all ranks of a gang live here, links cannot fail to come: they meet
-// without threads, have joined when all tasks are there, and are pushed when they may enter, so that each thread is
+// that meets in one place, for everyone. When all ranks of a gang live in this process, links cannot fail to come: they
+// meet without threads, and their lanes hold them until the gate opens at which they would wait, so that each thread is
 // woken once. If that takes long their threads wait for it, as they can tell what is missing.
 //
 // Pure: no clock, thread, socket. Feed `timer` at `next_wakeup()` (early or late timers do no harm). One thread: the
@@ -45,19 +45,19 @@ using hosted_task_ptr = std::shared_ptr<hosted_task>;
 
 /// What the machine knows of a gang attempt; callers derive what its ranks meet with.
 struct hosted_gang {
-  hosted_gang(const attempt_ref& ref, std::uint32_t ranks_here, bool alone)
-      : ref(ref), ranks_here(ranks_here), alone(alone) {}
+  hosted_gang(const attempt_ref& ref, std::uint32_t ranks_here, bool in_process)
+      : ref(ref), ranks_here(ranks_here), in_process(in_process) {}
   virtual ~hosted_gang() = default;
   const attempt_ref ref;
   const std::uint32_t ranks_here;
-  const bool alone;  // all ranks of the gang are here
+  const bool in_process;  // all ranks of the gang live in this process, here or at other executors
 };
 using hosted_gang_ptr = std::shared_ptr<hosted_gang>;
 
 struct execution_options {
   run_id run;                       // tasks of other runs are refused
   duration early_patience = 500ms;  // for the attempt of a task that came before it
-  duration enter_patience = 50ms;   // then ranks that have met without threads get them
+  duration enter_patience = 50ms;   // then ranks that have met without threads get them, if they have none yet
   std::size_t most_early = 256;     // tasks that wait so, per attempt; more are refused, and their job repeats them
   std::size_t most_over = 256;      // attempts remembered as over, so that their late tasks are refused at once
 };
@@ -85,7 +85,7 @@ struct withdrawn {
   attempt_ref ref;
   task_id task;
 };
-/// A rank has its links and waits for enter; its function has returned.
+/// A rank has its links and waits for enter, on a thread or in its lane; its function has returned.
 struct rank_joined {
   attempt_ref ref;
   bool everyone = false;  // it was the last rank of all
@@ -108,19 +108,25 @@ using any = std::variant<agent_said, gang_came, task_came, cancel, withdrawn, ra
 // ---- effects -------------------------------------------------------------------------------------------------------
 
 namespace execution_effect {
-/// A place for the tasks of the attempt, of which at most `slots` run at a time.
+/// A place for the tasks of the attempt, of which at most `slots` run at a time. That of a gang in one process holds
+/// them until the gate opens, wherever that is heard first, or until `start_threads`.
 struct open_lane {
   attempt_ref ref;
   std::uint32_t slots = 0;
   hosted_gang_ptr gang;  // null: a lease
 };
-/// A rank of a gang that lives here meets the others. Does not wait; `push` follows.
+/// A rank of a gang in one process meets the others, and then goes into its lane. Does not wait. Answered by
+/// `rank_joined` when it is the last one of all.
 struct come {
   hosted_task_ptr task;
 };
 /// Into the lane of its attempt, behind what was pushed before.
 struct push {
   hosted_task_ptr task;
+};
+/// The lane holds its tasks no longer. Again, or after the gate has opened: does nothing.
+struct start_threads {
+  attempt_ref ref;
 };
 /// Ranks that meet in one place may begin when the last one comes.
 struct permit {
@@ -151,7 +157,8 @@ struct report {
 };
 /// After `end`: nothing is left.
 struct ended {};
-using any = std::variant<open_lane, come, push, permit, enter, withdraw, close_lane, refuse, report, ended>;
+using any =
+    std::variant<open_lane, come, push, start_threads, permit, enter, withdraw, close_lane, refuse, report, ended>;
 }  // namespace execution_effect
 
 class execution {
@@ -171,14 +178,13 @@ class execution {
     attempt_ref ref;
     std::uint32_t slots = 0;  // of a gang: ranks here
     bool is_gang = false;
-    bool alone = false;                      // all ranks of the gang are here
+    bool in_process = false;                 // a gang whose ranks meet without threads
     std::unordered_set<std::uint64_t> seen;  // (partition, attempt) of tasks: a repeated one is not run twice
     std::set<std::uint32_t> ranks;           // that have come
-    std::vector<hosted_task_ptr> met;        // of a gang that is alone: have come, and have no threads yet
-    time_point threads_at = never;           // they get them at the latest
-    bool has_threads = false;
-    bool permitted = false;  // said while there were none
+    time_point threads_at = never;           // those that have come so get threads at the latest
+    bool has_threads = false;                // to wait with
     bool entered = false;
+    bool all_joined = false;  // everywhere
     bool stopping = false;
     bool told_to_stop = false;  // not only done by itself
     std::uint32_t joined = 0;
@@ -208,9 +214,6 @@ class execution {
 
   void open(const attempt_ref&, std::uint32_t slots, hosted_gang_ptr);
   void take(attempt&, hosted_task_ptr);
-  void permit(attempt&);
-  void enter(attempt&);
-  void push_met(attempt&);
   void stop(attempt&, error why);
   void refuse(hosted_task_ptr);
   void refuse_early(const attempt_ref&);
@@ -218,6 +221,11 @@ class execution {
   template <class Effect>
   void add(Effect e) {
     out_->emplace_back(std::in_place_type<Effect>, std::move(e));
+  }
+  template <class Message>
+  void report(Message m) {
+    auto& made = out_->emplace_back(std::in_place_type<execution_effect::report>);
+    std::get<execution_effect::report>(made).message = std::move(m);
   }
   bool is_over(const attempt_ref&) const;
   void remember(const attempt_ref&);
