@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -17,6 +18,15 @@ constexpr char has_segment = 'S';
 constexpr char has_none = '-';
 constexpr char cannot_map = 'X';
 constexpr auto turn_looks = std::chrono::milliseconds(20);  // at the abort word, of a rank that waits for its turn
+
+/// Gives the turn to ask back.
+struct held_turn {
+  std::atomic<std::uint32_t>& word;
+  ~held_turn() {
+    word.store(0, std::memory_order_release);
+    futex_wake_all(word);
+  }
+};
 
 union control_buffer {
   cmsghdr header;
@@ -103,20 +113,21 @@ void neighbours::accepted(unique_fd socket, const hello& from) {
 
 expected<std::shared_ptr<segment>> neighbours::attach(const std::string& endpoint, boot_id owner, boot_id self,
                                                       abort_word& abort, time_point deadline) {
-  std::shared_ptr<std::timed_mutex> turn;
+  std::shared_ptr<std::atomic<std::uint32_t>> turn;
   {
     std::lock_guard lock(mutex_);
     if (const auto at = attached_.find(owner); at != attached_.end()) return at->second;
     auto& place = asking_[owner];
-    if (!place) place = std::make_shared<std::timed_mutex>();
+    if (!place) place = std::make_shared<std::atomic<std::uint32_t>>(0);
     turn = place;
   }
-  std::unique_lock one(*turn, std::defer_lock);
-  while (!one.try_lock_for(turn_looks)) {
+  while (turn->exchange(1, std::memory_order_acquire) != 0) {
     // Another rank asks, with a deadline of its own.
     if (abort.is_set()) return unexpected(abort.reason());
     if (now() >= deadline) return fail(errc::timed_out, "no answer in time (shared memory)", endpoint);
+    futex_wait(*turn, 1, std::min(deadline, now() + turn_looks));
   }
+  const held_turn mine{*turn};
   {
     std::lock_guard lock(mutex_);
     if (const auto at = attached_.find(owner); at != attached_.end()) return at->second;

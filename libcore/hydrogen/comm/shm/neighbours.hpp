@@ -21,6 +21,8 @@
 #include <hydrogen/comm/secret.hpp>
 #include <hydrogen/comm/shm/segment.hpp>
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -68,7 +70,7 @@ class neighbours {
   event_fd news_;
   std::mutex mutex_;
   // One question to an owner at a time: a second socket that is closed would look like a death there.
-  std::map<boot_id, std::shared_ptr<std::timed_mutex>> asking_;
+  std::map<boot_id, std::shared_ptr<std::atomic<std::uint32_t>>> asking_;  // futex: 1 while somebody asks
   std::mutex making_;
   bool made_ = false;
   std::shared_ptr<segment> own_;
