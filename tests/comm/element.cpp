@@ -38,10 +38,10 @@ void check_order(reduction how, auto op, std::uint64_t seed) {
         if (how == reduction::mean) wanted[i] /= static_cast<T>(ranks);
       }
       // Into a buffer of its own and into all sources.
-      std::vector<T> out(count);
+      std::vector<T> out(count), streamed(count);
       std::vector<std::byte*> destinations{reinterpret_cast<std::byte*>(out.data())};
       for (auto& row : data) destinations.push_back(reinterpret_cast<std::byte*>(row.data()));
-      combine(element_of<T>, how, sources, count, destinations);
+      combine(element_of<T>, how, sources, count, destinations, {}, reinterpret_cast<std::byte*>(streamed.data()));
       const auto same = [&](const std::vector<T>& got) {
         return count == 0 || std::memcmp(got.data(), wanted.data(), count * sizeof(T)) == 0;
       };
@@ -49,6 +49,7 @@ void check_order(reduction how, auto op, std::uint64_t seed) {
       CAPTURE(ranks);
       CAPTURE(count);
       CHECK(same(out));
+      CHECK(same(streamed));
       for (auto& row : data) CHECK(same(row));
     }
   }

@@ -58,7 +58,13 @@ class gang {
     for (int p = 0; p < count; ++p) {
       const auto host = placement_.hosts.empty() ? 0 : placement_.hosts[static_cast<std::size_t>(p)];
       rendezvous_options options;
-      if (set) set(p, options);
+      if (set) {
+        set(p, options);
+      } else {
+        // Some calls stage and some read.
+        options.table.reduce_by_reading = 4 << 20;
+        options.table.pass_by_reading = 1 << 20;
+      }
       processes_.push_back(std::make_unique<process>(key, placement_.between, host, options));
     }
     for (std::uint32_t r = 0; r < placement_.size(); ++r) {

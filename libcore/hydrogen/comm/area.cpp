@@ -15,6 +15,8 @@ namespace {
 constexpr std::align_val_t page{4096};
 constexpr std::uint64_t area_magic = 0x6165726148594451;  // also the version of the layout
 
+constexpr std::uint32_t inside_spins = 16;
+
 // Where copying and everyone reading everyone's slot costs as much as a second barrier: the barrier's cost grows with
 // the number of ranks, the reading with its square.
 std::size_t slot_size_for(std::size_t ranks) {
@@ -156,14 +158,19 @@ void area::wake_sleepers() noexcept {
   if (bell().sleepers.load(std::memory_order_seq_cst) != 0) wake();
 }
 
-bool area::look(std::uint32_t rank, std::uint64_t target) const {
-  if (is_complete(target)) return true;
-  for (std::uint32_t i = 0; i < wait_.spins; ++i) {
-    spin_pause();
-    if (is_complete(target)) return true;
-  }
+bool area::look(std::uint32_t rank, std::uint64_t target, moment in) const {
+  const auto spin = [&](std::uint32_t times) {
+    for (std::uint32_t i = 0; i < times; ++i) {
+      if (is_complete(target)) return true;
+      spin_pause();
+    }
+    return is_complete(target);
+  };
+  if (spin(wait_.spins)) return true;
   // Before yielding, which would let ranks on one CPU go on by turns there, and never come to sleep.
-  if (wait_.spins != 0) leave_cpu_to_others(rank);
+  const bool apart = wait_.spins != 0 && leave_cpu_to_others(rank);
+  // Inside a call the others work on their parts, and a sleep at each barrier would cost more than what is awaited.
+  if (in == moment::inside && apart && spin(inside_spins * wait_.spins)) return true;
   for (std::uint32_t i = 0; i < wait_.yields; ++i) {
     ::sched_yield();
     if (is_complete(target)) return true;
@@ -258,7 +265,7 @@ expected<void> area::enter(std::uint32_t rank, const call_plan& plan, const offe
   self.said[call % 2].set(plan, what, base_);
   self.cpu.store(static_cast<std::uint32_t>(::sched_getcpu()), std::memory_order_relaxed);
   self.entered.store(call + 1, std::memory_order_release);
-  if (auto ok = step(rank, how); !ok) return ok;
+  if (auto ok = meet(rank, how, moment::entering); !ok) return ok;
   return all_alike(rank, call);
 }
 
@@ -271,7 +278,7 @@ expected<void> area::all_alike(std::uint32_t rank, std::uint64_t call) const {
   return {};
 }
 
-expected<void> area::step(std::uint32_t rank, area_wait& how) {
+expected<void> area::meet(std::uint32_t rank, area_wait& how, moment in) {
   const auto target = next_target(rank);
   seats_[rank].heard.store(coarse_now().time_since_epoch().count(), std::memory_order_relaxed);
   // Here too: ranks that always meet without sleeping look nowhere else.
@@ -288,7 +295,7 @@ expected<void> area::step(std::uint32_t rank, area_wait& how) {
     case arrival::early:
       break;
   }
-  return look(rank, target) ? expected<void>() : wait(rank, target, how);
+  return look(rank, target, in) ? expected<void>() : wait(rank, target, how, in);
 }
 
 expected<void> area::finish(std::uint32_t rank) {
@@ -301,7 +308,7 @@ expected<void> area::finish(std::uint32_t rank) {
   }
   auto& h = bell();
   error why{errc::none, {}, {}, {}};
-  while (why.code == errc::none && !look(rank, target)) {
+  while (why.code == errc::none && !look(rank, target, moment::inside)) {
     h.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const auto seen = h.news.load(std::memory_order_seq_cst);
     if (!is_complete(target)) {
@@ -315,19 +322,21 @@ expected<void> area::finish(std::uint32_t rank) {
   return why.code == errc::none ? expected<void>() : unexpected(std::move(why));
 }
 
-/// When ranks do not outnumber CPUs, and one that is awaited was last on this one.
-void area::leave_cpu_to_others(std::uint32_t rank) const {
+bool area::leave_cpu_to_others(std::uint32_t rank) const {
   auto& self = seats_[rank];
   const auto mine = static_cast<std::uint32_t>(::sched_getcpu());
   const auto barriers = self.barriers.load(std::memory_order_relaxed);
   std::array<std::uint32_t, 64> cpus;
-  if (ranks_ > cpus.size()) return;
+  if (ranks_ > cpus.size()) return false;
   bool shared = false;
   for (std::uint32_t r = 0; r < ranks_; ++r) {
     cpus[r] = r == rank ? mine : seats_[r].cpu.load(std::memory_order_relaxed);
     shared |= r != rank && cpus[r] == mine && seats_[r].barriers.load(std::memory_order_relaxed) < barriers;
   }
-  if (shared) self.cpu.store(move_apart(mine, std::span(cpus).first(ranks_)), std::memory_order_relaxed);
+  if (!shared) return true;
+  const auto moved_to = move_apart(mine, std::span(cpus).first(ranks_));
+  self.cpu.store(moved_to, std::memory_order_relaxed);
+  return moved_to != mine;
 }
 
 bool area::has_own_cpu(std::uint32_t rank) const {
@@ -339,7 +348,7 @@ bool area::has_own_cpu(std::uint32_t rank) const {
   return true;
 }
 
-expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& how) {
+expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& how, moment in) {
   auto& h = bell();
   for (;;) {
     h.sleepers.fetch_add(1, std::memory_order_seq_cst);
@@ -364,7 +373,7 @@ expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& h
     h.sleepers.fetch_sub(1, std::memory_order_relaxed);
     if (done) return {};
     if (why.code == errc::none) {
-      if (look(rank, target)) return {};
+      if (look(rank, target, in)) return {};
       continue;
     }
     auto final = give_up(rank, target, why);
@@ -372,22 +381,6 @@ expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& h
     // Its own abort is what a rank reports, even if another gave up first.
     return unexpected(how.abort.is_set() ? how.abort.reason() : std::move(final));
   }
-}
-
-void area::leave(std::uint32_t rank) {
-  seats_[rank].is.store(seat::left, std::memory_order_release);
-  wake();
-}
-
-void area::lost(std::uint32_t rank) {
-  std::uint32_t here = seat::here;
-  seats_[rank].is.compare_exchange_strong(here, seat::dead, std::memory_order_acq_rel, std::memory_order_relaxed);
-  wake();
-}
-
-bool area::is_deserted() const {
-  return std::all_of(seats_, seats_ + ranks_,
-                     [](const seat& s) { return s.is.load(std::memory_order_acquire) != seat::here; });
 }
 
 }  // namespace hydrogen::comm

@@ -143,7 +143,7 @@ class area {
   /// word; the area is broken then, and every rank gets an error.
   expected<void> enter(std::uint32_t rank, const call_plan&, const offer&, area_wait&);
   /// One more barrier inside the call; the same errors.
-  expected<void> step(std::uint32_t rank, area_wait&);
+  expected<void> step(std::uint32_t rank, area_wait& how) { return meet(rank, how, moment::inside); }
   /// What a rank offered in the call that `reader` is in.
   offered offer_of(std::uint32_t reader, std::uint32_t rank) const;
   /// In one process: waits until all ranks are done with each other's buffers. Once all have arrived in a call they
@@ -225,10 +225,15 @@ class area {
   arrival arrive(std::uint64_t target);
   expected<void> all_alike(std::uint32_t rank, std::uint64_t call) const;
   bool is_complete(std::uint64_t target) const;
+  /// Where a rank waits: for others to come to a call, or inside one that all have come to.
+  enum class moment { entering, inside };
   /// Looks for a while without sleeping; true when complete.
-  bool look(std::uint32_t rank, std::uint64_t target) const;
-  expected<void> wait(std::uint32_t rank, std::uint64_t target, area_wait&);
-  void leave_cpu_to_others(std::uint32_t rank) const;
+  bool look(std::uint32_t rank, std::uint64_t target, moment) const;
+  expected<void> meet(std::uint32_t rank, area_wait&, moment);
+  expected<void> wait(std::uint32_t rank, std::uint64_t target, area_wait&, moment);
+  /// When ranks do not outnumber CPUs, and one that is awaited was last on this one. Whether this rank has a CPU then
+  /// that none of those needs.
+  bool leave_cpu_to_others(std::uint32_t rank) const;
   /// Ranks do not outnumber CPUs, and none but this one was last on the CPU of the calling thread.
   bool has_own_cpu(std::uint32_t rank) const;
   /// What speaks against going on: a rank that has left, is dead, or called something else; the whole is broken.

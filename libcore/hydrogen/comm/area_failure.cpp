@@ -12,6 +12,22 @@ std::uint32_t area::presence_of(std::uint32_t rank) const {
   return here == seat::here && part_.whole ? part_.whole->presence_of(part_.ranks[rank]) : here;
 }
 
+void area::leave(std::uint32_t rank) {
+  seats_[rank].is.store(seat::left, std::memory_order_release);
+  wake();
+}
+
+void area::lost(std::uint32_t rank) {
+  std::uint32_t here = seat::here;
+  seats_[rank].is.compare_exchange_strong(here, seat::dead, std::memory_order_acq_rel, std::memory_order_relaxed);
+  wake();
+}
+
+bool area::is_deserted() const {
+  return std::all_of(seats_, seats_ + ranks_,
+                     [](const seat& s) { return s.is.load(std::memory_order_acquire) != seat::here; });
+}
+
 error area::trouble(std::uint32_t rank) const {
   const auto calls = seats_[rank].entered.load(std::memory_order_relaxed);
   const auto parity = (calls - 1) % 2;

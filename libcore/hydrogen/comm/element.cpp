@@ -1,4 +1,5 @@
 #include <hydrogen/base/error.hpp>
+#include <hydrogen/base/streamed_copy.hpp>
 #include <hydrogen/comm/element.hpp>
 
 #include <algorithm>
@@ -99,9 +100,18 @@ void fold(const T* const* source, std::size_t n, std::size_t count, wide<T>* __r
   }
 }
 
+/// A chunk of the result into every destination.
+template <class T>
+void store(const T* chunk, std::size_t n, std::size_t first, std::span<std::byte* const> destinations,
+           std::byte* streamed) {
+  for (auto* to : destinations) std::memcpy(reinterpret_cast<T*>(to) + first, chunk, n * sizeof(T));
+  if (streamed == nullptr) return;
+  streamed_copy(streamed + first * sizeof(T), reinterpret_cast<const std::byte*>(chunk), n * sizeof(T));
+}
+
 template <class T, template <class> class Op>
 void combine_as(bool mean, std::span<const std::byte* const> sources, std::size_t count,
-                std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights) {
+                std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights, std::byte* streamed) {
   using W = wide<T>;
   constexpr std::size_t chunk = chunk_bytes / sizeof(W);
   constexpr std::size_t few = 16;
@@ -126,27 +136,28 @@ void combine_as(bool mean, std::span<const std::byte* const> sources, std::size_
     if constexpr (narrow_type<T>) {
       alignas(64) T rounded[chunk];
       for (std::size_t i = 0; i < n; ++i) rounded[i] = T(sum[i]);
-      for (auto* to : destinations) std::memcpy(reinterpret_cast<T*>(to) + first, rounded, n * sizeof(T));
+      store(rounded, n, first, destinations, streamed);
     } else {
-      for (auto* to : destinations) std::memcpy(reinterpret_cast<T*>(to) + first, sum, n * sizeof(T));
+      store(sum, n, first, destinations, streamed);
     }
   }
+  if (streamed != nullptr) end_streamed_copies();
 }
 
 template <class T>
 void combine_of(reduction how, std::span<const std::byte* const> sources, std::size_t count,
-                std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights) {
+                std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights, std::byte* streamed) {
   switch (how) {
     case reduction::sum:
-      return combine_as<T, add>(false, sources, count, destinations, weights);
+      return combine_as<T, add>(false, sources, count, destinations, weights, streamed);
     case reduction::mean:
-      return combine_as<T, add>(true, sources, count, destinations, weights);
+      return combine_as<T, add>(true, sources, count, destinations, weights, streamed);
     case reduction::min:
-      return combine_as<T, smaller>(false, sources, count, destinations, weights);
+      return combine_as<T, smaller>(false, sources, count, destinations, weights, streamed);
     case reduction::max:
-      return combine_as<T, larger>(false, sources, count, destinations, weights);
+      return combine_as<T, larger>(false, sources, count, destinations, weights, streamed);
     case reduction::product:
-      return combine_as<T, multiply>(false, sources, count, destinations, weights);
+      return combine_as<T, multiply>(false, sources, count, destinations, weights, streamed);
   }
 }
 
@@ -233,22 +244,22 @@ void narrow(const float* source, std::size_t count, element to, std::byte* desti
 }
 
 void combine(element kind, reduction how, std::span<const std::byte* const> sources, std::size_t count,
-             std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights) {
+             std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights, std::byte* streamed) {
   invariant(!sources.empty(), "combine without sources");
   invariant(weights.empty() || (weights.size() == sources.size() && !is_narrow(kind)), "combine of other weights");
   switch (kind) {
     case element::float32:
-      return combine_of<float>(how, sources, count, destinations, weights);
+      return combine_of<float>(how, sources, count, destinations, weights, streamed);
     case element::float64:
-      return combine_of<double>(how, sources, count, destinations, weights);
+      return combine_of<double>(how, sources, count, destinations, weights, streamed);
     case element::int64:
-      return combine_of<std::int64_t>(how, sources, count, destinations, weights);
+      return combine_of<std::int64_t>(how, sources, count, destinations, weights, streamed);
     case element::int32:
-      return combine_of<std::int32_t>(how, sources, count, destinations, weights);
+      return combine_of<std::int32_t>(how, sources, count, destinations, weights, streamed);
     case element::float16:
-      return combine_of<half>(how, sources, count, destinations, weights);
+      return combine_of<half>(how, sources, count, destinations, weights, streamed);
     case element::bfloat16:
-      return combine_of<hydrogen::bfloat16>(how, sources, count, destinations, weights);
+      return combine_of<hydrogen::bfloat16>(how, sources, count, destinations, weights, streamed);
     case element::none:
       broken_invariant("combine of bytes");
   }

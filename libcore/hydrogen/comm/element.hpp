@@ -48,9 +48,11 @@ concept number = element_of<T>
 /// Combines `count` elements of every source, in rank order, and stores the result into every destination. Sources and
 /// destinations are aligned for the element type; a destination may be one of the sources, other overlaps may not be.
 /// `weights`: how many ranks each source stands for, as the combination of theirs; none: one each. Each must be a whole
-/// branch of the tree over all ranks, and no type narrower than what it is combined as.
+/// branch of the tree over all ranks, and no type narrower than what it is combined as. `streamed`: one more
+/// destination, which another core reads next (base/streamed_copy.hpp).
 void combine(element, reduction, std::span<const std::byte* const> sources, std::size_t count,
-             std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights = {});
+             std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights = {},
+             std::byte* streamed = nullptr);
 
 /// half and bfloat16: float, exactly. Back: rounded. `count` elements.
 bool is_narrow(element);

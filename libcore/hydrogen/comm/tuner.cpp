@@ -238,9 +238,10 @@ expected<tuning_measured> measure_tuning(const std::function<bool()>& stop) {
   auto passing_from = take("staged | read by the kernel, broadcast of 2 processes", 2, two_ways(broadcast()), large, 7,
                            1, best_threshold);
   if (!passing_from) return unexpected(std::move(passing_from.error()));
-  // The largest size of the first way; a byte more takes the second.
-  m.table.reduce_by_reading = *reducing_from + 1;
-  m.table.pass_by_reading = *passing_from + 1;
+  // The largest size of the first way; a byte more takes the second. None does if the first was better to the end.
+  const auto from = [&](std::uint64_t largest) { return largest > large.back() ? tuning::never : largest + 1; };
+  m.table.reduce_by_reading = from(*reducing_from);
+  m.table.pass_by_reading = from(*passing_from);
   auto bucket =
       take("all-reduce over a host's memory, 2 processes", 2, {{over_memory(false), all_reduce(algorithm::picked)}},
            {128 * KiB, 256 * KiB, 512 * KiB, 1024 * KiB, 2048 * KiB, 4096 * KiB}, 9, 1, best_bucket);

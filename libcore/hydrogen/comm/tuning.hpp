@@ -16,12 +16,14 @@ namespace hydrogen::comm {
 
 /// All in bytes.
 struct tuning {
+  static constexpr std::uint64_t never = std::uint64_t{1} << 62;
+
   /// Over links, of 2 or 3, 4 to 7, and more members: an all-reduce of so many bytes over all members together is made
   /// in one shot.
   std::array<std::uint64_t, 3> one_shot{512 << 10, 512 << 10, 512 << 10};
   /// Private memory of two processes of a host, from so many bytes, is read by the kernel rather than staged.
-  std::uint64_t reduce_by_reading = 4 << 20;
-  std::uint64_t pass_by_reading = 1 << 20;
+  std::uint64_t reduce_by_reading = never;
+  std::uint64_t pass_by_reading = never;
   /// A bucket of gradients, unless its user says another size.
   std::uint64_t bucket = 1 << 20;
 

@@ -1,3 +1,4 @@
+#include <hydrogen/base/streamed_copy.hpp>
 #include <hydrogen/comm/collective/shared_parts.hpp>
 
 #include <algorithm>
@@ -126,7 +127,8 @@ expected<void> shared_engine::take(std::uint32_t from, const inbox& to, error& t
 /// What is too large for slots, piece by piece; of parted data the entries come first.
 void shared_engine::copy_in(std::uint64_t turn, byte_view data, std::size_t offset) {
   if (offset >= data.size()) return;
-  std::memcpy(area_->stage(self_, turn), data.data() + offset, std::min(data.size() - offset, area_->stage_size()));
+  streamed_copy(area_->stage(self_, turn), data.data() + offset, std::min(data.size() - offset, area_->stage_size()));
+  end_streamed_copies();
 }
 
 expected<void> shared_engine::pass_staged(std::span<const byte_view> out, std::span<const inbox> in, error& trouble,

@@ -1,3 +1,4 @@
+#include <hydrogen/base/streamed_copy.hpp>
 #include <hydrogen/comm/collective/shared_parts.hpp>
 
 #include <algorithm>
@@ -122,8 +123,9 @@ void shared_engine::copy_in_for_others(std::uint64_t turn, byte_view data, std::
   const auto piece = data.subspan(offset, std::min(data.size() - offset, area_->stage_size()));
   const auto own = slice_of_piece(piece.size(), self_);
   auto* to = area_->stage(self_, turn);
-  std::memcpy(to, piece.data(), own.begin);
-  std::memcpy(to + own.end, piece.data() + own.end, piece.size() - own.end);
+  streamed_copy(to, piece.data(), own.begin);
+  streamed_copy(to + own.end, piece.data() + own.end, piece.size() - own.end);
+  end_streamed_copies();
 }
 
 expected<void> shared_engine::reduce_staged(const reducing& what, bool copied_in, area_wait& how) {
@@ -141,26 +143,26 @@ expected<void> shared_engine::reduce_staged(const reducing& what, bool copied_in
     if (!copied_in) copy_in_for_others(first_turn, {what.data, bytes}, 0);
     if (auto ok = area_->step(self_, how); !ok) return ok;
   }
-  const bool all = what.whom == result_to::all;
   const bool is_root = what.whom == result_to::root && self_ == what.root;
-  // Its own sums are in their place at once, but for shares, which lie across the pieces.
-  const bool stores = all || is_root;
-  const auto kept = what.whom == result_to::owners ? slice_of(what, self_, ranks)
-                    : stores                       ? byte_range{0, bytes}
-                                                   : byte_range{};
+  // What this rank keeps of the sums. Its own ones are in their place at once, where it keeps all of a slice.
+  const auto kept = what.whom == result_to::owners           ? slice_of(what, self_, ranks)
+                    : what.whom == result_to::all || is_root ? byte_range{0, bytes}
+                                                             : byte_range{};
   for (std::size_t k = 0; k < pieces; ++k) {
     const auto offset = k * piece;
     const auto size = std::min(piece, bytes - offset);
     const auto mine = slice_of_piece(size, self_);
+    const bool stores = kept.begin <= offset + mine.begin && offset + mine.end <= kept.end;
     if (mine.begin < mine.end) {
       for (std::uint32_t m = 0; m < ranks; ++m) {
         sources_[m] = m == self_ ? what.data + offset + mine.begin : area_->stage(m, first_turn + k) + mine.begin;
       }
       destinations_.clear();
       if (stores) destinations_.push_back(what.data + offset + mine.begin);
-      // In its own stage, where nothing of this rank's slice was.
-      if (!is_root) destinations_.push_back(area_->stage(self_, first_turn + k) + mine.begin);
-      combine(what.kind, what.how, sources_, (mine.end - mine.begin) / width, destinations_);
+      // For the others in its own stage, where nothing of this rank's slice was.
+      const bool others_keep = what.whom == result_to::all || !stores;
+      auto* told = others_keep ? area_->stage(self_, first_turn + k) + mine.begin : nullptr;
+      combine(what.kind, what.how, sources_, (mine.end - mine.begin) / width, destinations_, {}, told);
     }
     copy_in_for_others(first_turn + k + 1, {what.data, bytes}, offset + piece);
     if (auto ok = area_->step(self_, how); !ok) return ok;
