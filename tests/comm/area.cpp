@@ -6,8 +6,6 @@
 #include <array>
 #include <cstddef>
 #include <memory>
-#include <source_location>
-#include <thread>
 #include <vector>
 
 using namespace hydrogen;
@@ -34,39 +32,4 @@ TEST_CASE("memory that a rank of the same process has given back in the middle o
   const auto gone = there->read(0, address, copy);
   REQUIRE(!gone);
   CHECK(gone.error().code == errc::disconnected);
-}
-
-TEST_CASE("ranks that read each other's memory go on when one of them leaves in the middle of the call") {
-  constexpr std::uint32_t ranks = 4;
-  area there(ranks);
-  there.tell_nodes({"a", "b", "c", "d"});
-  const auto join = join_plan(1);
-  for (std::uint32_t r = 0; r < ranks; ++r) REQUIRE(there.come(r, join));
-  there.open();
-  call_plan plan;
-  plan.what = operation::all_reduce;
-  plan = make_plan(std::source_location::current(), plan);
-  std::vector<expected<void>> results(ranks);
-  {
-    std::vector<std::jthread> threads;
-    for (std::uint32_t r = 0; r < ranks; ++r) {
-      threads.emplace_back([&, r] {
-        abort_word calm;
-        area_wait how(60s, calm);
-        results[r] = there.await_start(r, {60s, 60s, {}, {}}, calm);
-        if (results[r]) results[r] = there.enter(r, plan, {}, how);
-        if (!results[r]) return;
-        // As one does that found no memory for its part.
-        if (r == 2) return there.leave(r);
-        results[r] = there.finish(r);
-        there.leave(r);
-      });
-    }
-  }
-  for (const auto r : {0u, 1u, 3u}) {
-    INFO(r, ": ", results[r] ? "no error" : results[r].error().message());
-    REQUIRE_FALSE(results[r]);
-    CHECK(results[r].error().code == errc::disconnected);
-    CHECK(results[r].error().what.find("rank 2 on node c left in the middle of all_reduce") != std::string::npos);
-  }
 }

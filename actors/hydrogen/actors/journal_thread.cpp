@@ -23,7 +23,10 @@ journal_thread::~journal_thread() {
   }
   s.wake.notify_one();
   if (thread_.get_id() == std::this_thread::get_id()) {
-    write_waiting(s);
+    {
+      std::lock_guard writer(s.writer);
+      write_waiting(s);
+    }
     thread_.detach();
   } else {
     thread_.join();
@@ -40,20 +43,28 @@ void journal_thread::append(gang::record what) {
 
 void journal_thread::sync() {
   if (scheduler::lend([kept = state_] {
-        if (const auto news = write_waiting(*kept)) kept->synced(*news);
+        // Another one is at it: what came since is for the journal's own thread, which may wait for that.
+        std::unique_lock writer(kept->writer, std::try_to_lock);
+        if (!writer) return ask(*kept);
+        const auto news = write_waiting(*kept);
+        writer.unlock();
+        if (news) kept->synced(*news);
       })) {
     return;
   }
+  ask(*state_);
+}
+
+void journal_thread::ask(state& s) {
   {
-    std::lock_guard lock(state_->mutex);
-    state_->asked = true;
+    std::lock_guard lock(s.mutex);
+    s.asked = true;
   }
-  state_->wake.notify_one();
+  s.wake.notify_one();
 }
 
 /// Makes durable what waits, on this thread. Nothing: it has been done already.
 std::optional<gang::admission_event::synced> journal_thread::write_waiting(state& s) {
-  std::lock_guard writer(s.writer);
   if (!s.journal) return std::nullopt;  // what was lent comes after the end
   std::vector<gang::record> batch;
   {
@@ -78,8 +89,11 @@ void journal_thread::work(state& s) {
     s.wake.wait(lock, [&s] { return s.stopping || s.asked; });
     if (s.stopping && s.waiting.empty()) return;
     lock.unlock();
+    std::unique_lock writer(s.writer);
+    const auto news = write_waiting(s);
+    writer.unlock();
     // Not under a lock: it may run the coordinator, and that may end this.
-    if (const auto news = write_waiting(s)) s.synced(*news);
+    if (news) s.synced(*news);
     lock.lock();
   }
 }

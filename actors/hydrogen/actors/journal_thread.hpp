@@ -40,6 +40,8 @@ class journal_thread {
     bool stopping = false;
   };
   static void work(state&);
+  static void ask(state&);
+  /// Holding `writer`.
   static std::optional<gang::admission_event::synced> write_waiting(state&);
 
   std::shared_ptr<state> state_;  // with the thread, which outlives this when it is the one that destroys it

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <system_error>
 
 namespace hydrogen::actors {
 
@@ -97,7 +98,19 @@ void slot_pool::find_thread(const lane_ptr& of, std::vector<worker*>& wake) {
   } else if (workers_.size() < slots_) {
     auto& w = workers_.emplace_back();
     take(w, of);
-    w.thread = std::thread([self = shared_from_this(), &w] { self->work(w); });
+    try {
+      w.thread = std::thread([self = shared_from_this(), &w] { self->work(w); });
+    } catch (const std::system_error&) {
+      // The system gives no more threads: those that are there take it in time, if there are any.
+      of->queue.push_front(std::move(w.task));
+      of->running.pop_back();
+      workers_.pop_back();
+      if (workers_.empty()) {
+        --of->claimed;
+        throw;
+      }
+      ready_.push_back(of);
+    }
   } else {
     ready_.push_back(of);
   }

@@ -298,28 +298,21 @@ expected<void> area::meet(std::uint32_t rank, area_wait& how, moment in) {
   return look(rank, target, in) ? expected<void>() : wait(rank, target, how, in);
 }
 
-expected<void> area::finish(std::uint32_t rank) {
+void area::finish(std::uint32_t rank) {
   const auto target = next_target(rank);
   const auto how = arrive(target);
   invariant(how != arrival::broken, "a gang area broke inside a call that all ranks have entered");
-  if (how == arrival::last) {
-    wake_sleepers();
-    return {};
-  }
+  if (how == arrival::last) return wake_sleepers();
   auto& h = bell();
-  error why{errc::none, {}, {}, {}};
-  while (why.code == errc::none && !look(rank, target, moment::inside)) {
+  while (!look(rank, target, moment::inside)) {
     h.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const auto seen = h.news.load(std::memory_order_seq_cst);
     if (!is_complete(target)) {
-      why = half_done(rank);
       const wakes_here stay(has_own_cpu(rank));
-      if (why.code == errc::none) futex_wait(h.news, seen, never, futex_);
+      futex_wait(h.news, seen, never, futex_);
     }
     h.sleepers.fetch_sub(1, std::memory_order_relaxed);
   }
-  if (why.code != errc::none) why = give_up(rank, target, why);
-  return why.code == errc::none ? expected<void>() : unexpected(std::move(why));
 }
 
 bool area::leave_cpu_to_others(std::uint32_t rank) const {

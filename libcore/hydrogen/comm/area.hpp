@@ -24,7 +24,8 @@
 // bell of the whole, and a part that breaks breaks the whole. Each rank says on the board of the whole which call of
 // which part it has come to, so that two ranks that wait for each other in two groups are found.
 //
-// Each rank's functions are called by one thread at a time; `wake` and `lost` by any thread.
+// Each rank's functions are called by one thread at a time; `wake`, `lost`, `open`, `on_start` and `break_for_all` by
+// any thread.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/base/bytes.hpp>
@@ -135,7 +136,7 @@ class area {
   /// Opens the gate, for the ranks of all processes; they pass when all have come. Again: does nothing.
   void open();
   /// In one process: `begin` is called once, when the gate is open and all have come; by whoever makes it so, or at
-  /// once.
+  /// once. Never, if the area breaks before.
   void on_start(std::function<void()> begin);
 
   /// Publishes the call and waits until all ranks are in it. Data up to the slot size must be in the slot. Errors:
@@ -146,10 +147,10 @@ class area {
   expected<void> step(std::uint32_t rank, area_wait& how) { return meet(rank, how, moment::inside); }
   /// What a rank offered in the call that `reader` is in.
   offered offer_of(std::uint32_t reader, std::uint32_t rank) const;
-  /// In one process: waits until all ranks are done with each other's buffers. Once all have arrived in a call they
-  /// finish it without looking at aborts or deadlines, since what is left is bounded work of threads that run. Fails
-  /// only when that work did (there was no memory for it), and the rank has left.
-  expected<void> finish(std::uint32_t rank);
+  /// In one process: waits until all ranks are done with each other's buffers. Cannot fail: once all have arrived in a
+  /// call they finish it without looking at aborts or deadlines; what is left is bounded work of threads that run,
+  /// which takes no memory and throws nothing.
+  void finish(std::uint32_t rank);
 
   /// On a host: says where the memory of this rank is; for a part, before its first call.
   void introduce(std::uint32_t rank);
@@ -239,8 +240,6 @@ class area {
   /// What speaks against going on: a rank that has left, is dead, or called something else; the whole is broken.
   error trouble(std::uint32_t rank) const;
   error late(std::uint32_t rank, duration timeout) const;
-  /// Some have left before the barrier that `rank` waits at, and all others have come to it.
-  error half_done(std::uint32_t rank) const;
   duration silence_of(std::uint32_t rank) const;
   /// Breaks the area unless the barrier is complete; the error that counts, or none.
   error give_up(std::uint32_t rank, std::uint64_t target, const error& why);

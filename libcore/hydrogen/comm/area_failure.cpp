@@ -111,24 +111,6 @@ duration area::silence_of(std::uint32_t rank) const {
   return silent < 0ns ? there : there < 0ns ? silent : std::min(silent, there);
 }
 
-error area::half_done(std::uint32_t rank) const {
-  const auto barriers = seats_[rank].barriers.load(std::memory_order_relaxed);
-  const auto parity = (seats_[rank].entered.load(std::memory_order_relaxed) - 1) % 2;
-  error why{errc::none, {}, {}, {}};
-  for (std::uint32_t r = 0; r < ranks_; ++r) {
-    // First: the barriers that a rank came to before it left are visible then.
-    const auto presence = presence_of(r);
-    if (seats_[r].barriers.load(std::memory_order_relaxed) >= barriers) continue;
-    // It works on the others' buffers.
-    if (presence == seat::here) return {errc::none, {}, {}, {}};
-    why = {errc::disconnected,
-           rank_on_node(name(r), node_of(r)) + " left in the middle of " + seats_[rank].said[parity].text(among()),
-           {},
-           {}};
-  }
-  return why;
-}
-
 void area::break_for_all(std::uint32_t rank, const error& why) {
   give_up(rank, count_mask, why);
 }

@@ -64,38 +64,44 @@ std::size_t left_of(std::size_t n, const std::uint32_t* weights) {
   return left;
 }
 
-/// out[i] = tree over source[0][i] .. source[n-1][i], n >= 1, count <= chunk. `out` overlaps no source.
+/// The elements of a source from `first` on.
+template <class T>
+const T* from(const std::byte* source, std::size_t first) {
+  return reinterpret_cast<const T*>(source) + first;
+}
+
+/// out[i] = tree over the elements first + i of n >= 1 sources, count <= chunk. `out` overlaps no source.
 template <class T, template <class> class Op>
-void fold(const T* const* source, std::size_t n, std::size_t count, wide<T>* __restrict out,
+void fold(const std::byte* const* source, std::size_t n, std::size_t first, std::size_t count, wide<T>* __restrict out,
           const std::uint32_t* weights = nullptr) {
   using W = wide<T>;
-  const T* a = source[0];
+  const T* a = from<T>(source[0], first);
   if (n == 1) {
     for (std::size_t i = 0; i < count; ++i) out[i] = W(a[i]);
     return;
   }
-  const T* b = source[1];
+  const T* b = from<T>(source[1], first);
   if (n == 2) {
     for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(W(a[i]), W(b[i]));
   } else if (n == 3 && weights == nullptr) {
-    const T* c = source[2];
+    const T* c = from<T>(source[2], first);
     for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(Op<W>::of(W(a[i]), W(b[i])), W(c[i]));
   } else if (n == 4 && weights == nullptr) {
-    const T* c = source[2];
-    const T* d = source[3];
+    const T* c = from<T>(source[2], first);
+    const T* d = from<T>(source[3], first);
     for (std::size_t i = 0; i < count; ++i) {
       out[i] = Op<W>::of(Op<W>::of(W(a[i]), W(b[i])), Op<W>::of(W(c[i]), W(d[i])));
     }
   } else {
     const auto left = left_of(n, weights);
-    fold<T, Op>(source, left, count, out, weights);
+    fold<T, Op>(source, left, first, count, out, weights);
     if (n - left == 1) {
-      const T* right = source[left];
+      const T* right = from<T>(source[left], first);
       for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(out[i], W(right[i]));
       return;
     }
     W right[chunk_bytes / sizeof(W)];
-    fold<T, Op>(source + left, n - left, count, right, weights == nullptr ? nullptr : weights + left);
+    fold<T, Op>(source + left, n - left, first, count, right, weights == nullptr ? nullptr : weights + left);
     for (std::size_t i = 0; i < count; ++i) out[i] = Op<W>::of(out[i], right[i]);
   }
 }
@@ -114,22 +120,13 @@ void combine_as(bool mean, std::span<const std::byte* const> sources, std::size_
                 std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights, std::byte* streamed) {
   using W = wide<T>;
   constexpr std::size_t chunk = chunk_bytes / sizeof(W);
-  constexpr std::size_t few = 16;
   const std::size_t ranks = sources.size();
   const std::uint32_t* branches = weights.empty() ? nullptr : weights.data();
   const auto divisor = static_cast<W>(std::accumulate(weights.begin(), weights.end(), weights.empty() ? ranks : 0));
-  const T* small[few];
-  std::unique_ptr<const T*[]> many;
-  const T** at = small;
-  if (ranks > few) {
-    many = std::make_unique<const T*[]>(ranks);
-    at = many.get();
-  }
   alignas(64) W sum[chunk];
   for (std::size_t first = 0; first < count; first += chunk) {
     const auto n = std::min(chunk, count - first);
-    for (std::size_t r = 0; r < ranks; ++r) at[r] = reinterpret_cast<const T*>(sources[r]) + first;
-    fold<T, Op>(at, ranks, n, sum, branches);
+    fold<T, Op>(sources.data(), ranks, first, n, sum, branches);
     if (mean) {
       for (std::size_t i = 0; i < n; ++i) sum[i] = sum[i] / divisor;
     }

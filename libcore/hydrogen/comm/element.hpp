@@ -49,7 +49,7 @@ concept number = element_of<T>
 /// destinations are aligned for the element type; a destination may be one of the sources, other overlaps may not be.
 /// `weights`: how many ranks each source stands for, as the combination of theirs; none: one each. Each must be a whole
 /// branch of the tree over all ranks, and no type narrower than what it is combined as. `streamed`: one more
-/// destination, which another core reads next (base/streamed_copy.hpp).
+/// destination, which another core reads next (base/streamed_copy.hpp). Takes no memory, throws nothing.
 void combine(element, reduction, std::span<const std::byte* const> sources, std::size_t count,
              std::span<std::byte* const> destinations, std::span<const std::uint32_t> weights = {},
              std::byte* streamed = nullptr);

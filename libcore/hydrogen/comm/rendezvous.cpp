@@ -45,6 +45,7 @@ void rendezvous::process_lost(boot_id who, const error& why) {
     std::lock_guard lock(mutex_);
     for (const auto& a : areas_) {
       const auto where = a.where.lock();
+      if (why.code != errc::none && !a.led) continue;  // it may be in there, and write
       for (std::uint32_t r = 0; where && r < a.processes.size(); ++r) {
         if (a.processes[r] == who) ranks.emplace_back(where, r);
       }
@@ -289,6 +290,7 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token
       if (!made || !*made) return made;
       meet.led = std::move(*made);
       meet.led->tell_nodes(nodes_of(members));
+      remember(meet.led, members, {}, true);
     }
     if (meet.led->size() != members.size()) return unexpected(other_size(meet.led->size(), members.size()));
     found = meet.led;
@@ -301,19 +303,21 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token
     }
     if (!*there) return std::shared_ptr<area>();
     found = (*there)->find(token, static_cast<std::uint32_t>(members.size()), abort, deadline);
-    if (found && *found) (*found)->tell_nodes(nodes_of(members));
+    if (found && *found) {
+      (*found)->tell_nodes(nodes_of(members));
+      std::lock_guard lock(mutex_);
+      remember(*found, members, {}, false);
+    }
   }
-  if (found && *found) remember(*found, members, {});
   return found;
 }
 
 /// So that its ranks are told when one of their processes dies.
 void rendezvous::remember(const std::shared_ptr<area>& where, const gang_table& members,
-                          std::span<const std::uint32_t> ranks) {
-  shared_area mine{where, {}};
+                          std::span<const std::uint32_t> ranks, bool led) {
+  shared_area mine{where, {}, led};
   for (const auto r : ranks) mine.processes.push_back(members[r].executor);
   for (std::size_t r = 0; ranks.empty() && r < members.size(); ++r) mine.processes.push_back(members[r].executor);
-  std::lock_guard lock(mutex_);
   std::erase_if(areas_, [](const auto& a) { return a.where.expired(); });
   areas_.push_back(std::move(mine));
 }
@@ -331,9 +335,9 @@ expected<std::shared_ptr<area>> rendezvous::meet_part(const gang_token& token, s
     if (!mine) {
       return fail(errc::refused, "this process shares no memory, so it cannot begin a group of ranks of its host");
     }
+    std::lock_guard lock(mutex_);
     auto made = mine->publish(its, size, part);
-    if (!made) return made;
-    remember(*made, members, part.ranks);
+    if (made) remember(*made, members, part.ranks, true);
     return made;
   }
   const auto beginning = "the beginning of a group of " + rank_list(part.ranks);
@@ -364,7 +368,8 @@ expected<std::shared_ptr<area>> rendezvous::meet_part(const gang_token& token, s
     auto found = (*there)->find(its, size, how.abort, until, true);
     if (found) {
       (*found)->belongs_to(part);
-      remember(*found, members, part.ranks);
+      std::lock_guard lock(mutex_);
+      remember(*found, members, part.ranks, false);
     }
     if (found || found.error().code != errc::timed_out) return found;
     if (why.code != errc::none) return unexpected(std::move(why));

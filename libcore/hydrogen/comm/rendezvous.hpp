@@ -61,10 +61,11 @@ class rendezvous {
   /// block.
   void accepted(unique_fd socket, hello from);
 
-  /// For the slot thread of `rank`. `members` is the whole table, by rank, the same for all. `abort` must outlive the
-  /// group. Its gate is still shut (group::await_start). errc::timed_out: names the ranks that have not joined;
-  /// mismatch: other tables; disconnected: a process is gone; refused: an old attempt, or a rank that has already
-  /// joined; aborted (the abort word's reason); bad_input.
+  /// For the slot thread of `rank`, or, when all ranks live in this process, for anybody: nothing blocks then.
+  /// `members` is the whole table, by rank, the same for all. `abort` must outlive the group. Its gate is still shut
+  /// (group::await_start). errc::timed_out: names the ranks that have not joined; mismatch: other tables; disconnected:
+  /// a process is gone; refused: an old attempt, or a rank that has already joined; aborted (the abort word's reason);
+  /// bad_input.
   expected<met_rank> meet(const gang_token& token, std::uint32_t rank, const gang_table& members, abort_word& abort,
                           time_point deadline);
   /// The same where nobody else decides when to begin: returns when all ranks of the attempt are here.
@@ -92,20 +93,21 @@ class rendezvous {
 
   expected<std::shared_ptr<meeting>> enter(const gang_token&, std::uint32_t rank, const gang_table&, std::size_t local);
   void leave(const gang_token&, meeting&);
-  /// The area on this host; null when the process of rank 0 shares no memory.
+  /// The area on this host; null when the process of rank 0 shares no memory, or some process cannot map it.
   expected<std::shared_ptr<area>> meet_on_host(const gang_token&, std::uint32_t rank, const gang_table&, meeting&,
                                                abort_word&, time_point deadline);
   /// The area of some ranks of a gang that has one area, for one of them.
   expected<std::shared_ptr<area>> meet_part(const gang_token&, std::uint32_t rank, const gang_table&, const part_of&,
                                             area_wait&);
-  void remember(const std::shared_ptr<area>&, const gang_table&, std::span<const std::uint32_t> ranks);
+  /// `led`: it lies in memory of this process. Under the mutex, in which such a one is also made.
+  void remember(const std::shared_ptr<area>&, const gang_table&, std::span<const std::uint32_t> ranks, bool led);
   expected<met_rank> come_to(std::shared_ptr<area>, const gang_token&, std::uint32_t rank, const gang_table&,
                              abort_word&);
-  /// Its end, or why it takes no part in the areas that this process leads.
+  /// The end of a process; or why it takes no part in the areas that this process leads, though it lives.
   void process_lost(boot_id, const error& why);
   expected<met_rank> meet_linked(const gang_token&, std::uint32_t rank, const gang_table&,
                                  const std::vector<bool>& local, meeting&, abort_word&, time_point deadline);
-  /// Where the island of a rank meets; null when its first rank's process shares no memory.
+  /// Where the island of a rank meets; null as above.
   expected<std::shared_ptr<area>> meet_on_island(const gang_token&, std::uint32_t rank, const gang_table&,
                                                  const island&, meeting&, abort_word&, time_point deadline);
   /// The engine of a gang with links, when all ranks have joined.
@@ -130,6 +132,7 @@ class rendezvous {
   struct shared_area {
     std::weak_ptr<area> where;
     std::vector<boot_id> processes;  // by rank
+    bool led = false;                // in memory of this process
   };
   std::vector<shared_area> areas_;               // on this host, to be told of deaths
   std::unique_ptr<shm::neighbours> neighbours_;  // last: its thread calls process_lost

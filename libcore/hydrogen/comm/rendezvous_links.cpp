@@ -230,12 +230,9 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_island(const gang_token& tok
     // One for all ranks of this process.
     meet.islands.try_emplace(here.first, std::move(*found));
   }
-  std::shared_ptr<area> place;
-  {
-    std::lock_guard lock(mutex_);
-    place = meet.islands[here.first];
-  }
-  if (!one_process) remember(place, members, part.ranks);
+  std::lock_guard lock(mutex_);
+  auto place = meet.islands[here.first];
+  if (!one_process) remember(place, members, part.ranks, same_process(leader, members[rank]));
   return place;
 }
 

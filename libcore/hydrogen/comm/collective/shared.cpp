@@ -8,6 +8,7 @@ namespace hydrogen::comm {
 shared_engine::shared_engine(std::shared_ptr<shared_ties> ties, abort_word& abort)
     : ties_(std::move(ties)), area_(ties_->whole), self_(ties_->rank), abort_(abort) {
   sources_.resize(area_->size());
+  destinations_.reserve(area_->size());
   on_abort_ = abort_.on_abort([a = area_.get()] { a->wake(); });
 }
 
@@ -20,6 +21,7 @@ shared_engine::shared_engine(std::shared_ptr<shared_ties> ties, std::shared_ptr<
       self_(static_cast<std::uint32_t>(std::find(ranks_.begin(), ranks_.end(), ties_->rank) - ranks_.begin())),
       abort_(abort) {
   sources_.resize(area_->size());
+  destinations_.reserve(area_->size());
   area_->introduce(self_);
   on_abort_ = abort_.on_abort([a = area_.get()] { a->wake(); });
 }
@@ -49,12 +51,12 @@ expected<void> shared_engine::enter(const call_plan& plan, const offer& what, ar
 error shared_engine::crossing() const {
   for (std::uint32_t m = 0; m < area_->size(); ++m) {
     if (area_->has_arrived(self_, m)) continue;
-    if (auto why = crossing_with(m); why.code != errc::none) return why;
+    if (auto why = crossing_with(m, ranks_); why.code != errc::none) return why;
   }
   return {errc::none, {}, {}, {}};
 }
 
-error shared_engine::crossing_with(std::uint32_t member) const {
+error shared_engine::crossing_with(std::uint32_t member, std::span<const std::uint32_t> among) const {
   const auto& whole = *ties_->whole;
   const auto rank = ranks_.empty() ? member : ranks_[member];
   // A call that this rank has not come to: the other is in it, and waits.
@@ -66,7 +68,7 @@ error shared_engine::crossing_with(std::uint32_t member) const {
     if (s.calls > (known != ties_->calls.end() ? known->second : 0)) theirs = s.text;
   }
   if (theirs.empty()) return {errc::none, {}, {}, {}};
-  return mismatch_error({{whole.name(ties_->rank), plan_.text(ranks_)}, {whole.name(rank), theirs}});
+  return mismatch_error({{whole.name(ties_->rank), plan_.text(among)}, {whole.name(rank), theirs}});
 }
 
 offer shared_engine::offer_of(byte_view data) const {
@@ -102,7 +104,9 @@ expected<void> shared_engine::find_way(area_wait& how) {
 }
 
 expected<void> shared_engine::part_company(area_wait& how) {
-  return area_->is_on_host() ? area_->step(self_, how) : area_->finish(self_);
+  if (area_->is_on_host()) return area_->step(self_, how);
+  area_->finish(self_);
+  return {};
 }
 
 expected<void> shared_engine::barrier(const call_plan& plan, duration timeout) {
@@ -118,8 +122,8 @@ expected<std::unique_ptr<group_engine>> shared_engine::split(const call_plan& pl
   for (const auto m : members) part.ranks.push_back(ranks_.empty() ? m : ranks_[m]);
   area_wait how(timeout, abort_);
   // It waits for the first one alone, which has to begin the group.
-  how.also = [this, first = members[0]] {
-    return first == self_ ? error{errc::none, {}, {}, {}} : crossing_with(first);
+  how.also = [this, first = members[0], &part] {
+    return first == self_ ? error{errc::none, {}, {}, {}} : crossing_with(first, part.ranks);
   };
   plan_ = plan;
   ties_->calls[plan.group] = 1;

@@ -16,6 +16,7 @@ namespace {
 
 constexpr char has_segment = 'S';
 constexpr char has_none = '-';
+constexpr char has_attached = 'A';
 constexpr char cannot_map = 'X';
 constexpr auto turn_looks = std::chrono::milliseconds(20);  // at the abort word, of a rank that waits for its turn
 
@@ -108,7 +109,7 @@ std::shared_ptr<segment> neighbours::own() {
 
 void neighbours::accepted(unique_fd socket, const hello& from) {
   const auto mine = own();
-  if (hand_over(socket.get(), mine.get()) && mine) watch(std::move(socket), from.from);
+  if (hand_over(socket.get(), mine.get()) && mine) watch(std::move(socket), from.from, false);
 }
 
 expected<std::shared_ptr<segment>> neighbours::attach(const std::string& endpoint, boot_id owner, boot_id self,
@@ -139,7 +140,7 @@ expected<std::shared_ptr<segment>> neighbours::attach(const std::string& endpoin
     std::lock_guard lock(mutex_);
     attached_[owner] = *made;
   }
-  if (*made) watch(std::move(socket), owner);
+  if (*made) watch(std::move(socket), owner, true);
   return made;
 }
 
@@ -163,10 +164,12 @@ expected<std::shared_ptr<segment>> neighbours::ask(const std::string& endpoint, 
       return std::shared_ptr<segment>();
     case has_segment: {
       auto made = segment::attach(std::move(file));
+      const char answer = made ? has_attached : cannot_map;
+      // The second byte ever on this socket: it fits.
+      (void)::send(socket.get(), &answer, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (made) return made;
       spdlog::warn("gangs with the neighbour at {} use TCP from now on: {}", endpoint, made.error().message());
       // The owner tells the others; this attempt is over.
-      (void)::send(socket.get(), &cannot_map, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
       std::lock_guard lock(mutex_);
       attached_[owner] = nullptr;
       return made;
@@ -176,10 +179,10 @@ expected<std::shared_ptr<segment>> neighbours::ask(const std::string& endpoint, 
   }
 }
 
-void neighbours::watch(unique_fd socket, boot_id who) {
+void neighbours::watch(unique_fd socket, boot_id who, bool attached) {
   std::lock_guard lock(mutex_);
   if (stopping_) return;
-  arriving_.push_back({std::move(socket), who});
+  arriving_.push_back({std::move(socket), who, attached});
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   news_.set();
 }
@@ -195,11 +198,19 @@ void neighbours::run() {
     if (::poll(set.data(), set.size(), -1) < 0 && errno != EINTR) broken_invariant("poll of neighbours failed");
     std::vector<boot_id> gone, apart;
     for (std::size_t i = all.size(); i-- > 0;) {
-      // But for that one byte nobody sends anything more: whatever comes is the end.
       if (set[i + 1].revents == 0) continue;
       char byte = 0;
-      const bool said = ::recv(all[i].socket.get(), &byte, 1, MSG_DONTWAIT) == 1 && byte == cannot_map;
-      (said ? apart : gone).push_back(all[i].who);
+      const bool said = ::recv(all[i].socket.get(), &byte, 1, MSG_DONTWAIT) == 1;
+      if (said && byte == has_attached && !all[i].attached) {
+        all[i].attached = true;
+        continue;
+      }
+      // Nobody sends anything more: whatever comes is the end.
+      if (said && byte == cannot_map && !all[i].attached) {
+        apart.push_back(all[i].who);
+      } else if (all[i].attached) {
+        gone.push_back(all[i].who);
+      }
       all.erase(all.begin() + static_cast<std::ptrdiff_t>(i));
     }
     {

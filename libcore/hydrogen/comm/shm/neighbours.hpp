@@ -5,8 +5,9 @@
 //     who attaches                                owner
 //     unix socket, handshake (purpose memory) ->
 //                                             <-  one byte: 'S' and the descriptor of the segment, or '-': none
-//     one byte, 'X', and the end: it cannot be mapped there   ->
-//     ... or nothing more; the end of the socket is the end of the process ...
+//     one byte: 'A', attached; or 'X' and the end, it cannot be mapped  ->
+//     ... nothing more; the end of the socket is the end of the process, but for one that has not attached, whose rank
+//     may have been told to stop ...
 //
 // Owner and neighbour prove the cluster's secret before anything is handed over. A process that cannot or shall not
 // share memory says so to all, so that all ranks of a gang take the same way. A segment that one neighbour cannot map
@@ -57,10 +58,11 @@ class neighbours {
   struct watched {
     unique_fd socket;
     boot_id who;
+    bool attached = false;  // they to this one, or this one to them
   };
   expected<std::shared_ptr<segment>> ask(const std::string& endpoint, boot_id owner, boot_id self, abort_word&,
                                          time_point deadline, unique_fd& socket);
-  void watch(unique_fd socket, boot_id who);
+  void watch(unique_fd socket, boot_id who, bool attached);
   void run();
 
   const secret key_;

@@ -3,7 +3,8 @@
 // them. It has no name and is gone with the last process that has mapped it; it is sealed against shrinking, so that
 // nobody can take pages away under a reader.
 //
-//     | head: magic, news | directory: token, place of each of 256 areas | areas and gang buffers (sparse, 64 GiB) |
+//     | head: magic, news, closed | directory: token, place of each of 256 areas | areas and gang buffers (sparse, 64
+//     GiB) |
 //
 // An entry of the directory is published by its sequence number (odd while it is written), and `news` is a futex that
 // changes with every entry. Memory of an attempt is used again only when every rank of it has left or is dead: a
