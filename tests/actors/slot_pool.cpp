@@ -5,6 +5,8 @@
 #include "stage.hpp"
 #include <sched.h>
 
+#include <atomic>
+#include <future>
 #include <latch>
 
 using namespace hydrogen;
@@ -26,8 +28,9 @@ struct seen_by_task {
 /// A rank: it begins when all of its gang have begun.
 class rank final : public slot_task {
  public:
-  rank(std::shared_ptr<std::latch> all, std::function<void()> work, std::shared_ptr<std::promise<seen_by_task>> seen)
-      : slot_task(exec::task{}), all_(std::move(all)), work_(std::move(work)), seen_(std::move(seen)) {}
+  rank(std::shared_ptr<std::latch> all, std::function<void()> work, std::shared_ptr<std::promise<seen_by_task>> seen,
+       exec::task what = {})
+      : slot_task(std::move(what)), all_(std::move(all)), work_(std::move(work)), seen_(std::move(seen)) {}
   void run() override {
     found_ = {gettid(), may_use()};
     all_->arrive_and_wait();
@@ -89,5 +92,47 @@ TEST_CASE(
   std::promise<void> idle;
   pool->close(lane, {}, [&] { idle.set_value(); });
   idle.get_future().get();
+  pool->stop();
+}
+
+TEST_CASE("a lane that holds its tasks runs them when it is released, but for those that were taken out or dropped") {
+  const auto pool = slot_pool::make(4);
+  const auto lane = pool->open(4, true);
+  const auto begun = std::make_shared<std::atomic<int>>(0);
+  const auto task = [&](std::uint32_t number) {
+    auto one = std::make_shared<std::latch>(1);
+    auto seen = std::make_shared<std::promise<seen_by_task>>();
+    exec::task what;
+    what.id.partition = number;
+    slot_task_ptr made = std::make_shared<rank>(
+        one, [begun] { ++*begun; }, seen, std::move(what));
+    pool->push(lane, {&made, 1});
+    return seen->get_future();
+  };
+  auto first = task(0), second = task(1), third = task(2);
+  exec::task_id id;
+  id.partition = 1;
+  CHECK(pool->withdraw(lane, id));
+  CHECK(pool->running(lane).empty());
+  CHECK(*begun == 0);
+  pool->release(lane);
+  pool->release(lane);
+  first.get();
+  third.get();
+  CHECK(*begun == 2);
+  CHECK_THROWS_AS(second.get(), std::future_error);
+  task(3).get();  // held no longer
+  pool->close(lane, {errc::aborted, "over", {}, {}}, [] {});
+
+  const auto dropped = pool->open(4, true);
+  auto one = std::make_shared<std::latch>(1);
+  slot_task_ptr never_run = std::make_shared<rank>(
+      one, [begun] { ++*begun; }, std::make_shared<std::promise<seen_by_task>>());
+  pool->push(dropped, {&never_run, 1});
+  bool idle = false;
+  pool->close(dropped, {errc::aborted, "over", {}, {}}, [&] { idle = true; });
+  CHECK(idle);
+  pool->release(dropped);
+  CHECK(*begun == 3);
   pool->stop();
 }

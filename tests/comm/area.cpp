@@ -33,3 +33,26 @@ TEST_CASE("memory that a rank of the same process has given back in the middle o
   REQUIRE(!gone);
   CHECK(gone.error().code == errc::disconnected);
 }
+
+TEST_CASE("ranks of one process are told once that they may begin: when the gate is open and all have come") {
+  // What happens last of the three: the gate, a rank, or who wants to be told.
+  for (const int last : {0, 1, 2}) {
+    CAPTURE(last);
+    area there(2);
+    int told = 0;
+    const auto step = [&](int what) {
+      if (what == 0) there.open();
+      if (what == 1) CHECK(there.come(1, join_plan(1)));
+      if (what == 2) there.on_start([&] { ++told; });
+    };
+    CHECK(there.come(0, join_plan(1)));
+    for (int what = 0; what < 3; ++what) {
+      if (what != last) step(what);
+    }
+    CHECK(told == 0);
+    step(last);
+    CHECK(told == 1);
+    there.open();
+    CHECK(told == 1);
+  }
+}

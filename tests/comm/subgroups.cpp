@@ -31,12 +31,13 @@ void check_all(const std::vector<expected<void>>& results, const testing::layout
   }
 }
 
-/// Until a thread of this process, which has said its number before it went to wait, does not run.
+/// Until a thread of this process, which has said its number before it went to wait, does not run, or is no more.
 void await_sleep(const std::atomic<pid_t>& thread) {
   for (;;) {
     std::string name, state;
     if (thread != 0) {
       std::ifstream about("/proc/self/task/" + std::to_string(thread) + "/stat");
+      if (!about) return;
       about >> name >> name >> state;
     }
     if (state == "S") return;

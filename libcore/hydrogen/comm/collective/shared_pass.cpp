@@ -124,13 +124,13 @@ expected<void> shared_engine::take(std::uint32_t from, const inbox& to, error& t
   return {};
 }
 
-/// What is too large for slots, piece by piece; of parted data the entries come first.
 void shared_engine::copy_in(std::uint64_t turn, byte_view data, std::size_t offset) {
   if (offset >= data.size()) return;
   streamed_copy(area_->stage(self_, turn), data.data() + offset, std::min(data.size() - offset, area_->stage_size()));
   end_streamed_copies();
 }
 
+/// What is too large for slots, piece by piece; of parted data the entries come first.
 expected<void> shared_engine::pass_staged(std::span<const byte_view> out, std::span<const inbox> in, error& trouble,
                                           area_wait& how) {
   const auto piece = area_->stage_size();
