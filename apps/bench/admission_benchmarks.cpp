@@ -3,9 +3,9 @@
 // All of that is real, user code and the job machine apart: the driver's side is `gang_driver`, and the ranks' function
 // is empty, but they are tasks like any other, which are sent to warm executors, meet, wait for the Go and return.
 //
-// Placement packs a gang onto few nodes. So that one of n ranks has n members, agents have one slot each where n > 1:
-// with n agents a gang takes all slots, and of those in flight one runs while the others wait in the queue. With 16 n
-// agents (embedded only) 16 gangs run side by side, each on n of them.
+// Where n > 1, a gang of n ranks lies on n agents in one of two ways. Side by side: each agent has a slot for each gang
+// in flight, and gangs are spread. In turns: each agent has one slot, so a gang takes all there are, and of those in
+// flight one runs while the others wait in the queue.
 
 #include <hydrogen/gang/journal_format.hpp>
 #include <hydrogen/gang/record.hpp>
@@ -49,6 +49,7 @@ struct admission_case {
   std::uint64_t gangs;
   double aim;  // a second
   std::string note;
+  bool spread() const { return members > 1 && slots > 1; }
 };
 
 /// Gangs a second if nothing were to do but: the records of all in flight written and synced at once, and the threads
@@ -86,8 +87,9 @@ actors::cluster_options cluster_of(const admission_case& c) {
 void measure(session& s, const admission_case& c, double limit) {
   engine e(cluster_of(c));
   gang_driver driver(e.cluster());
-  (void)driver.run({c.members, in_flight, 4 * in_flight});
-  const auto times = driver.run({c.members, in_flight, std::max<std::uint64_t>(in_flight, s.scaled(c.gangs))});
+  (void)driver.run({c.members, in_flight, 4 * in_flight, c.spread()});
+  const auto gangs = std::max<std::uint64_t>(in_flight, s.scaled(c.gangs));
+  const auto times = driver.run({c.members, in_flight, gangs, c.spread()});
   auto note = c.note;
   if (times.members != c.members) note += fmt::format("{}{:.1f} members each", note.empty() ? "" : "; ", times.members);
   s.report(
@@ -114,18 +116,20 @@ void submit_to_granted(session& s, double limit) {
 
 void admission(session& s) {
   constexpr auto in_process = actors::cluster_kind::in_process, processes = actors::cluster_kind::processes;
-  const std::string turns = "one at a time has all slots", side = "agents of one slot";
+  const std::string turns = "one at a time has all slots", side = "a member on each agent";
   // Quick: few processes.
   const auto few = [&](std::uint32_t n) { return s.quick() ? std::min(n, 3u) : n; };
   const std::vector<admission_case> cases{
       {"embedded", in_process, 1, 1, in_flight, 20'000, 20'000, ""},
       {"embedded, in turns", in_process, few(10), few(10), 1, 4'000, 4'000, turns},
       {"embedded, in turns", in_process, few(40), few(40), 1, 1'000, 1'000, turns},
-      {"embedded, side by side", in_process, few(10), in_flight * few(10), 1, 4'000, 4'000, side},
-      {"embedded, side by side", in_process, few(40), in_flight * few(40), 1, 1'000, 1'000, side},
+      {"embedded, side by side", in_process, few(10), few(10), in_flight, 4'000, 4'000, side},
+      {"embedded, side by side", in_process, few(40), few(40), in_flight, 1'000, 1'000, side},
       {"processes", processes, 1, 1, in_flight, 20'000, 10'000, ""},
       {"processes, in turns", processes, few(10), few(10), 1, 2'000, 2'000, turns},
       {"processes, in turns", processes, few(40), few(40), 1, 500, 500, turns},
+      {"processes, side by side", processes, few(10), few(10), in_flight, 2'000, 2'000, side},
+      {"processes, side by side", processes, few(40), few(40), in_flight, 500, 500, side},
   };
   std::vector<double> limits;
   const scratch_folder folder;

@@ -163,7 +163,9 @@ class driver_actor : public caf::event_based_actor {
       ++submitted_;
       const request_id id{app_.run, next_job_++, 0, 0};
       gangs_[id] = {hydrogen::now(), load_.ranks};
-      to_coordinator_(gang::admit{{id, gang::request_kind::gang, load_.ranks, load_.ranks, app_, "idle gang", {}}});
+      gang::slot_request request{id, gang::request_kind::gang, load_.ranks, load_.ranks, app_, "idle gang", {}};
+      if (load_.spread) request.needs.how = placement::spread;
+      to_coordinator_(gang::admit{std::move(request)});
     }
   }
 

@@ -18,6 +18,7 @@ struct gang_load {
   std::uint32_t ranks = 1;  // of each gang
   std::uint32_t in_flight = 16;
   std::uint64_t gangs = 1;
+  bool spread = false;  // over all nodes, evenly
 };
 
 struct gang_times {

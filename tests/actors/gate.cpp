@@ -22,10 +22,15 @@ TEST_CASE("a gate knows which ranks of its gang live here") {
   const gang_gate here(three_ranks(), {7});
   CHECK(here.ranks_here == 2);
   CHECK_FALSE(here.in_process);
+  CHECK(here.on_host);
   CHECK(gang_gate(three_ranks(), {9}).ranks_here == 0);
   auto two = three_ranks();
   two.members = std::vector<comm::gang_member>(two.members.begin(), two.members.begin() + 2);
   CHECK(gang_gate(two, {7}).in_process);
+  CHECK_FALSE(gang_gate(two, {7}).on_host);
+  auto far = three_ranks();
+  far.members = std::vector<comm::gang_member>{{0, {7}, "h:1", "n1"}, {1, {8}, "g:1", "n2"}};
+  CHECK_FALSE(gang_gate(far, {7}).on_host);
   // Another executor of the same process.
   auto embedded = three_ranks();
   embedded.members = std::vector<comm::gang_member>{{0, {7}, "h:1", "n1"}, {1, {8}, "h:1", "n2"}};

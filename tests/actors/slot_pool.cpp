@@ -1,9 +1,11 @@
 // Which threads run what comes, and where.
 
 #include <hydrogen/actors/slot_pool.hpp>
+#include <hydrogen/comm/call.hpp>
 
 #include "stage.hpp"
 #include <sched.h>
+#include <sys/mman.h>
 
 #include <atomic>
 #include <future>
@@ -60,6 +62,45 @@ std::vector<seen_by_task> run_gang(slot_pool& pool, const slot_pool::lane_ptr& l
   while (!test::sleeps("slot")) sched_yield();  // all of them are woken the next time
   return found;
 }
+
+error outcome_of(std::promise<error>& result) {
+  auto known = result.get_future();
+  REQUIRE(known.wait_for(60s) == std::future_status::ready);
+  return known.get();
+}
+
+/// Memory of the host in which two ranks meet.
+std::shared_ptr<comm::area> area_of_two() {
+  const auto bytes = comm::area::bytes_on_host(2);
+  void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  REQUIRE(at != MAP_FAILED);
+  const std::shared_ptr<void> keep(at, [bytes](void* memory) { munmap(memory, bytes); });
+  return comm::area::create(static_cast<std::byte*>(at), 2, keep);
+}
+
+/// A rank that has come to an area, and waits at its gate.
+class rank_at_gate final : public slot_task {
+ public:
+  rank_at_gate(std::shared_ptr<comm::area> where, std::promise<error>& result)
+      : slot_task({}), where_(std::move(where)), result_(result) {
+    REQUIRE(where_->come(0, comm::join_plan(1)));
+    wake_ = abort.on_abort([this] { where_->wake(); });
+    gate = where_;
+  }
+  void run() override {
+    begun = true;
+    const auto ok = where_->await_start(0, {10s, 10s}, abort);
+    why_ = ok ? error{errc::none, {}, {}, {}} : ok.error();
+  }
+  void finish(std::shared_ptr<slot_task>) override { result_.set_value(why_); }
+  std::atomic<bool> begun{false};
+
+ private:
+  const std::shared_ptr<comm::area> where_;
+  std::promise<error>& result_;
+  std::unique_ptr<abort_word::registration> wake_;
+  error why_{errc::none, {}, {}, {}};
+};
 
 }  // namespace
 
@@ -134,5 +175,71 @@ TEST_CASE("a lane that holds its tasks runs them when it is released, but for th
   CHECK(idle);
   pool->release(dropped);
   CHECK(*begun == 3);
+  pool->stop();
+}
+
+TEST_CASE("a thread that sleeps is left asleep until the gate opens at which its rank would wait") {
+  const auto pool = slot_pool::make(1);
+  const auto lane = pool->open(1);
+  run_gang(*pool, lane, 1);
+  const auto where = area_of_two();
+  std::promise<error> result;
+  const auto task = std::make_shared<rank_at_gate>(where, result);
+  slot_task_ptr pushed = task;
+  pool->push(lane, {&pushed, 1});
+  for (int i = 0; i < 1000; ++i) sched_yield();  // time for a thread that was woken, to fail the test
+  CHECK_FALSE(task->begun);
+  CHECK(pool->running(lane).size() == 1);
+  SUBCASE("it opens when all have come") {
+    where->open();
+    for (int i = 0; i < 1000; ++i) sched_yield();
+    CHECK_FALSE(task->begun);
+    REQUIRE(where->come(1, comm::join_plan(1)));
+    CHECK(outcome_of(result).code == errc::none);
+  }
+  SUBCASE("the attempt ends") {
+    pool->close(lane, {errc::aborted, "over", {}, {}}, [] {});
+    CHECK(outcome_of(result).what == "over");
+  }
+  SUBCASE("the other rank leaves") {
+    where->leave(1);
+    CHECK(outcome_of(result).code == errc::disconnected);
+  }
+  SUBCASE("its process dies") {
+    where->lost(1);
+    CHECK(outcome_of(result).code == errc::disconnected);
+  }
+  SUBCASE("it is to see what is missing") {
+    pool->release(lane);
+    while (!task->begun) sched_yield();
+    REQUIRE(where->come(1, comm::join_plan(1)));
+    where->open();
+    CHECK(outcome_of(result).code == errc::none);
+  }
+  pool->close(lane, {errc::aborted, "over", {}, {}}, [] {});
+  pool->stop();
+}
+
+TEST_CASE("a gate that opens while a thread is on its way to it is not missed") {
+  const auto pool = slot_pool::make(1);
+  const auto lane = pool->open(1);
+  for (int round = 0; round < 2000; ++round) {
+    const auto where = area_of_two();
+    std::promise<error> result;
+    slot_task_ptr task = std::make_shared<rank_at_gate>(where, result);
+    std::latch both(2);
+    std::thread other([&] {
+      both.arrive_and_wait();
+      for (int i = 0; i < round % 200; ++i) comm::spin_pause();
+      if (round % 2 == 0) where->open();
+      CHECK(where->come(1, comm::join_plan(1)));
+      if (round % 2 != 0) where->open();
+    });
+    both.arrive_and_wait();
+    pool->push(lane, {&task, 1});
+    CHECK(outcome_of(result).code == errc::none);
+    other.join();
+  }
+  pool->close(lane, {errc::aborted, "over", {}, {}}, [] {});
   pool->stop();
 }

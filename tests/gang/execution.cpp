@@ -256,6 +256,25 @@ TEST_CASE("ranks that have met without threads get some to wait with when they m
   }
 }
 
+TEST_CASE(
+    "ranks of a host are pushed, and their threads are told when they may not enter soon, to see what is missing") {
+  for (const bool entered : {false, true}) {
+    host h;
+    h.on(event::gang_came{std::make_shared<hosted_gang>(h.ref(1), 2, false, true)});
+    h.task(h.ref(1), h.id(0));
+    CHECK(h.machine.next_wakeup() == h.now + 500ms);
+    h.task(h.ref(1), h.id(1));
+    CHECK(h.came.empty());
+    CHECK(h.pushed == ids{h.id(0), h.id(1)});
+    if (entered) h.agent(enter_ranks{h.ref(1)});
+    h.wait(499ms);
+    CHECK(h.with_threads.empty());
+    h.wait(1ms);
+    CHECK(h.with_threads.size() == (entered ? 0 : 1));
+    CHECK(h.machine.next_wakeup() == never);
+  }
+}
+
 TEST_CASE("ranks that have met without threads are taken out of their lane by a stop and by a cancel") {
   host h;
   h.gang(h.ref(1), true);

@@ -13,7 +13,7 @@ namespace {
 
 struct model_gang_part final : hosted_gang {
   model_gang_part(boot_id here, const attempt_ref& ref, const std::vector<member>& all, bool in_process)
-      : hosted_gang(ref, ranks_of(here, all), in_process), members(all) {}
+      : hosted_gang(ref, ranks_of(here, all), in_process, !in_process), members(all) {}
   static std::uint32_t ranks_of(boot_id here, const std::vector<member>& all) {
     std::uint32_t n = 0;
     for (const auto& m : all) n += m.executor == here ? static_cast<std::uint32_t>(m.ranks.size()) : 0;

@@ -110,12 +110,13 @@ class executor_actor : public caf::event_based_actor {
 
   void perform() {
     // A step may ask the machine again, which adds effects behind those that are left.
-    for (std::size_t i = 0; i < effects_.size(); ++i) {
+    for (std::size_t i = 0;; ++i) {
+      if (i == effects_.size()) flush();
+      if (i == effects_.size()) break;
       auto what = std::move(effects_[i]);
       if (!std::holds_alternative<effect::push>(what)) flush();
       std::visit([this](auto& e) { perform(e); }, what);
     }
-    flush();
     effects_.clear();
     if (pool_) alarm_.set(this, machine_.next_wakeup());
   }
@@ -156,7 +157,7 @@ class executor_actor : public caf::event_based_actor {
     slot_task_ptr task = std::static_pointer_cast<executor_task>(std::move(e.task));
     auto& rank = static_cast<executor_task&>(*task);
     rank.become_actor(place.gate);
-    const auto& met = rank.come();
+    const auto& met = rank.come(hydrogen::now());
     const bool completing = met && met->how == comm::arrival::completing;
     const std::string meets = completing ? met->with->medium() : "";
     if (!met) {
@@ -183,8 +184,20 @@ class executor_actor : public caf::event_based_actor {
 
   void flush() {
     if (pushed_.empty()) return;
+    const bool on_host = places_.at(pushed_to_).gate && places_.at(pushed_to_).gate->on_host;
+    bool completing = false;
+    std::string meets;
+    for (std::size_t i = 0; on_host && i < pushed_.size(); ++i) {
+      auto& rank = static_cast<executor_task&>(*pushed_[i]);
+      if (!rank.can_come()) continue;  // its thread waits for the area
+      if (const auto& met = rank.come(hydrogen::now()); met && met->how == comm::arrival::completing) {
+        completing = true;
+        meets = met->with->medium();
+      }
+    }
     pool_->push(places_.at(pushed_to_).lane, pushed_);
     pushed_.clear();
+    if (completing) machine_.on(event::rank_joined{pushed_to_, true, meets}, hydrogen::now(), effects_);
   }
 
   void perform(effect::permit& e) { places_.at(e.ref).gate->permit(); }

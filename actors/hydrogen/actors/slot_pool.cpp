@@ -7,6 +7,13 @@
 #include <system_error>
 
 namespace hydrogen::actors {
+namespace {
+
+// What a worker's signal says. It sleeps while that is `asleep`; `at_gate`: it has a task, and may sleep on at its
+// gate.
+constexpr std::uint32_t asleep = 0, woken = 1, at_gate = 2;
+
+}  // namespace
 
 class slot_pool::lane {
  public:
@@ -40,8 +47,8 @@ void slot_pool::stop() {
     stopping_ = true;
   }
   for (auto& w : workers_) {
-    w.signal.store(1, std::memory_order_release);
-    futex_wake_all(w.signal);
+    w.signal.store(woken, std::memory_order_release);
+    futex_wake_all(w.signal, futex_reach::host);
   }
   for (auto& w : workers_) {
     if (w.thread.get_id() == std::this_thread::get_id())
@@ -80,11 +87,17 @@ void slot_pool::push(const lane_ptr& to, std::span<slot_task_ptr> tasks) {
 
 void slot_pool::release(const lane_ptr& which) {
   std::vector<worker*> wake;
+  std::vector<std::shared_ptr<comm::area>> gates;
   {
     std::lock_guard lock(mutex_);
-    if (!std::exchange(which->holds, false)) return;
-    for (auto left = which->queue.size(); left > 0; --left) find_thread(which, wake);
+    for (const auto& task : which->running) {
+      if (task->gate) gates.push_back(task->gate);
+    }
+    if (std::exchange(which->holds, false)) {
+      for (auto left = which->queue.size(); left > 0; --left) find_thread(which, wake);
+    }
   }
+  for (const auto& gate : gates) gate->wake();
   wake_up(wake);
 }
 
@@ -117,11 +130,22 @@ void slot_pool::find_thread(const lane_ptr& of, std::vector<worker*>& wake) {
 }
 
 void slot_pool::wake_up(std::vector<worker*>& wake) const {
+  std::erase_if(wake, [](auto* w) {
+    const bool sleeps_on = w->task->gate && w->task->gate->expect_sleeper();
+    if (sleeps_on) send_to_gate(*w);
+    return sleeps_on;
+  });
   if (cpus_.size() > 1 && wake.size() >= cpus_.size()) spread(wake);
   for (auto* w : wake) {
-    w->signal.store(1, std::memory_order_release);
-    futex_wake_all(w->signal);
+    w->signal.store(woken, std::memory_order_release);
+    futex_wake_all(w->signal, futex_reach::host);
   }
+}
+
+void slot_pool::send_to_gate(worker& w) {
+  const auto gate = w.task->gate;  // once the signal is stored, the thread may take its task
+  w.signal.store(at_gate, std::memory_order_release);
+  gate->move_sleeper(w.signal, at_gate);
 }
 
 /// Few have to be moved: they stay where they are from then on.
@@ -231,11 +255,14 @@ void slot_pool::work(worker& self) {
     }
     if (!self.task) {
       if (stopping_) return;
-      self.signal.store(0, std::memory_order_relaxed);
+      self.signal.store(asleep, std::memory_order_relaxed);
       self.cpu = ::sched_getcpu();
       sleeping_.push_back(&self);
       lock.unlock();
-      while (self.signal.load(std::memory_order_acquire) == 0) futex_wait(self.signal, 0, never);
+      while (self.signal.load(std::memory_order_acquire) == asleep) {
+        futex_wait(self.signal, asleep, never, futex_reach::host);
+      }
+      if (self.signal.load(std::memory_order_relaxed) == at_gate) self.task->gate->sleeper_woke();
       if (const auto all = std::exchange(self.before_move, std::nullopt)) ::sched_setaffinity(0, sizeof *all, &*all);
       if (!self.task) return;
     } else {

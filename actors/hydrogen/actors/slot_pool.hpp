@@ -11,6 +11,7 @@
 // wait there while a CPU is idle, and a thread that is woken on this CPU may take it at once.
 
 #include <hydrogen/base/abort.hpp>
+#include <hydrogen/comm/area.hpp>
 #include <hydrogen/exec/task.hpp>
 #include <hydrogen/gang/execution.hpp>
 
@@ -39,6 +40,9 @@ struct slot_task : gang::hosted_task {
   virtual void finish(std::shared_ptr<slot_task> self) = 0;
   exec::task what;
   abort_word abort;
+  /// Of a rank that has come to its gang in the memory of the host: a thread that sleeps is not woken for it, but
+  /// sleeps on at its gate.
+  std::shared_ptr<comm::area> gate;
 };
 using slot_task_ptr = std::shared_ptr<slot_task>;
 
@@ -58,7 +62,7 @@ class slot_pool : public std::enable_shared_from_this<slot_pool> {
 
   /// `holds`: its tasks wait until `release`.
   lane_ptr open(std::uint32_t slots, bool holds = false);
-  /// The lane holds its tasks no longer. Again: does nothing.
+  /// The lane holds its tasks no longer, and wakes those that sleep at a gate. Again: does nothing more.
   void release(const lane_ptr&);
   /// Takes all of them, in this order. A lane that is closed drops them.
   void push(const lane_ptr&, std::span<slot_task_ptr>);
@@ -76,7 +80,7 @@ class slot_pool : public std::enable_shared_from_this<slot_pool> {
  private:
   explicit slot_pool(std::uint32_t slots);
   struct worker {
-    std::atomic<std::uint32_t> signal{0};  // futex: 1 when `task` is there, or the end
+    std::atomic<std::uint32_t> signal{0};  // futex: `woken` when `task` is there, or the end
     lane_ptr from;
     slot_task_ptr task;
     pid_t id = 0;
@@ -88,6 +92,7 @@ class slot_pool : public std::enable_shared_from_this<slot_pool> {
   static bool take(worker&, lane_ptr);
   /// Finds a thread for one more task of the lane, if it may run one; under the mutex.
   void find_thread(const lane_ptr&, std::vector<worker*>& wake);
+  static void send_to_gate(worker&);
   void wake_up(std::vector<worker*>&) const;
   void spread(std::vector<worker*>& woken) const;
 

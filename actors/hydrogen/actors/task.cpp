@@ -22,7 +22,7 @@ gang_gate::gang_gate(exec::join_gang what, boot_id executor)
     : hosted_gang({what.request, what.attempt},
                   static_cast<std::uint32_t>(std::count_if(what.members.begin(), what.members.end(),
                                                            [=](const auto& m) { return m.executor == executor; })),
-                  what.members.is_one_process()),
+                  what.members.is_one_process(), what.members.is_one_host() && !what.members.is_one_process()),
       members(std::move(what.members)) {}
 
 void gang_gate::permit() {
@@ -93,10 +93,14 @@ void executor_task::run() {
   gate_ ? run_rank() : perform(nullptr);
 }
 
-const expected<comm::met_rank>& executor_task::come() {
-  met_ = env_->home.gang_links().meet({ref.request, ref.attempt}, id.partition, gate_->members, abort,
-                                      now() + env_->join_timeout);
+bool executor_task::can_come() const {
+  return gate_ && env_->home.gang_links().is_ready({ref.request, ref.attempt}, id.partition, gate_->members);
+}
+
+const expected<comm::met_rank>& executor_task::come(time_point deadline) {
+  met_ = env_->home.gang_links().meet({ref.request, ref.attempt}, id.partition, gate_->members, abort, deadline);
   if (*met_) gate_->add((*met_)->with->opener(), (*met_)->how != comm::arrival::alone);
+  if (*met_ && gate_->on_host) gate = (*met_)->with->waits_in();
   return *met_;
 }
 
@@ -171,7 +175,7 @@ void executor_task::run_rank() {
     outcome_ = std::move(failed);
   };
   const bool came_before = met_.has_value();
-  if (!came_before) come();
+  if (!came_before) come(now() + env_->join_timeout);
   if (!*met_) return give_up(std::move(met_->error()));
   const auto met = std::exchange(met_, std::nullopt);
   const auto& [group, how] = **met;

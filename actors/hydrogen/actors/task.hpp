@@ -59,8 +59,10 @@ class executor_task final : public slot_task {
 
   /// `gate`: of a rank, else null. Again: does nothing.
   void become_actor(std::shared_ptr<gang_gate> gate);
+  /// Of a rank on a host: `come` would not block.
+  bool can_come() const;
   /// The rank meets the others. Blocks only for links to other processes. What has become of it.
-  const expected<comm::met_rank>& come();
+  const expected<comm::met_rank>& come(time_point deadline);
   /// An answer to the job before, or instead of, becoming an actor.
   void reply(exec::from_task_host&& answer) const { (*reply_)(std::move(answer)); }
 

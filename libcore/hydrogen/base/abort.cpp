@@ -64,4 +64,10 @@ void futex_wake_all(std::atomic<std::uint32_t>& word, futex_reach reach) {
           0);
 }
 
+void futex_move(std::atomic<std::uint32_t>& from, std::uint32_t value, std::atomic<std::uint32_t>& to) {
+  constexpr long wake = 0, move = 1;
+  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&from), FUTEX_CMP_REQUEUE, wake, move,
+          reinterpret_cast<std::uint32_t*>(&to), value);
+}
+
 }  // namespace hydrogen

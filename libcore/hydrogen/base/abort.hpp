@@ -63,5 +63,8 @@ enum class futex_reach : std::uint8_t { process, host };
 bool futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected_value, time_point deadline,
                 futex_reach = futex_reach::process);
 void futex_wake_all(std::atomic<std::uint32_t>& word, futex_reach = futex_reach::process);
+/// While `from == value`: one thread that sleeps there, with futex_reach::host, sleeps on at `to` instead, without
+/// having been woken. Where nobody sleeps yet, nothing happens.
+void futex_move(std::atomic<std::uint32_t>& from, std::uint32_t value, std::atomic<std::uint32_t>& to);
 
 }  // namespace hydrogen

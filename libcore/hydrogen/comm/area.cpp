@@ -103,12 +103,18 @@ expected<std::shared_ptr<area>> area::attach(std::byte* memory, std::uint32_t ra
   return there;
 }
 
+std::size_t area::bytes_used() const {
+  const auto where = places_for(ranks_);
+  return header_->staged.load(std::memory_order_relaxed) != 0 ? bytes_on_host(ranks_) : where.stages;
+}
+
 std::byte* area::slot(std::uint32_t rank) {
   const auto call = seats_[rank].entered.load(std::memory_order_relaxed);
   return slots_ + (2 * std::size_t{rank} + call % 2) * slot_size_;
 }
 
 std::byte* area::stage(std::uint32_t rank, std::uint64_t turn) {
+  if (header_->staged.load(std::memory_order_relaxed) == 0) header_->staged.store(1, std::memory_order_relaxed);
   return stages_ + (3 * std::size_t{rank} + turn % 3) * stage_size_;
 }
 
@@ -234,10 +240,30 @@ expected<void> area::await_start(std::uint32_t rank, const start_limits& limits,
   return all_alike(rank, 0);
 }
 
+bool area::expect_sleeper() {
+  header_->sleepers.fetch_add(1, std::memory_order_seq_cst);
+  // Nothing has happened that anybody had to be woken for.
+  if (header_->news.load(std::memory_order_seq_cst) == 0) return true;
+  sleeper_woke();
+  return false;
+}
+
+void area::move_sleeper(std::atomic<std::uint32_t>& from, std::uint32_t value) {
+  futex_move(from, value, header_->news);
+  // It does not compare: who came between has woken nobody.
+  if (header_->news.load(std::memory_order_seq_cst) != 0) futex_wake_all(header_->news, futex_);
+}
+
+void area::sleeper_woke() {
+  header_->sleepers.fetch_sub(1, std::memory_order_relaxed);
+}
+
 void area::open() {
   if (header_->open.exchange(1, std::memory_order_seq_cst) != 0) return;
+  // Nobody can go on before: the last one that comes wakes them.
+  if (!is_complete(ranks_)) return;
   wake();
-  if (is_complete(ranks_)) start();
+  start();
 }
 
 /// Both the last one that comes and who opens may find that it can begin.

@@ -30,6 +30,7 @@
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/base/bytes.hpp>
 #include <hydrogen/comm/call.hpp>
+#include <hydrogen/comm/gang_table.hpp>
 #include <hydrogen/comm/patience.hpp>
 #include <hydrogen/comm/start_gate.hpp>
 #include <hydrogen/comm/tuning.hpp>
@@ -91,6 +92,8 @@ class area {
   /// Over memory of a host, aligned to a page; `keep` holds the mapping. `create` once, by whoever owns the memory,
   /// before anybody attaches.
   static std::size_t bytes_on_host(std::uint32_t ranks);
+  /// Of these so many from the beginning, at most, have been touched. On a host.
+  std::size_t bytes_used() const;
   static std::shared_ptr<area> create(std::byte* memory, std::uint32_t ranks, std::shared_ptr<void> keep);
   /// errc::mismatch when something else than an area for so many ranks lies there.
   static expected<std::shared_ptr<area>> attach(std::byte* memory, std::uint32_t ranks, std::shared_ptr<void> keep);
@@ -108,8 +111,8 @@ class area {
   const taker& take_buffer() const { return take_; }
 
   std::uint32_t size() const { return ranks_; }
-  /// On which nodes the ranks run, for errors: as `use`. A part asks its whole.
-  void tell_nodes(std::vector<std::string> nodes) { nodes_ = std::move(nodes); }
+  /// On which nodes the ranks of the gang run, for errors: as `use`. A part asks its whole.
+  void tell_members(const gang_table& members) { members_ = members; }
   const std::string& node_of(std::uint32_t rank) const;
   /// By which its ranks pick algorithms: to be given by whoever made it, before others know it.
   void use(const tuning&);
@@ -133,6 +136,12 @@ class area {
   /// Then: waits at the gate. Errors: timed_out (naming those that have not come, or `never_opened`), mismatch,
   /// disconnected, aborted.
   expected<void> await_start(std::uint32_t rank, const start_limits&, abort_word& abort);
+  /// On a host, for a thread that sleeps elsewhere and is to go to `await_start`: it need not be woken to sleep here.
+  /// `expect_sleeper`, after its rank has come: false if there is something to see already. Then `move_sleeper`, from a
+  /// word that has this value (futex_reach::host), or is about to have it seen; and `sleeper_woke` by the thread.
+  bool expect_sleeper();
+  void move_sleeper(std::atomic<std::uint32_t>& from, std::uint32_t value);
+  void sleeper_woke();
   /// Opens the gate, for the ranks of all processes; they pass when all have come. Again: does nothing.
   void open();
   /// In one process: `begin` is called once, when the gate is open and all have come; by whoever makes it so, or at
@@ -259,7 +268,7 @@ class area {
   std::byte* slots_;
   std::byte* stages_;
   part_of part_;
-  std::vector<std::string> nodes_;  // empty: unknown
+  gang_table members_;  // empty: unknown
   std::byte* base_ = nullptr;
   taker take_;
   void start();

@@ -99,7 +99,7 @@ error area::late(std::uint32_t rank, duration timeout) const {
 const std::string& area::node_of(std::uint32_t rank) const {
   static const std::string unknown;
   if (part_.whole) return part_.whole->node_of(part_.ranks[rank]);
-  return rank < nodes_.size() ? nodes_[rank] : unknown;
+  return members_.empty() ? unknown : members_[name(rank)].node;
 }
 
 /// Of a part: perhaps it does something else in the whole, and is not silent at all.

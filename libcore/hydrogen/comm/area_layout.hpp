@@ -76,6 +76,7 @@ struct area::header {
   alignas(128) std::atomic<std::uint32_t> news;  // futex: completion, gate, break, leave, death, abort
   std::atomic<std::uint32_t> sleepers;           // one that was killed counts on: it costs a system call
   std::atomic<std::uint32_t> open;               // the gate
+  std::atomic<std::uint32_t> staged;             // stages have been written
 };
 
 struct alignas(128) area::seat {

@@ -27,6 +27,8 @@ class gang_table {
   bool is_in_order() const { return content_->in_order; }
   /// All members live in one process.
   bool is_one_process() const { return content_->one_process; }
+  /// All of their processes listen at one address.
+  bool is_one_host() const { return content_->one_host; }
 
   friend bool inspect(encoder& f, gang_table& x) { return f(x.content_->members); }
   friend bool inspect(decoder& f, gang_table& x) {
@@ -42,6 +44,7 @@ class gang_table {
     std::uint64_t hash = 0;
     bool in_order = true;
     bool one_process = true;
+    bool one_host = true;
   };
   std::shared_ptr<const content> content_;
 };

@@ -61,6 +61,8 @@ class group {
   /// When ranks of one process may begin: the gate is open, and all are here. `begin` is called once, by whichever
   /// thread makes it so, perhaps at once; it must not block. For a gang in one process; others do not call it.
   void on_start(std::function<void()> begin) const;
+  /// In whose memory the ranks wait for the gate, where all of them share some; else null.
+  const std::shared_ptr<area>& waits_in() const { return area_; }
 
   /// Some ranks of this group, ascending, this one among them; all of these call it, with the same list. They are
   /// numbered anew, from 0. Two ranks make the calls that both take part in in the same order, whatever the groups.

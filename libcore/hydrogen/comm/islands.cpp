@@ -48,8 +48,4 @@ std::string_view host_of(const gang_member& m) {
   return std::string_view(m.endpoint).substr(0, std::min(m.endpoint.rfind(':'), m.endpoint.size()));
 }
 
-bool is_one_host(const gang_table& members) {
-  return std::all_of(members.begin(), members.end(), [&](const auto& m) { return host_of(m) == host_of(members[0]); });
-}
-
 }  // namespace hydrogen::comm

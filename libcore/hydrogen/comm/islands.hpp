@@ -30,7 +30,5 @@ std::vector<island> without(std::span<const island>, std::span<const std::byte> 
 
 /// The address of a member's process without the port: its host.
 std::string_view host_of(const gang_member&);
-/// All members have one host.
-bool is_one_host(const gang_table&);
 
 }  // namespace hydrogen::comm

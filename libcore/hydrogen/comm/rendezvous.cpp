@@ -46,8 +46,8 @@ void rendezvous::process_lost(boot_id who, const error& why) {
     for (const auto& a : areas_) {
       const auto where = a.where.lock();
       if (why.code != errc::none && !a.led) continue;  // it may be in there, and write
-      for (std::uint32_t r = 0; where && r < a.processes.size(); ++r) {
-        if (a.processes[r] == who) ranks.emplace_back(where, r);
+      for (std::uint32_t r = 0; where && r < where->size(); ++r) {
+        if (a.members[a.ranks.empty() ? r : a.ranks[r]].executor == who) ranks.emplace_back(where, r);
       }
     }
   }
@@ -72,7 +72,7 @@ rendezvous::seen& rendezvous::history(const request_id& gang) {
       history_order_.pop_front();
     }
   }
-  return history_.find(gang)->second;
+  return at->second;
 }
 
 void rendezvous::expire(time_point at) {
@@ -192,7 +192,7 @@ expected<std::shared_ptr<rendezvous::meeting>> rendezvous::enter(const gang_toke
     if (!m->in_process) {
       m->in_process = std::make_shared<area>(static_cast<std::uint32_t>(size));
       m->in_process->use(options_.table);
-      m->in_process->tell_nodes(nodes_of(members));
+      m->in_process->tell_members(members);
     }
     if (m->in_process->size() != size) {
       auto why = other_size(m->in_process->size(), size);
@@ -259,7 +259,7 @@ expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank,
     if (size == 1) return met_rank{std::make_unique<group>(0, 1, nullptr), arrival::completing};
     return come_to(std::move(in_process), token, rank, members, abort);
   }
-  if (is_one_host(members)) {
+  if (members.is_one_host()) {
     const auto began = now();
     auto on_host = meet_on_host(token, rank, members, meet, abort, deadline);
     if (!on_host) {
@@ -276,6 +276,13 @@ expected<met_rank> rendezvous::meet(const gang_token& token, std::uint32_t rank,
   return meet_linked(token, rank, members, local, meet, abort, deadline);
 }
 
+bool rendezvous::is_ready(const gang_token& token, std::uint32_t rank, const gang_table& members) {
+  if (!neighbours_ || rank >= members.size() || members.is_one_process() || !members.is_one_host()) return false;
+  if (same_process(members[0], members[rank])) return neighbours_->own() != nullptr;
+  const auto there = neighbours_->attached(members[0].executor);
+  return there && there->has(token);
+}
+
 expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token, std::uint32_t rank,
                                                          const gang_table& members, meeting& meet, abort_word& abort,
                                                          time_point deadline) {
@@ -289,7 +296,7 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token
       auto made = mine->publish(token, static_cast<std::uint32_t>(members.size()));
       if (!made || !*made) return made;
       meet.led = std::move(*made);
-      meet.led->tell_nodes(nodes_of(members));
+      meet.led->tell_members(members);
       remember(meet.led, members, {}, true);
     }
     if (meet.led->size() != members.size()) return unexpected(other_size(meet.led->size(), members.size()));
@@ -304,7 +311,7 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token
     if (!*there) return std::shared_ptr<area>();
     found = (*there)->find(token, static_cast<std::uint32_t>(members.size()), abort, deadline);
     if (found && *found) {
-      (*found)->tell_nodes(nodes_of(members));
+      (*found)->tell_members(members);
       std::lock_guard lock(mutex_);
       remember(*found, members, {}, false);
     }
@@ -315,11 +322,8 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_host(const gang_token& token
 /// So that its ranks are told when one of their processes dies.
 void rendezvous::remember(const std::shared_ptr<area>& where, const gang_table& members,
                           std::span<const std::uint32_t> ranks, bool led) {
-  shared_area mine{where, {}, led};
-  for (const auto r : ranks) mine.processes.push_back(members[r].executor);
-  for (std::size_t r = 0; ranks.empty() && r < members.size(); ++r) mine.processes.push_back(members[r].executor);
   std::erase_if(areas_, [](const auto& a) { return a.where.expired(); });
-  areas_.push_back(std::move(mine));
+  areas_.push_back({where, members, {ranks.begin(), ranks.end()}, led});
 }
 
 expected<std::shared_ptr<area>> rendezvous::meet_part(const gang_token& token, std::uint32_t rank,

@@ -26,6 +26,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 namespace hydrogen::comm {
@@ -68,6 +69,8 @@ class rendezvous {
   /// bad_input.
   expected<met_rank> meet(const gang_token& token, std::uint32_t rank, const gang_table& members, abort_word& abort,
                           time_point deadline);
+  /// Whether `meet` would not block for this rank of a gang whose processes share the memory of a host. Any thread.
+  bool is_ready(const gang_token& token, std::uint32_t rank, const gang_table& members);
   /// The same where nobody else decides when to begin: returns when all ranks of the attempt are here.
   expected<std::unique_ptr<group>> join(const gang_token& token, std::uint32_t rank, const gang_table& members,
                                         abort_word& abort, time_point deadline);
@@ -127,12 +130,13 @@ class rendezvous {
   const std::shared_ptr<link_counters> counters_;
   mutable std::mutex mutex_;
   std::map<gang_token, std::shared_ptr<meeting>> meetings_;
-  std::map<request_id, seen> history_;
+  std::unordered_map<request_id, seen> history_;
   std::deque<request_id> history_order_;  // the oldest gang is forgotten wholly when there are too many
   struct shared_area {
     std::weak_ptr<area> where;
-    std::vector<boot_id> processes;  // by rank
-    bool led = false;                // in memory of this process
+    gang_table members;
+    std::vector<std::uint32_t> ranks;  // of an area of some
+    bool led = false;                  // in memory of this process
   };
   std::vector<shared_area> areas_;               // on this host, to be told of deaths
   std::unique_ptr<shm::neighbours> neighbours_;  // last: its thread calls process_lost

@@ -145,7 +145,7 @@ expected<std::unique_ptr<group_engine>> rendezvous::settle(const gang_token& tok
   const auto plan = join_plan(members.hash());
   auto engine = std::make_unique<linked_engine>(links, options_.table);
   // A gang on one host comes here when its memory cannot be shared.
-  const auto possible = is_one_host(members) ? std::vector<island>() : islands_of(members);
+  const auto possible = members.is_one_host() ? std::vector<island>() : islands_of(members);
   if (auto ok = engine->join(plan, deadline - now()); !ok) return unexpected(std::move(ok.error()));
   if (possible.empty() || possible.size() == members.size()) return engine;
   links->sees_some_calls();
@@ -206,12 +206,12 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_island(const gang_token& tok
       place = std::make_shared<area>(here.size);
       place->belongs_to(part);
       place->use(options_.table);
-      place->tell_nodes(nodes_of(members, part.ranks));
+      place->tell_members(members);
     } else if (!place) {
       auto made = mine->publish(its, here.size, part);
       if (!made || !*made) return made;
       place = std::move(*made);
-      place->tell_nodes(nodes_of(members, part.ranks));
+      place->tell_members(members);
     }
   } else {
     auto there = neighbours_->attach(leader.endpoint, leader.executor, members[rank].executor, abort, deadline);
@@ -225,7 +225,7 @@ expected<std::shared_ptr<area>> rendezvous::meet_on_island(const gang_token& tok
     if (!found) return named(std::move(found.error()));
     if (!*found) return found;
     (*found)->belongs_to(part);
-    (*found)->tell_nodes(nodes_of(members, part.ranks));
+    (*found)->tell_members(members);
     std::lock_guard lock(mutex_);
     // One for all ranks of this process.
     meet.islands.try_emplace(here.first, std::move(*found));

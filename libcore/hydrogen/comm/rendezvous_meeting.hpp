@@ -16,14 +16,6 @@ inline std::string name_of(const gang_member& m) {
   return rank_on_node(m.rank, m.node);
 }
 
-/// Of some ranks of the gang, or of all.
-inline std::vector<std::string> nodes_of(const gang_table& members, std::span<const std::uint32_t> ranks = {}) {
-  std::vector<std::string> nodes;
-  for (const auto r : ranks) nodes.push_back(members[r].node);
-  for (std::size_t r = 0; ranks.empty() && r < members.size(); ++r) nodes.push_back(members[r].node);
-  return nodes;
-}
-
 /// An error that knows no place yet, unless it is the reason of an abort.
 inline error at_gang(const gang_token& token, error why, const abort_word& abort) {
   if (why.where.empty() && !abort.is_set()) why.where = "gang " + to_string(token);

@@ -58,6 +58,7 @@ void execution::open(const attempt_ref& ref, std::uint32_t slots, hosted_gang_pt
   a.slots = slots;
   a.is_gang = gang != nullptr;
   a.in_process = a.is_gang && gang->in_process;
+  a.on_host = a.is_gang && gang->on_host;
   add(effect::open_lane{a.ref, slots, std::move(gang)});
   if (permitted_early_.erase(ref) != 0) add(effect::permit{ref});
   if (auto early = early_.extract(a.ref)) {
@@ -131,9 +132,12 @@ void execution::handle(execution_event::task_came& e) {
 void execution::take(attempt& a, hosted_task_ptr task) {
   if (!a.seen.insert(key_of(task->id)).second) return;                  // repeated
   if (a.is_gang && !a.ranks.insert(task->id.partition).second) return;  // a rank runs once in an attempt
-  if (!a.in_process || a.has_threads) return add(effect::push{std::move(task)});
-  if (a.threads_at == never && !a.entered) a.threads_at = now_ + options_.enter_patience;
-  add(effect::come{std::move(task)});
+  const bool may_sleep = (a.in_process || a.on_host) && !a.has_threads;
+  if (may_sleep && a.threads_at == never && !a.entered) {
+    a.threads_at = now_ + (a.in_process ? options_.enter_patience : options_.sleep_patience);
+  }
+  if (a.in_process && may_sleep) return add(effect::come{std::move(task)});
+  add(effect::push{std::move(task)});
 }
 
 void execution::handle(execution_event::cancel& e) {

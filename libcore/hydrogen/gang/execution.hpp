@@ -13,7 +13,8 @@
 // A rank that is pushed has a thread make its links and reports `rank_joined`, for itself or, when it completes a gang
 // that meets in one place, for everyone. When all ranks of a gang live in this process, links cannot fail to come: they
 // meet without threads, and their lanes hold them until the gate opens at which they would wait, so that each thread is
-// woken once. If that takes long their threads wait for it, as they can tell what is missing.
+// woken once. If that takes long their threads wait for it, as they can tell what is missing. The same goes for ranks
+// in processes of one host, which are pushed, but whose threads may be left asleep until the gate opens.
 //
 // Pure: no clock, thread, socket. Feed `timer` at `next_wakeup()` (early or late timers do no harm). One thread: the
 // executor's actor. A task is the caller's own object; the machine keeps it while nothing else does.
@@ -45,12 +46,13 @@ using hosted_task_ptr = std::shared_ptr<hosted_task>;
 
 /// What the machine knows of a gang attempt; callers derive what its ranks meet with.
 struct hosted_gang {
-  hosted_gang(const attempt_ref& ref, std::uint32_t ranks_here, bool in_process)
-      : ref(ref), ranks_here(ranks_here), in_process(in_process) {}
+  hosted_gang(const attempt_ref& ref, std::uint32_t ranks_here, bool in_process, bool on_host = false)
+      : ref(ref), ranks_here(ranks_here), in_process(in_process), on_host(on_host) {}
   virtual ~hosted_gang() = default;
   const attempt_ref ref;
   const std::uint32_t ranks_here;
   const bool in_process;  // all ranks of the gang live in this process, here or at other executors
+  const bool on_host;     // in several processes of one host: their threads may sleep until the gate opens
 };
 using hosted_gang_ptr = std::shared_ptr<hosted_gang>;
 
@@ -58,6 +60,7 @@ struct execution_options {
   run_id run;                       // tasks of other runs are refused
   duration early_patience = 500ms;  // for the attempt of a task that came before it
   duration enter_patience = 50ms;   // then ranks that have met without threads get them, if they have none yet
+  duration sleep_patience = 500ms;  // then threads that sleep at a gate wake up, and with them all who sleep there
   std::size_t most_early = 256;     // tasks that wait so, per attempt; more are refused, and their job repeats them
   std::size_t most_over = 256;      // attempts remembered as over, so that their late tasks are refused at once
 };
@@ -124,7 +127,8 @@ struct come {
 struct push {
   hosted_task_ptr task;
 };
-/// The lane holds its tasks no longer. Again, or after the gate has opened: does nothing.
+/// The lane holds its tasks no longer, and threads that sleep until its gate opens see to what they wait for. Again, or
+/// after the gate has opened: does nothing.
 struct start_threads {
   attempt_ref ref;
 };
@@ -179,6 +183,7 @@ class execution {
     std::uint32_t slots = 0;  // of a gang: ranks here
     bool is_gang = false;
     bool in_process = false;                 // a gang whose ranks meet without threads
+    bool on_host = false;                    // or with threads that may sleep on
     std::unordered_set<std::uint64_t> seen;  // (partition, attempt) of tasks: a repeated one is not run twice
     std::set<std::uint32_t> ranks;           // that have come
     time_point threads_at = never;           // those that have come so get threads at the latest

@@ -112,6 +112,12 @@ void neighbours::accepted(unique_fd socket, const hello& from) {
   if (hand_over(socket.get(), mine.get()) && mine) watch(std::move(socket), from.from, false);
 }
 
+std::shared_ptr<segment> neighbours::attached(boot_id owner) {
+  std::lock_guard lock(mutex_);
+  const auto at = attached_.find(owner);
+  return at == attached_.end() ? nullptr : at->second;
+}
+
 expected<std::shared_ptr<segment>> neighbours::attach(const std::string& endpoint, boot_id owner, boot_id self,
                                                       abort_word& abort, time_point deadline) {
   std::shared_ptr<std::atomic<std::uint32_t>> turn;

@@ -53,6 +53,8 @@ class neighbours {
   /// word's reason.
   expected<std::shared_ptr<segment>> attach(const std::string& endpoint, boot_id owner, boot_id self, abort_word&,
                                             time_point deadline);
+  /// Without asking: null if it has not been attached yet.
+  std::shared_ptr<segment> attached(boot_id owner);
 
  private:
   struct watched {

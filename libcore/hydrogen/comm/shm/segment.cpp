@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t segment_magic = 0x6d67657368594433;  // also the version of the layout
 constexpr std::uint32_t max_entries = 256;
+constexpr std::uint32_t news_words = 64;
 #if defined(__SANITIZE_THREAD__)
 constexpr std::size_t segment_size = std::size_t{512} << 20;  // it remembers something of every word that is mapped
 #else
@@ -25,8 +26,9 @@ constexpr int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 struct segment::head {
   std::uint64_t magic;
-  alignas(128) std::atomic<std::uint32_t> news;
   std::atomic<std::uint32_t> closed;
+  // Futexes, by the hash of the gang: so who waits for one sleeps on while others are made.
+  alignas(128) std::atomic<std::uint32_t> news[news_words];
 };
 
 struct alignas(64) segment::entry {
@@ -89,9 +91,13 @@ segment::~segment() {
   munmap(memory_, segment_size);
 }
 
-void segment::wake() noexcept {
-  top().news.fetch_add(1, std::memory_order_seq_cst);
-  futex_wake_all(top().news, futex_reach::host);
+std::atomic<std::uint32_t>& segment::news_of(const gang_fence& fence) const {
+  return top().news[fence.gang % news_words];
+}
+
+void segment::wake(std::atomic<std::uint32_t>& news) noexcept {
+  news.fetch_add(1, std::memory_order_seq_cst);
+  futex_wake_all(news, futex_reach::host);
 }
 
 void segment::write(entry& e, const gang_token* token, place at) {
@@ -107,33 +113,40 @@ void segment::write(entry& e, const gang_token* token, place at) {
   e.sequence.store(sequence + 2, std::memory_order_release);
 }
 
-bool segment::look_up(const gang_token& token, place& at) const {
-  const auto fence = fence_of(token);
+bool segment::look_up(const gang_fence& fence, place& at) const {
+  // Most lie where they are looked for first.
   for (std::uint32_t i = 0; i < max_entries; ++i) {
-    const auto& e = entries()[i];
+    const auto& e = entries()[(fence.gang + i) % max_entries];
     const auto sequence = e.sequence.load(std::memory_order_acquire);
     if (sequence % 2 != 0 || e.fence.load(std::memory_order_relaxed) != fence.gang ||
         e.term.load(std::memory_order_relaxed) != fence.attempt.term.value ||
         e.counter.load(std::memory_order_relaxed) != fence.attempt.counter) {
       continue;
     }
-    at = {e.offset.load(std::memory_order_relaxed), e.size.load(std::memory_order_relaxed)};
+    at = {e.offset.load(std::memory_order_relaxed), e.size.load(std::memory_order_relaxed), 0};
     std::atomic_thread_fence(std::memory_order_acquire);
     if (e.sequence.load(std::memory_order_relaxed) == sequence) return true;
   }
   return false;
 }
 
+bool segment::has(const gang_token& token) const {
+  place at;
+  return look_up(fence_of(token), at);
+}
+
 expected<std::shared_ptr<area>> segment::find(const gang_token& token, std::uint32_t ranks, abort_word& abort,
                                               time_point deadline, bool of_a_group) {
-  const auto on_abort = abort.on_abort([this] { wake(); });
+  const auto fence = fence_of(token);
+  auto& news = news_of(fence);
+  const auto on_abort = abort.on_abort([&news] { wake(news); });
   for (;;) {
-    const auto seen = top().news.load(std::memory_order_seq_cst);
+    const auto seen = news.load(std::memory_order_seq_cst);
     if (abort.is_set()) return unexpected(abort.reason());
     // Before the look: what was published earlier is found.
     const bool closed = !of_a_group && top().closed.load(std::memory_order_acquire) != 0;
     place at;
-    if (look_up(token, at)) {
+    if (look_up(fence, at)) {
       if (at.offset < first_place || at.offset > segment_size || at.offset % 4096 != 0 ||
           at.size > segment_size - at.offset || at.size < area::bytes_on_host(1)) {
         return fail(errc::mismatch, "the directory of shared memory makes no sense");
@@ -146,7 +159,7 @@ expected<std::shared_ptr<area>> segment::find(const gang_token& token, std::uint
       return there;
     }
     if (closed) return std::shared_ptr<area>();
-    if (!futex_wait(top().news, seen, deadline, futex_reach::host)) {
+    if (!futex_wait(news, seen, deadline, futex_reach::host)) {
       return fail(errc::timed_out, "the area of the gang does not come");
     }
   }
@@ -154,9 +167,11 @@ expected<std::shared_ptr<area>> segment::find(const gang_token& token, std::uint
 
 expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::uint32_t ranks, part_of part) {
   std::lock_guard lock(mutex_);
+  const auto fence = fence_of(token);
   std::uint32_t number = max_entries;
   std::uint32_t oldest = max_entries;
-  for (std::uint32_t i = 0; i < max_entries; ++i) {
+  for (std::uint32_t n = 0; n < max_entries; ++n) {
+    const auto i = static_cast<std::uint32_t>((fence.gang + n) % max_entries);
     auto& o = owned_[i];
     if (o.used && o.token == token) {
       if (auto there = o.there.lock()) return there;
@@ -190,20 +205,20 @@ expected<std::shared_ptr<area>> segment::publish(const gang_token& token, std::u
   std::shared_ptr<area> given(o.last.get(), [self = shared_from_this(), number](area*) { self->take_back(number); });
   o.there = given;
   write(entries()[number], &token, *at);
-  wake();
+  wake(news_of(fence));
   return given;
 }
 
 void segment::close() {
   std::lock_guard lock(mutex_);
   top().closed.store(1, std::memory_order_release);
-  wake();
+  for (auto& word : top().news) wake(word);
 }
 
 expected<segment::place> segment::allocate(std::size_t size) {
   if (const auto at = free_.lower_bound(size); at != free_.end() && at->first <= 2 * size) {
-    const place found{at->second.offset, at->first};
-    if (at->second.resident) resident_ -= found.size;
+    const auto found = at->second;
+    resident_ -= found.used;
     free_.erase(at);
     return found;
   }
@@ -211,7 +226,7 @@ expected<segment::place> segment::allocate(std::size_t size) {
     return fail(errc::over_limit, "the shared memory of this process is used up by attempts that did not end in order",
                 {}, "it lasts as long as the executors of this run: start the application again");
   }
-  const place fresh{end_, size};
+  const place fresh{end_, size, 0};
   end_ += size;
   return fresh;
 }
@@ -220,6 +235,7 @@ expected<std::size_t> segment::extend(std::uint32_t number, std::size_t size) {
   std::lock_guard lock(mutex_);
   auto at = allocate(size);
   if (!at) return unexpected(std::move(at.error()));
+  at->used = at->size;
   owned_[number].buffers.push_back(*at);
   return at->offset;
 }
@@ -241,6 +257,7 @@ bool segment::reclaim(std::uint32_t number) {
   auto& o = owned_[number];
   if (!o.last->is_deserted()) return false;
   write(entries()[number], nullptr, {});
+  o.at.used = std::max(o.at.used, o.last->bytes_used());
   give_back(o.at);
   for (const auto& b : o.buffers) give_back(b);
   o = {};
@@ -248,23 +265,23 @@ bool segment::reclaim(std::uint32_t number) {
 }
 
 void segment::give_back(place p) {
-  const bool resident = p.size <= max_resident - resident_;
-  if (resident) {
-    resident_ += p.size;
-  } else {
+  if (p.used > max_resident - resident_) {
     release(p);
+    p.used = 0;
   }
-  free_.emplace(p.size, room{p.offset, resident});
+  resident_ += p.used;
+  free_.emplace(p.size, p);
 }
 
 void segment::release(place p) const {
   fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(p.offset),
-            static_cast<off_t>(p.size));
+            static_cast<off_t>(p.used));
 }
 
 void segment::abandon(std::uint32_t number) {
   auto& o = owned_[number];
   write(entries()[number], nullptr, {});
+  o.at.used = o.at.size;
   o.buffers.push_back(o.at);
   for (const auto& b : o.buffers) release(b);
   o = {};

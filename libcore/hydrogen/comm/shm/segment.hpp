@@ -6,10 +6,11 @@
 //     | head: magic, news, closed | directory: token, place of each of 256 areas | areas and gang buffers (sparse, 64
 //     GiB) |
 //
-// An entry of the directory is published by its sequence number (odd while it is written), and `news` is a futex that
-// changes with every entry. Memory of an attempt is used again only when every rank of it has left or is dead: a
-// process that was stopped and goes on after its gang was given up may still write there. When such attempts fill the
-// directory, the pages of the oldest go back to the system, and its place stays unused as long as the owner lives.
+// An entry of the directory is published by its sequence number (odd while it is written), and `news` are futexes of
+// which one changes with every entry. Memory of an attempt is used again only when every rank of it has left or is
+// dead: a process that was stopped and goes on after its gang was given up may still write there. When such attempts
+// fill the directory, the pages of the oldest go back to the system, and its place stays unused as long as the owner
+// lives.
 //
 // Any thread.
 
@@ -47,6 +48,8 @@ class segment : public std::enable_shared_from_this<segment> {
   /// met, which is made in any case. errc::timed_out; mismatch: other size; the abort word's reason.
   expected<std::shared_ptr<area>> find(const gang_token&, std::uint32_t ranks, abort_word&, time_point deadline,
                                        bool of_a_group = false);
+  /// It is there now.
+  bool has(const gang_token&) const;
 
  private:
   struct head;
@@ -54,15 +57,17 @@ class segment : public std::enable_shared_from_this<segment> {
   struct place {
     std::size_t offset = 0;
     std::size_t size = 0;
+    std::size_t used = 0;  // bytes from its beginning that may have memory
   };
   segment(unique_fd file, std::byte* memory, const tuning& table = {})
       : file_(std::move(file)), memory_(memory), table_(table) {}
   static expected<std::byte*> map(int file);
   head& top() const;
   entry* entries() const;
-  bool look_up(const gang_token&, place& at) const;
+  bool look_up(const gang_fence&, place& at) const;
   void write(entry&, const gang_token*, place);
-  void wake() noexcept;
+  std::atomic<std::uint32_t>& news_of(const gang_fence&) const;
+  static void wake(std::atomic<std::uint32_t>& news) noexcept;
   expected<place> allocate(std::size_t size);
   /// More memory for the area with this number: an offset.
   expected<std::size_t> extend(std::uint32_t number, std::size_t size);
@@ -89,13 +94,9 @@ class segment : public std::enable_shared_from_this<segment> {
   };
   std::mutex mutex_;
   std::vector<owned> owned_;
-  struct room {
-    std::size_t offset = 0;
-    bool resident = false;
-  };
-  std::multimap<std::size_t, room> free_;  // by size: what can be used again
-  std::size_t resident_ = 0;               // bytes of it that keep their memory
-  std::size_t end_ = 0;                    // of what was ever used
+  std::multimap<std::size_t, place> free_;  // by size: what can be used again
+  std::size_t resident_ = 0;                // bytes of it that keep their memory
+  std::size_t end_ = 0;                     // of what was ever used
   std::uint64_t published_ = 0;
 };
 
