@@ -1,5 +1,6 @@
 #include <hydrogen/comm/dial.hpp>
 #include <hydrogen/comm/endpoint.hpp>
+#include <hydrogen/comm/shm/memory_file.hpp>
 #include <hydrogen/comm/shm/neighbours.hpp>
 
 #include <poll.h>
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 namespace hydrogen::comm::shm {
 namespace {
@@ -28,55 +28,6 @@ struct held_turn {
     futex_wake_all(word);
   }
 };
-
-union control_buffer {
-  cmsghdr header;
-  char bytes[CMSG_SPACE(sizeof(int))];
-};
-
-bool hand_over(int socket, const segment* what) {
-  char byte = what != nullptr ? has_segment : has_none;
-  iovec part{&byte, 1};
-  control_buffer control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (what != nullptr) {
-    message.msg_control = control.bytes;
-    message.msg_controllen = sizeof control.bytes;
-    auto* rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    const int fd = what->file();
-    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
-  }
-  // The first byte on a fresh socket: it fits.
-  return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
-}
-
-/// What came, after a wait for it: the byte (0: the socket has ended), and the descriptor if there was one.
-char take_over(int socket, unique_fd& file) {
-  char byte = 0;
-  iovec part{&byte, 1};
-  control_buffer control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof control.bytes;
-  if (recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != 1) return 0;
-  const auto* rights = CMSG_FIRSTHDR(&message);
-  if (rights == nullptr || rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS) return byte;
-  // There is room for two where one was meant: all that came are this process's to close.
-  for (std::size_t at = 0; CMSG_LEN(at + sizeof(int)) <= rights->cmsg_len; at += sizeof(int)) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(rights) + at, sizeof fd);
-    unique_fd came(fd);
-    if (at == 0) file = std::move(came);
-  }
-  return byte;
-}
 
 }  // namespace
 
@@ -101,7 +52,7 @@ std::shared_ptr<segment> neighbours::own() {
     if (fresh) {
       own_ = std::move(*fresh);
     } else {
-      spdlog::warn("gangs of this host use TCP: {}", fresh.error().message());
+      spdlog::warn("gangs of this host use links: {}", fresh.error().message());
     }
   }
   return own_;
@@ -109,7 +60,8 @@ std::shared_ptr<segment> neighbours::own() {
 
 void neighbours::accepted(unique_fd socket, const hello& from) {
   const auto mine = own();
-  if (hand_over(socket.get(), mine.get()) && mine) watch(std::move(socket), from.from, false);
+  const bool told = mine ? hand_over(socket.get(), has_segment, mine->file()) : hand_over(socket.get(), has_none);
+  if (told && mine) watch(std::move(socket), from.from, false);
 }
 
 std::shared_ptr<segment> neighbours::attached(boot_id owner) {
@@ -174,7 +126,7 @@ expected<std::shared_ptr<segment>> neighbours::ask(const std::string& endpoint, 
       // The second byte ever on this socket: it fits.
       (void)::send(socket.get(), &answer, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (made) return made;
-      spdlog::warn("gangs with the neighbour at {} use TCP from now on: {}", endpoint, made.error().message());
+      spdlog::warn("gangs with the neighbour at {} use links from now on: {}", endpoint, made.error().message());
       // The owner tells the others; this attempt is over.
       std::lock_guard lock(mutex_);
       attached_[owner] = nullptr;
@@ -232,9 +184,10 @@ void neighbours::run() {
     }
     if (!apart.empty()) own()->close();
     for (const auto who : apart) {
-      spdlog::warn("new gangs of this host led by this process use TCP: process {} cannot map its memory",
+      spdlog::warn("new gangs of this host led by this process use links: process {} cannot map its memory",
                    to_string(who));
-      lost_(who, {errc::disconnected, "cannot map the shared memory of this gang; the next attempt uses TCP", {}, {}});
+      lost_(who,
+            {errc::disconnected, "cannot map the shared memory of this gang; the next attempt uses links", {}, {}});
     }
     for (const auto who : gone) lost_(who, {errc::none, {}, {}, {}});
   }

@@ -1,10 +1,8 @@
+#include <hydrogen/comm/shm/memory_file.hpp>
 #include <hydrogen/comm/shm/segment.hpp>
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-
-#include <cerrno>
 
 namespace hydrogen::comm::shm {
 namespace {
@@ -20,7 +18,6 @@ constexpr std::size_t segment_size = std::size_t{64} << 30;
 constexpr std::size_t first_place = 64 << 10;
 // Of attempts that are over: the next gang finds its pages there. More goes back to the system.
 constexpr std::size_t max_resident = std::size_t{128} << 20;
-constexpr int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 }  // namespace
 
@@ -46,21 +43,12 @@ segment::entry* segment::entries() const {
   return reinterpret_cast<entry*>(memory_ + 4096);
 }
 
-expected<std::byte*> segment::map(int file) {
-  void* at = mmap(nullptr, segment_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
-  if (at == MAP_FAILED) return fail_errno("mmap of shared memory");
-  madvise(at, segment_size, MADV_DONTDUMP);
-  return static_cast<std::byte*>(at);
-}
-
 expected<std::shared_ptr<segment>> segment::make(const tuning& table) {
-  unique_fd file(memfd_create("hydrogen-gangs", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!file || ftruncate(file.get(), segment_size) != 0 || fcntl(file.get(), F_ADD_SEALS, seals) != 0) {
-    return fail_errno("a memory file for gangs of this host");
-  }
-  auto memory = map(file.get());
+  auto file = make_memory_file("hydrogen-gangs", segment_size);
+  if (!file) return unexpected(std::move(file.error()));
+  auto memory = map_memory_file(file->get(), segment_size);
   if (!memory) return unexpected(std::move(memory.error()));
-  std::shared_ptr<segment> made(new segment(std::move(file), *memory, table));
+  std::shared_ptr<segment> made(new segment(std::move(*file), *memory, table));
   made->end_ = first_place;
   made->owned_.resize(max_entries);
   new (&made->top()) head{};
@@ -70,13 +58,10 @@ expected<std::shared_ptr<segment>> segment::make(const tuning& table) {
 }
 
 expected<std::shared_ptr<segment>> segment::attach(unique_fd file) {
-  struct stat what {};
-  const int sealed = fcntl(file.get(), F_GET_SEALS);
-  if (sealed < 0 || (sealed & F_SEAL_SHRINK) == 0 || fstat(file.get(), &what) != 0 ||
-      what.st_size != static_cast<off_t>(segment_size)) {
+  if (size_of_memory_file(file.get()) != segment_size) {
     return fail(errc::mismatch, "what the neighbour handed over is no shared memory of this build");
   }
-  auto memory = map(file.get());
+  auto memory = map_memory_file(file.get(), segment_size);
   if (!memory) return unexpected(std::move(memory.error()));
   std::shared_ptr<segment> there(new segment(std::move(file), *memory));
   if (there->top().magic != segment_magic) {

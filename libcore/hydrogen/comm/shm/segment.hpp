@@ -61,7 +61,6 @@ class segment : public std::enable_shared_from_this<segment> {
   };
   segment(unique_fd file, std::byte* memory, const tuning& table = {})
       : file_(std::move(file)), memory_(memory), table_(table) {}
-  static expected<std::byte*> map(int file);
   head& top() const;
   entry* entries() const;
   bool look_up(const gang_fence&, place& at) const;
