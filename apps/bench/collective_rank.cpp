@@ -171,7 +171,7 @@ void meet_and_serve(std::uint32_t first, std::size_t count, std::size_t all, gan
   const auto key = alone ? std::nullopt : std::optional(key_of_environment());
   comm::rendezvous_options options;
   options.table = comm::tuning_of_machine();
-  options.share_memory = place != gang_place::processes_over_tcp;
+  options.share_memory = options.link_memory = place != gang_place::processes_over_tcp;
   options.read_memory = place != gang_place::staged_processes;
   comm::rendezvous meet(key, options);
   std::unique_ptr<comm::acceptor> listener;

@@ -86,7 +86,7 @@ TEST_CASE("a rank that comes to an attempt that is over is turned away, and coun
 TEST_CASE("memory does not grow with the number of ranks that were lost") {
   std::size_t call = 0;
   while (disturbed_calls()[call].name != "all_reduce in a gang buffer") ++call;
-  for (const std::string between : {"memory", "stages", "tcp"}) {
+  for (const std::string between : {"memory", "stages", "links", "tcp"}) {
     findings found;
     disturbed_team ranks(secret::random(), team_shape_named(between), disturbance::kill, found);
     std::size_t before = 0;

@@ -13,9 +13,9 @@ constexpr std::size_t few = 100, some = 30'000, many = 270'000, lots = 1'050'000
 
 // Links within a process and islands get a choice of calls, by each way in which these links are used; the ring is made
 // over links alone, and its bits are its own.
-constexpr const char* everywhere = "memory stages tcp inproc islands";
-constexpr const char* over_links = "tcp inproc islands";
-constexpr const char* between_processes = "memory stages tcp islands";
+constexpr const char* everywhere = "memory stages links tcp inproc islands";
+constexpr const char* over_links = "links tcp inproc islands";
+constexpr const char* between_processes = "memory stages links tcp islands";
 
 std::vector<byte_view> parts_of(const call_setting& c) {
   std::vector<byte_view> parts;

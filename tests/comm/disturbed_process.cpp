@@ -17,6 +17,7 @@ const std::vector<team_shape>& team_shapes() {
   static const std::vector<team_shape> all{
       {.name = "memory", .between = "memory"},
       {.name = "stages", .between = "stages"},
+      {.name = "links", .between = "links"},
       {.name = "tcp", .between = "tcp"},
       {.name = "inproc", .between = "tcp", .process = {0, 0, 1}, .each_rank = true},
       {.name = "islands", .between = "memory", .host = {0, 0, 1}, .each_rank = true}};

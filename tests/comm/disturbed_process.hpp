@@ -27,7 +27,7 @@ struct team_shape {
   bool is_in_island(std::uint32_t rank) const;
 };
 
-/// In memory, in stages, over TCP; over a link in one process and TCP; in an island and over TCP.
+/// In memory, in stages, over links in memory, over TCP; over a link in one process and TCP; in an island and over TCP.
 const std::vector<team_shape>& team_shapes();
 const team_shape& team_shape_named(const std::string& name);
 

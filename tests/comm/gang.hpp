@@ -13,10 +13,10 @@
 namespace hydrogen::comm::testing {
 
 /// How data gets from one process to another.
-enum class medium { memory, stages, tcp };
+enum class medium { memory, stages, links, tcp };
 
 /// The process of each rank, what is between processes of a host, and the host of each process (none: all are on one).
-/// Hosts are loopback addresses; TCP is between them.
+/// Hosts are loopback addresses; TCP is between them. `links` and `tcp`: the gang has no area, but links between all.
 struct layout : std::vector<int> {
   layout(std::initializer_list<int> processes) : vector(processes) {}
   explicit layout(std::vector<int> processes, medium m = medium::memory, std::vector<int> hosts_ = {})
@@ -31,7 +31,8 @@ struct process {
   std::unique_ptr<acceptor> listener;
 
   process(const std::optional<secret>& key, medium between, int host, rendezvous_options options = {}) {
-    options.share_memory = between != medium::tcp;
+    options.share_memory = between != medium::tcp && between != medium::links;
+    options.link_memory = between != medium::tcp;
     options.read_memory = between == medium::memory;
     meet = std::make_unique<rendezvous>(key, options);
     if (!key) return;
@@ -116,7 +117,7 @@ inline std::vector<layout> placements(int ranks) {
     mixed.push_back(r % 2);
   }
   std::vector<layout> all{layout(together)};
-  for (const auto between : {medium::memory, medium::stages, medium::tcp}) {
+  for (const auto between : {medium::memory, medium::stages, medium::links, medium::tcp}) {
     if (ranks > 1) all.emplace_back(apart, between);
     if (ranks > 2) all.insert(all.end(), {layout(pairs, between), layout(mixed, between)});
   }
@@ -135,6 +136,7 @@ inline std::vector<layout> placements(int ranks) {
 inline std::string text_of(const layout& placement) {
   std::string out = placement.between == medium::tcp      ? "placement over TCP"
                     : placement.between == medium::stages ? "placement over stages"
+                    : placement.between == medium::links  ? "placement over links in memory"
                                                           : "placement";
   for (int p : placement) out.append(" ").append(std::to_string(p));
   if (!placement.hosts.empty()) out.append(", hosts");

@@ -196,7 +196,8 @@ std::unique_ptr<rank_child> rank_child::make() {
 rank_child::rank_child(const secret& key, const std::string& between, const std::string& host) {
   const auto boot = make_boot_id();
   rendezvous_options options;
-  options.share_memory = between != "tcp";
+  options.share_memory = between != "tcp" && between != "links";
+  options.link_memory = between != "tcp";
   options.read_memory = between == "memory";
   // Some calls stage and some read.
   options.table.reduce_by_reading = 4 << 20;

@@ -20,7 +20,8 @@ namespace hydrogen::comm::testing {
 
 class rank_process {
  public:
-  /// `between`: "memory", "stages" or "tcp". `role`: the test case that it runs. Hosts are loopback addresses.
+  /// `between`: "memory", "stages", "links" (in memory, for each pair) or "tcp". `role`: the test case that it runs.
+  /// Hosts are loopback addresses.
   explicit rank_process(const secret& key, const std::string& between = "memory",
                         const std::string& role = "a rank in a process of its own", int host = 0);
   /// Ends it.

@@ -130,7 +130,7 @@ TEST_CASE("what is no sealed segment of this build is not mapped") {
 }
 
 TEST_CASE("a rank that is killed in any call is named by all others, and the rest of them meet again") {
-  for (const std::string between : {"memory", "stages", "tcp"}) {
+  for (const std::string between : {"memory", "stages", "links", "tcp"}) {
     const auto key = secret::random();
     std::vector<std::unique_ptr<rank_process>> processes;
     for (int i = 0; i < 3; ++i) processes.push_back(std::make_unique<rank_process>(key, between));
@@ -161,7 +161,7 @@ TEST_CASE("a rank that is killed in any call is named by all others, and the res
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-TEST_CASE("when one process has no address space for shared memory, an attempt fails and the next ones use TCP") {
+TEST_CASE("when one process has no address space for shared memory, an attempt fails and the next ones use links") {
   const auto key = secret::random();
   rank_process first(key), small(key), third(key);
   const rlimit limit{std::uint64_t{16} << 30, std::uint64_t{16} << 30};
@@ -188,7 +188,7 @@ TEST_CASE("when one process has no address space for shared memory, an attempt f
 #endif
 
 TEST_CASE("two processes make every call with data that the kernel copies from one to the other") {
-  for (const std::string between : {"memory", "stages", "tcp"}) {
+  for (const std::string between : {"memory", "stages", "links", "tcp"}) {
     const auto key = secret::random();
     rank_process first(key, between), second(key, between);
     start_gang({&first, &second}, 1, 56);
@@ -204,7 +204,7 @@ TEST_CASE("two processes make every call with data that the kernel copies from o
 }
 
 TEST_CASE("gangs that are ended in the middle of calls leave no descriptor and no thread behind") {
-  for (const std::string between : {"memory", "stages", "tcp"}) {
+  for (const std::string between : {"memory", "stages", "links", "tcp"}) {
     const auto key = secret::random();
     std::vector<std::unique_ptr<rank_process>> processes;
     for (int i = 0; i < 3; ++i) processes.push_back(std::make_unique<rank_process>(key, between));

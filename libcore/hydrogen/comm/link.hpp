@@ -26,6 +26,9 @@ class link_sink {
   ~link_sink() = default;
 };
 
+/// Through what frames go.
+enum class link_medium : std::uint8_t { process, host_memory, socket };
+
 class link {
  public:
   virtual ~link() = default;
@@ -50,6 +53,12 @@ class link {
   /// To poll for `events()`; -1 for a link that uses the rank's waker.
   virtual int fd() const = 0;
   virtual short events() const = 0;
+  /// The rank goes to sleep until one of these events (POLLIN: something can be received; POLLOUT: more can be
+  /// flushed): what `fd()` is to be polled for, unless `ready()` says after it that this is so already. Then `awake`.
+  virtual short will_sleep(short events) { return events; }
+  virtual void awake() {}
+
+  virtual link_medium medium() const { return link_medium::socket; }
 
   /// No more frames in either direction; what was flushed still arrives. References no payload afterwards.
   virtual void close() = 0;

@@ -307,22 +307,26 @@ expected<void> mesh::sleep(time_point deadline) {
   polled_.push_back({options_.self->fd(), POLLIN, 0});
   bool news = abort_.is_set();
   for (const auto r : members_) {
-    const auto* l = links_[r].get();
+    auto* l = links_[r].get();
     if (l == nullptr || peers_[r].gone) continue;
-    if (l->fd() < 0) {
-      news |= l->ready();
-    } else if (const auto events = l->events(); events != 0) {
-      polled_.push_back({l->fd(), events, 0});
-    }
+    const auto events = l->will_sleep(l->events());
+    news |= l->ready();
+    if (events != 0) polled_.push_back({l->fd(), events, 0});
   }
+  const auto awake = [&] {
+    options_.self->awake();
+    for (const auto r : members_) {
+      if (links_[r]) links_[r]->awake();
+    }
+  };
   if (!news) {
     const auto limit = until(deadline);
     if (::ppoll(polled_.data(), polled_.size(), &limit, nullptr) < 0 && errno != EINTR) {
-      options_.self->awake();
+      awake();
       return fail_errno("poll", "gang links");
     }
   }
-  options_.self->awake();
+  awake();
   return {};
 }
 

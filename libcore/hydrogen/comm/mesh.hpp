@@ -18,6 +18,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <memory>
@@ -58,6 +59,11 @@ class mesh final : public exchange_port {
   /// One call of all ranks, or of `members`, ascending, this rank among them. After an error every further call gives
   /// the same error.
   expected<void> run(const call_plan&, exchange&, duration timeout, std::span<const std::uint32_t> members = {});
+
+  /// Some link goes through this.
+  bool has(link_medium medium) const {
+    return std::any_of(links_.begin(), links_.end(), [&](const auto& l) { return l && l->medium() == medium; });
+  }
 
   /// Many calls come to few links: nobody counts them.
   void sees_some_calls() { sees_all_calls_ = false; }

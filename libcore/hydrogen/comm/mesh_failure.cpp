@@ -93,15 +93,21 @@ void mesh::say_bye(const error& why) {
   const auto deadline = now() + bye_patience;
   for (;;) {
     polled_.clear();
+    bool room = false;
     for (std::uint32_t r = 0; r < gang_size(); ++r) {
       auto* l = links_[r].get();
       if (l == nullptr || peers_[r].gone || l->idle()) continue;
       if (!l->flush()) peers_[r].gone = true;
-      if (l->fd() >= 0 && !l->idle() && !peers_[r].gone) polled_.push_back({l->fd(), POLLOUT, 0});
+      if (l->fd() < 0 || l->idle() || peers_[r].gone) continue;
+      polled_.push_back({l->fd(), l->will_sleep(POLLOUT), 0});
+      room |= l->ready();
     }
     if (polled_.empty() || now() >= deadline || abort_.is_set()) return;
-    const auto limit = until(std::min(deadline, now() + 20ms));
+    const auto limit = until(room ? time_point{} : std::min(deadline, now() + 20ms));
     ::ppoll(polled_.data(), polled_.size(), &limit, nullptr);
+    for (auto& l : links_) {
+      if (l) l->awake();
+    }
   }
 }
 

@@ -4,7 +4,8 @@
 //
 // Ranks of one process find each other in memory. When all ranks are on this host, they meet in an area that the
 // process of rank 0 makes in its shared memory. Otherwise, or when that process shares none, rank i dials the ranks
-// below it, and those of one host meet in islands besides (islands.hpp); a host is an address without the port. A
+// below it, over TCP or, on its host, for a link in memory (shm/link.hpp), and those of one host meet in islands
+// besides (islands.hpp); a host is an address without the port. A
 // socket that arrives before its rank is parked, for a bounded time and in bounded number. What carries an older token
 // than the newest one seen for its gang, or one that has been forgotten, is closed and counted. All functions may be
 // called by any thread; `meet` and `join` block. It outlives the groups that it made.
@@ -34,7 +35,8 @@ namespace hydrogen::comm {
 struct rendezvous_options {
   std::size_t max_parked = 256;  // sockets whose rank has not come; the oldest makes room
   duration park_time = 30s;      // then a parked socket is closed, when the next one comes
-  bool share_memory = true;      // with the processes of this host; without it gangs led by this process use TCP
+  bool share_memory = true;      // with the processes of this host; without it gangs led by this process use links
+  bool link_memory = true;       // links to processes of this host go through memory; without it, over TCP
   bool read_memory = true;       // of processes of this host, where the kernel allows it; without it data is staged
   tuning table = {};             // of the gangs that this process leads
 };
@@ -116,8 +118,10 @@ class rendezvous {
   /// The engine of a gang with links, when all ranks have joined.
   expected<std::unique_ptr<group_engine>> settle(const gang_token&, std::uint32_t rank, const gang_table&,
                                                  std::shared_ptr<mesh>, meeting&, abort_word&, time_point deadline);
+  /// The link behind a socket of this side, or of one that was dialled.
+  std::unique_ptr<link> link_over(unique_fd socket, bool dialled, std::uint32_t neighbours) const;
   expected<std::unique_ptr<link>> dial_rank(const gang_token&, const gang_member& self, const gang_member& peer,
-                                            abort_word&, time_point deadline);
+                                            std::uint32_t neighbours, abort_word&, time_point deadline);
   /// A socket of any higher rank that has no link yet, and which rank; `rank` itself at the deadline.
   expected<std::uint32_t> wait_for(meeting&, const gang_table&, std::uint32_t rank,
                                    const std::vector<std::unique_ptr<link>>& links, unique_fd& socket, abort_word&,

@@ -3,12 +3,17 @@
 #include <hydrogen/comm/collective/hierarchical.hpp>
 #include <hydrogen/comm/dial.hpp>
 #include <hydrogen/comm/rendezvous_meeting.hpp>
+#include <hydrogen/comm/shm/link.hpp>
 #include <hydrogen/comm/tcp/link.hpp>
+
+#include <sys/socket.h>
 
 #include <algorithm>
 
 namespace hydrogen::comm {
 namespace {
+
+constexpr auto untold_turn = std::chrono::milliseconds(5);
 
 /// Sent as soon as a link is there, so that a join that fails can tell who came.
 void announce(link& l, const gang_token& token, const call_plan& plan) {
@@ -24,23 +29,44 @@ void announce(link& l, const gang_token& token, const call_plan& plan) {
   (void)l.flush();
 }
 
+bool is_of_host(int socket) {
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  return ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
+/// For people, as one rank sees it.
+const char* medium_of(const mesh& links) {
+  if (!links.has(link_medium::socket)) return "host memory";
+  return links.has(link_medium::host_memory) ? "host memory+TCP" : "TCP";
+}
+
 }  // namespace
 
 expected<std::unique_ptr<link>> rendezvous::dial_rank(const gang_token& token, const gang_member& self,
-                                                      const gang_member& peer, abort_word& abort, time_point deadline) {
+                                                      const gang_member& peer, std::uint32_t neighbours,
+                                                      abort_word& abort, time_point deadline) {
   hello mine;
   mine.purpose = link_purpose::gang;
   mine.from = self.executor;
   mine.to = peer.executor;
   mine.who = name_of(self) + " of gang " + to_string(token);
   mine.token = encode(link_token{token, self.rank, peer.rank});
-  auto socket = dial(peer.endpoint, *key_, mine, deadline, &abort);
+  const bool near = options_.link_memory && host_of(self) == host_of(peer);
+  auto socket = dial(peer.endpoint, *key_, mine, deadline, &abort, near ? route::nearest : route::as_written);
   if (!socket) {
     auto e = std::move(socket.error());
     if (!abort.is_set()) e.what = name_of(peer) + " cannot be reached: " + e.what;
     return unexpected(std::move(e));
   }
-  return std::make_unique<tcp::link>(std::move(*socket));
+  return link_over(std::move(*socket), true, neighbours);
+}
+
+std::unique_ptr<link> rendezvous::link_over(unique_fd socket, bool dialled, std::uint32_t neighbours) const {
+  // Both sides see of which kind it is. Behind a tunnel it is TCP.
+  if (!is_of_host(socket.get())) return std::make_unique<tcp::link>(std::move(socket));
+  if (dialled) return shm::link::offer(std::move(socket), shm::link::ring_size_for(neighbours));
+  return shm::link::accept(std::move(socket), options_.link_memory);
 }
 
 expected<std::uint32_t> rendezvous::wait_for(meeting& m, const gang_table& members, std::uint32_t rank,
@@ -103,7 +129,7 @@ expected<met_rank> rendezvous::meet_linked(const gang_token& token, std::uint32_
       links[r] = std::make_unique<inproc::link>(meet.channel(rank, r), meet.channel(r, rank), *self);
     } else if (r > rank) {
       ++awaited;
-    } else if (auto l = dial_rank(token, members[rank], members[r], abort, deadline); l) {
+    } else if (auto l = dial_rank(token, members[rank], members[r], neighbours, abort, deadline); l) {
       links[r] = std::move(*l);
     } else {
       why = std::move(l.error());
@@ -112,14 +138,21 @@ expected<met_rank> rendezvous::meet_linked(const gang_token& token, std::uint32_
   }
   // In the order in which they come, so that everyone who is here learns that this rank is.
   while (awaited > 0 && why.code == errc::none && !late) {
+    // What follows a handshake may still be on its way, and this rank cannot say before that it is here.
+    bool untold = false;
+    for (const auto& l : links) {
+      if (!l || l->fd() < 0 || l->idle()) continue;
+      untold |= l->flush() && !l->idle();
+    }
     unique_fd socket;
-    auto r = wait_for(meet, members, rank, links, socket, abort, deadline);
+    const auto turn = untold ? std::min(deadline, now() + untold_turn) : deadline;
+    auto r = wait_for(meet, members, rank, links, socket, abort, turn);
     if (!r) {
       why = std::move(r.error());
     } else if (*r == rank) {
-      late = true;
+      late = now() >= deadline;
     } else {
-      links[*r] = std::make_unique<tcp::link>(std::move(socket));
+      links[*r] = link_over(std::move(socket), false, neighbours);
       announce(*links[*r], token, plan);
       --awaited;
     }
@@ -147,6 +180,7 @@ expected<std::unique_ptr<group_engine>> rendezvous::settle(const gang_token& tok
   // A gang on one host comes here when its memory cannot be shared.
   const auto possible = members.is_one_host() ? std::vector<island>() : islands_of(members);
   if (auto ok = engine->join(plan, deadline - now()); !ok) return unexpected(std::move(ok.error()));
+  engine->tell_medium(medium_of(*links));
   if (possible.empty() || possible.size() == members.size()) return engine;
   links->sees_some_calls();
   const auto of = std::find_if(possible.begin(), possible.end(), [&](const auto& i) { return i.has(rank); });

@@ -157,7 +157,7 @@ way broadcast() {
 
 rendezvous_options over_links() {
   rendezvous_options o;
-  o.share_memory = false;
+  o.share_memory = o.link_memory = false;
   return o;
 }
 

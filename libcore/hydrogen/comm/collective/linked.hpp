@@ -17,7 +17,9 @@ class linked_engine final : public group_engine {
 
   std::uint32_t size() const override { return size_; }
   const tuning& table() const override { return table_; }
-  const char* medium() const override { return "TCP"; }
+  const char* medium() const override { return medium_; }
+  /// In static memory.
+  void tell_medium(const char* medium) { medium_ = medium; }
   /// The first call: every rank has joined, and has the table of rank 0, when it returns.
   expected<void> join(const call_plan&, duration timeout);
   expected<void> barrier(const call_plan&, duration timeout) override;
@@ -37,6 +39,7 @@ class linked_engine final : public group_engine {
   std::vector<std::uint32_t> weights_;
   std::uint32_t size_ = 0;
   std::uint32_t self_ = 0;
+  const char* medium_ = "TCP";
 };
 
 }  // namespace hydrogen::comm

@@ -41,6 +41,7 @@ class link final : public comm::link {
   bool ready() const override;
   int fd() const override { return -1; }
   short events() const override { return 0; }
+  link_medium medium() const override { return link_medium::process; }
   void close() override;
 
  private:
