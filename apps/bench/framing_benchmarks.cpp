@@ -1,7 +1,9 @@
-// `framing`: what frames cost on a link, beside the same bytes without frames over the same kind of connection. One
-// thread sends a message, the other answers with a small one; both look for bytes in the same way, without sleeping.
+// `framing`: what frames cost on a link, beside the same bytes without frames over the same kind of connection; and
+// links through shared memory beside those over TCP. One thread sends a message, the other answers with a small one;
+// both look for bytes in the same way, without sleeping.
 
 #include <hydrogen/base/clock.hpp>
+#include <hydrogen/comm/shm/link.hpp>
 #include <hydrogen/comm/tcp/link.hpp>
 
 #include "bench.hpp"
@@ -68,50 +70,67 @@ class plain_messenger final : public messenger {
 
 class framed_messenger final : public messenger, private comm::link_sink {
  public:
-  explicit framed_messenger(unique_fd socket) : link_(std::move(socket)) {}
+  explicit framed_messenger(std::unique_ptr<comm::link> link) : link_(std::move(link)) {}
 
   void send(byte_view bytes) override {
-    comm::frame_header h;
-    h.length = h.total = bytes.size();
-    link_.send(h, bytes, false);
+    for (std::size_t at = 0; at < bytes.size(); at += comm::max_frame_payload) {
+      const auto part = bytes.subspan(at, std::min(comm::max_frame_payload, bytes.size() - at));
+      comm::frame_header h;
+      h.length = part.size();
+      h.total = bytes.size();
+      link_->send(h, part, false);
+    }
     until_done([&] {
-      value_or_throw(link_.flush());
-      return link_.idle();
+      value_or_throw(link_->flush());
+      return link_->idle();
     });
   }
   void receive(mutable_byte_view bytes) override {
     place_ = bytes;
-    arrived_ = false;
     until_done([&] {
-      value_or_throw(link_.receive(*this));
-      return arrived_;
+      value_or_throw(link_->receive(*this));
+      return place_.empty();
     });
   }
 
  private:
   expected<verdict> begin(const comm::frame_header& h, mutable_byte_view& where) override {
-    if (h.length != place_.size()) return fail(errc::bad_input, "a frame of another size");
-    where = place_;
+    if (h.length > place_.size()) return fail(errc::bad_input, "a frame of another size");
+    where = place_.first(h.length);
     return verdict::take;
   }
-  expected<void> end(const comm::frame_header&) override {
-    arrived_ = true;
+  expected<void> end(const comm::frame_header& h) override {
+    place_ = place_.subspan(h.length);
     return {};
   }
 
-  comm::tcp::link link_;
-  mutable_byte_view place_;
-  bool arrived_ = false;
+  std::unique_ptr<comm::link> link_;
+  mutable_byte_view place_;  // what is still to come
 };
 
 struct connection {
   std::unique_ptr<messenger> first, second;
 };
 
-template <class Messenger>
-connection connect() {
+connection connect_plain() {
   auto ends = value_or_throw(loopback_pair());
-  return {std::make_unique<Messenger>(std::move(ends.first)), std::make_unique<Messenger>(std::move(ends.second))};
+  return {std::make_unique<plain_messenger>(std::move(ends.first)),
+          std::make_unique<plain_messenger>(std::move(ends.second))};
+}
+
+connection connect_framed() {
+  auto ends = value_or_throw(loopback_pair());
+  return {std::make_unique<framed_messenger>(std::make_unique<comm::tcp::link>(std::move(ends.first))),
+          std::make_unique<framed_messenger>(std::make_unique<comm::tcp::link>(std::move(ends.second)))};
+}
+
+connection connect_in_memory() {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) throw std::runtime_error("no sockets");
+  auto first = comm::shm::link::offer(unique_fd(fds[0]), comm::shm::link::ring_size_for(1));
+  auto second = comm::shm::link::accept(unique_fd(fds[1]));
+  if (second->medium() != comm::link_medium::host_memory) throw std::runtime_error("memory cannot be shared");
+  return {std::make_unique<framed_messenger>(std::move(first)), std::make_unique<framed_messenger>(std::move(second))};
 }
 
 /// Microseconds from sending `there` bytes until `back` bytes have come, in turns over the connections.
@@ -154,8 +173,8 @@ std::vector<std::vector<double>> round_trips(std::vector<connection>& over, std:
 
 void framing(session& s) {
   std::vector<connection> over;
-  over.push_back(connect<plain_messenger>());
-  over.push_back(connect<framed_messenger>());
+  over.push_back(connect_plain());
+  over.push_back(connect_framed());
   const auto large = round_trips(over, std::size_t{1} << 20, 8, s.rounds(60));
   const auto ratio = median(large[0]) / median(large[1]);
   s.report({.name = "a frame of 1 MiB",
@@ -176,9 +195,27 @@ void framing(session& s) {
        .beside = {},
        .aim = goal{goal::kind::at_most, 3},
        .note = fmt::format("there and back {:.2f} us framed, {:.2f} us plain", median(small[1]), median(small[0]))});
+
+  over.erase(over.begin());
+  over.push_back(connect_in_memory());
+  const auto compare = [&](const char* name, const char* size, std::size_t there, int rounds) {
+    const auto times = round_trips(over, there, 8, s.rounds(rounds));
+    s.report({.name = name,
+              .size = size,
+              .unit = "us",
+              .samples = times[1],
+              .beside = reference{"the same over TCP", median(times[0]), median(times[0]) / median(times[1])},
+              .aim = {},
+              .note = {}});
+  };
+  compare("there and back through memory", "8 B", 8, 200);
+  compare("there and back through memory", "64 KiB there, 8 B back", 64 * KiB, 100);
+  compare("there and back through memory", "1 MiB there, 8 B back", MiB, 60);
+  compare("there and back through memory", "16 MiB there, 8 B back", 16 * MiB, 10);
 }
 
-const registration framing_registered{"framing", "what frames cost on a TCP link, beside the bytes alone", framing};
+const registration framing_registered{
+    "framing", "what frames cost on a TCP link, beside the bytes alone; links through memory beside TCP", framing};
 
 }  // namespace
 }  // namespace hydrogen::bench
