@@ -121,6 +121,22 @@ TEST_CASE("what was flushed before an end closes still arrives, and then the lin
   }
 }
 
+TEST_CASE("what was written before the end is read, also when the end was seen first") {
+  joined_ends ends;
+  CHECK(ends.other->over->will_sleep(ends.other->over->events()) == POLLIN);
+  ends.dialler->send(0, 1000);
+  REQUIRE(ends.dialler->over->flush());
+  ends.dialler->over->close();
+  // First the bell is heard, then the end.
+  for (int i = 0; i < 2; ++i) {
+    ends.other->over->awake();
+    ends.other->over->will_sleep(ends.other->over->events());
+  }
+  CHECK(ends.other->over->ready());
+  CHECK(end_by_looking(*ends.other).code == errc::disconnected);
+  CHECK(ends.other->arrived == 1);
+}
+
 TEST_CASE("a sleeping end is woken by the end of the other") {
   joined_ends ends;
   expected<void> result;
@@ -189,6 +205,10 @@ TEST_CASE("all that is in the ring comes over the socket, also when nothing more
   // Taken by the ring: the payload is not needed any more.
   REQUIRE(ends.dialler->over->flush());
   CHECK(ends.dialler->over->idle());
+  REQUIRE(ends.dialler->over->receive(*ends.dialler));
+  CHECK(ends.dialler->over->medium() == link_medium::socket);
+  CHECK_FALSE(ends.dialler->over->idle());
+  CHECK((ends.dialler->over->events() & POLLOUT) != 0);
   for (int look = 0; look < 100; ++look) {
     REQUIRE(ends.dialler->step());
     REQUIRE(ends.other->step());

@@ -80,6 +80,8 @@ TEST_CASE("a file that cannot be trusted is not mapped, and the socket carries t
   files.emplace_back("far too large", sealed(std::size_t{1} << 40));
   files.emplace_back("no memory file", unique_fd(ends_of_pipe[0]));
   files.emplace_back("no descriptor", unique_fd());
+  files.emplace_back("one that cannot be mapped to write", unsealed(file_of_small_rings));
+  REQUIRE(fcntl(files.back().second.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0);
   for (const auto& [name, file] : files) {
     CAPTURE(name);
     socket_pair p;
@@ -127,6 +129,27 @@ TEST_CASE("an offer may come late, in pieces of nothing, or never") {
   CHECK(end_by_looking(alone).code == errc::disconnected);
 }
 
+TEST_CASE("an answer is heard while a frame is held, so that its byte wakes nobody twice") {
+  socket_pair p;
+  end_of_link near(shm::link::offer(std::move(p.first), small_ring));
+  played_side far(std::move(p.second));
+  REQUIRE(shm::take_over(far.socket.get(), far.file) == 'M');
+  far.map();
+  frame_prefix prefix;
+  encode_frame(header_of(0, 0), prefix);
+  std::memcpy(far.memory + 4096 + small_ring, prefix.bytes.data(), frame_prefix_size);
+  far.number_at(ring_1) = frame_prefix_size;
+  near.hold = 0;
+  near.send(0, 2 * small_ring);
+  REQUIRE(near.step());
+  REQUIRE(shm::hand_over(far.socket.get(), 'A'));
+  CHECK(near.sleep());
+  REQUIRE(near.step());
+  pollfd set{near.over->fd(), near.over->will_sleep(near.over->events()), 0};
+  CHECK_FALSE(near.over->ready());
+  CHECK(::poll(&set, 1, 0) == 0);
+}
+
 TEST_CASE("an offer and an answer without sense end the link") {
   socket_pair p;
   played_side far(std::move(p.second));
@@ -154,7 +177,9 @@ TEST_CASE("counters that cannot be end the link, and nothing outside the ring is
       REQUIRE(shm::hand_over(far.socket.get(), 'M', far.file.get()));
       end_of_link near(shm::link::accept(std::move(p.first)));
       far.number_at(ring_0) = number;
-      CHECK(end_by_looking(near).code == errc::bad_input);
+      const auto why = end_by_looking(near);
+      CHECK(why.code == errc::bad_input);
+      CHECK(why.what.find("the ring") != std::string::npos);
     }
     {
       // What it says that it has read, of a ring that fills up.

@@ -179,19 +179,14 @@ expected<std::size_t> link::read(std::span<const iovec> parts) {
   }
   if (mode_ == mode::broken) return spoil();
   if (mode_ == mode::in_memory) {
-    const bool had_ended = has_ended_;
-    auto n = in_.read(parts, bell_);
+    const auto n = in_.read(parts, bell_);
     if (!n || *n != 0) return n;
-    if (had_ended) return link_has_ended();
+    if (has_ended_) return link_has_ended();
     // Who waits for the answer looks each time: it says where to look.
     if (!awaits_answer_ && ++looks_ % looks_between != 0) return n;
     if (auto ok = look_at_socket(); !ok) return unexpected(std::move(ok.error()));
     // What was written before the end is there now.
-    if (has_ended_) {
-      n = in_.read(parts, bell_);
-      if (n && *n == 0) return link_has_ended();
-      return n;
-    }
+    if (has_ended_) return read(parts);
     if (mode_ == mode::in_memory) return n;
   }
   return read_from_socket(fd(), parts);
