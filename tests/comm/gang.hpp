@@ -6,7 +6,12 @@
 #include <hydrogen/comm/acceptor.hpp>
 #include <hydrogen/comm/rendezvous.hpp>
 
+#include <sys/types.h>
+
+#include <atomic>
+#include <fstream>
 #include <functional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -131,6 +136,20 @@ inline std::vector<layout> placements(int ranks) {
   all.insert(all.end(), {layout(apart, medium::memory, in_halves), layout(apart, medium::stages, in_turns),
                          layout(pairs, medium::stages, of_pairs), layout(in_halves, medium::memory, {0, 1})});
   return all;
+}
+
+/// Until a thread of this process, which has said its number before it went to wait, does not run, or is no more.
+inline void await_sleep(const std::atomic<pid_t>& thread) {
+  for (;;) {
+    std::string name, state;
+    if (thread != 0) {
+      std::ifstream about("/proc/self/task/" + std::to_string(thread) + "/stat");
+      if (!about) return;
+      about >> name >> name >> state;
+    }
+    if (state == "S") return;
+    std::this_thread::yield();
+  }
 }
 
 inline std::string text_of(const layout& placement) {

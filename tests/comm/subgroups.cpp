@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <fstream>
 #include <latch>
 #include <thread>
 
 using namespace hydrogen;
 using namespace hydrogen::comm;
+using testing::await_sleep;
 using testing::gang;
 using testing::placements;
 using testing::text_of;
@@ -28,20 +28,6 @@ void check_all(const std::vector<expected<void>>& results, const testing::layout
   for (std::uint32_t r = 0; r < results.size(); ++r) {
     INFO(text_of(placement), ", rank ", r);
     CHECK_MESSAGE(results[r], results[r].error().message());
-  }
-}
-
-/// Until a thread of this process, which has said its number before it went to wait, does not run, or is no more.
-void await_sleep(const std::atomic<pid_t>& thread) {
-  for (;;) {
-    std::string name, state;
-    if (thread != 0) {
-      std::ifstream about("/proc/self/task/" + std::to_string(thread) + "/stat");
-      if (!about) return;
-      about >> name >> name >> state;
-    }
-    if (state == "S") return;
-    std::this_thread::yield();
   }
 }
 

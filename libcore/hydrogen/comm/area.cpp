@@ -13,7 +13,7 @@ namespace hydrogen::comm {
 namespace {
 
 constexpr std::align_val_t page{4096};
-constexpr std::uint64_t area_magic = 0x6165726148594451;  // also the version of the layout
+constexpr std::uint64_t area_magic = 0x6165726148594452;  // also the version of the layout
 
 constexpr std::uint32_t inside_spins = 16;
 

@@ -22,7 +22,8 @@
 //
 // Some ranks of a gang can meet in an area of their own, a part (`part_of`). Whoever sleeps in a part sleeps at the
 // bell of the whole, and a part that breaks breaks the whole. Each rank says on the board of the whole which call of
-// which part it has come to, so that two ranks that wait for each other in two groups are found.
+// which part it has come to, so that ranks that wait for each other in a ring, each in another group, are found
+// (`ring_of`).
 //
 // Each rank's functions are called by one thread at a time; `wake`, `lost`, `open`, `on_start` and `break_for_all` by
 // any thread.
@@ -171,16 +172,24 @@ class area {
   /// Reads it. errc::disconnected when it is not there any more.
   expected<void> read(std::uint32_t rank, std::uint64_t address, mutable_byte_view into) const;
 
-  /// Board of the whole, in gang ranks: which call of which part a rank has come to last.
-  void stand(std::uint32_t rank, std::uint64_t calls, const call_plan&, std::span<const std::uint32_t> among);
-  struct standing {
-    std::uint64_t group = 0;
-    std::uint64_t calls = 0;  // of that part, this one included; 0: none
-    bool is_in(std::uint32_t rank) const { return (members[rank / 64] >> (rank % 64) & 1) != 0; }
-    std::vector<std::uint64_t> members;
-    std::string text;
+  /// Board of the whole, in its ranks: a rank has come to the call of this number of a part of these ranks. Who
+  /// begins a part (`begins`) waits for the first of them alone.
+  void stand(std::uint32_t rank, std::uint64_t calls, const call_plan&, std::span<const std::uint32_t> among,
+             bool begins = false);
+  /// Whether any rank has ever stood there.
+  bool has_parts() const;
+  /// A rank of the whole that is about to sleep: its call, what it awaits there, and how many calls it has come to of
+  /// each part that it is in.
+  struct waiter {
+    std::uint32_t rank = 0;
+    std::function<std::string()> call;
+    std::function<bool(std::uint32_t rank)> awaits;  // of the whole
+    const std::map<std::uint64_t, std::uint64_t>* calls = nullptr;
   };
-  standing standing_of(std::uint32_t rank) const;
+  /// errc::mismatch when ranks of the whole, this one among them, wait for each other in a ring; names all of them with
+  /// their calls. Asked after the rank has stood on the board and counted itself at the bell, so the last one of a ring
+  /// sees it. Calls of parts that fell off the board (`listed_parts`) are not seen.
+  error ring_of(const waiter&) const;
   /// Whether a rank has arrived in the call that `self` is in.
   bool has_arrived(std::uint32_t self, std::uint32_t rank) const;
   std::uint64_t calls_of(std::uint32_t rank) const;
@@ -220,6 +229,9 @@ class area {
   void lie_at(std::byte* memory);
   void construct();
   std::span<std::atomic<std::uint64_t>> board(std::uint32_t rank) const;
+  class standing;
+  class ring_search;
+  standing standing_of(std::uint32_t rank) const;
   /// Calls of an island are calls of the whole gang.
   std::span<const std::uint32_t> among() const {
     return part_.whole ? std::span<const std::uint32_t>(part_.ranks) : std::span<const std::uint32_t>();

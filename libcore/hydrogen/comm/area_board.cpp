@@ -15,6 +15,8 @@ namespace {
 // In the private memory of this process: what others try to read.
 const std::uint64_t probe_word = make_boot_id().value;
 
+constexpr std::uint64_t begins_bit = std::uint64_t{1} << 32;  // of `kinds`
+
 }  // namespace
 
 std::shared_ptr<area> area::part(part_of what) {
@@ -55,17 +57,26 @@ std::span<std::atomic<std::uint64_t>> area::board(std::uint32_t rank) const {
   return {board_ + words * rank, words};
 }
 
-void area::stand(std::uint32_t rank, std::uint64_t number, const call_plan& plan,
-                 std::span<const std::uint32_t> ranks) {
+void area::stand(std::uint32_t rank, std::uint64_t number, const call_plan& plan, std::span<const std::uint32_t> ranks,
+                 bool begins) {
   const auto words = board(rank);
+  const auto get = [&](std::size_t at) { return words[at].load(std::memory_order_relaxed); };
   const auto set = [&](std::size_t at, std::uint64_t value) { words[at].store(value, std::memory_order_relaxed); };
-  const auto before = words[sequence].load(std::memory_order_relaxed);
-  words[sequence].store(before + 1, std::memory_order_relaxed);
+  const auto before = get(sequence);
+  const bool same_group = get(group) == plan.group && before != 0;
+  auto place = get(entry);
+  auto known = get(entries);
+  if (!same_group) {
+    const auto most = std::min<std::uint64_t>(known, listed_parts);
+    for (place = 0; place < most && get(listed + 2 * place) != plan.group; ++place) {
+    }
+    if (place == most) place = known++ % listed_parts;
+  }
+  set(sequence, before + 1);
   std::atomic_thread_fence(std::memory_order_release);  // whoever reads what follows reads an odd sequence, too
-  const bool same_group = words[group].load(std::memory_order_relaxed) == plan.group && before != 0;
   set(group, plan.group);
   set(calls, number);
-  set(kinds, std::uint64_t{static_cast<std::uint8_t>(plan.by)} << 24 |
+  set(kinds, (begins ? begins_bit : 0) | std::uint64_t{static_cast<std::uint8_t>(plan.by)} << 24 |
                  std::uint64_t{static_cast<std::uint8_t>(plan.what)} << 16 |
                  std::uint64_t{static_cast<std::uint8_t>(plan.kind)} << 8 | static_cast<std::uint8_t>(plan.how));
   set(line, plan.line);
@@ -78,51 +89,71 @@ void area::stand(std::uint32_t rank, std::uint64_t number, const call_plan& plan
     std::memcpy(&word, name + 8 * i, 8);
     set(file + i, word);
   }
+  set(listed + 2 * place + 1, number);
   if (!same_group) {
+    set(entries, known);
+    set(entry, place);
+    set(listed + 2 * place, plan.group);
     for (std::size_t i = members; i < words.size(); ++i) set(i, 0);
-    for (const auto r : ranks) {
-      auto& word = words[members + r / 64];
-      word.store(word.load(std::memory_order_relaxed) | std::uint64_t{1} << (r % 64), std::memory_order_relaxed);
-    }
+    for (const auto r : ranks) set(members + r / 64, get(members + r / 64) | std::uint64_t{1} << (r % 64));
   }
   words[sequence].store(before + 2, std::memory_order_release);
+  if (before == 0) header_->parts.store(1, std::memory_order_release);
+}
+
+bool area::has_parts() const {
+  return header_->parts.load(std::memory_order_acquire) != 0;
 }
 
 area::standing area::standing_of(std::uint32_t rank) const {
   const auto words = board(rank);
   for (int attempt = 0; attempt < 100; ++attempt) {
     const auto before = words[sequence].load(std::memory_order_acquire);
-    if (before == 0) return {};  // the usual gang has no parts
     if (before % 2 != 0) continue;
     std::vector<std::uint64_t> copy(words.size());
     // Acquire: what is read after them, the sequence, cannot be older.
     for (std::size_t i = 0; i < copy.size(); ++i) copy[i] = words[i].load(std::memory_order_acquire);
-    if (words[sequence].load(std::memory_order_relaxed) != before) continue;
-    standing s;
-    s.members.assign(copy.begin() + members, copy.end());
-    s.group = copy[group];
-    s.calls = copy[calls];
-    char name[64];
-    std::memcpy(name, &copy[file], sizeof name);
-    name[sizeof name - 1] = 0;
-    call_plan plan;
-    plan.by = static_cast<algorithm>(copy[kinds] >> 24);
-    plan.what = static_cast<operation>(copy[kinds] >> 16 & 0xff);
-    plan.kind = static_cast<element>(copy[kinds] >> 8 & 0xff);
-    plan.how = static_cast<reduction>(copy[kinds] & 0xff);
-    plan.line = static_cast<std::uint32_t>(copy[line]);
-    plan.root = static_cast<std::uint32_t>(copy[roots] >> 32);
-    plan.to = static_cast<std::uint32_t>(copy[roots]);
-    plan.count = copy[count];
-    plan.file = name;
-    std::vector<std::uint32_t> ranks;
-    for (std::uint32_t r = 0; r < ranks_; ++r) {
-      if (s.is_in(r)) ranks.push_back(this->name(r));
-    }
-    s.text = plan.text(ranks);
-    return s;
+    if (words[sequence].load(std::memory_order_relaxed) == before) return standing(std::move(copy));
   }
   return {};
+}
+
+bool area::standing::needs(std::uint32_t rank) const {
+  if ((words_[kinds] & begins_bit) == 0) return is_in(rank);
+  for (std::uint32_t r = 0; r < rank; ++r) {
+    if (is_in(r)) return false;
+  }
+  return is_in(rank);
+}
+
+std::optional<std::uint64_t> area::standing::calls_of(std::uint64_t part) const {
+  const auto most = std::min<std::uint64_t>(words_[entries], listed_parts);
+  for (std::size_t i = 0; i < most; ++i) {
+    if (words_[listed + 2 * i] == part) return words_[listed + 2 * i + 1];
+  }
+  if (words_[entries] > listed_parts) return std::nullopt;
+  return 0;
+}
+
+std::string area::standing::text(const area& whole) const {
+  char name[64];
+  std::memcpy(name, &words_[file], sizeof name);
+  name[sizeof name - 1] = 0;
+  call_plan plan;
+  plan.by = static_cast<algorithm>(words_[kinds] >> 24 & 0xff);
+  plan.what = static_cast<operation>(words_[kinds] >> 16 & 0xff);
+  plan.kind = static_cast<element>(words_[kinds] >> 8 & 0xff);
+  plan.how = static_cast<reduction>(words_[kinds] & 0xff);
+  plan.line = static_cast<std::uint32_t>(words_[line]);
+  plan.root = static_cast<std::uint32_t>(words_[roots] >> 32);
+  plan.to = static_cast<std::uint32_t>(words_[roots]);
+  plan.count = words_[count];
+  plan.file = name;
+  std::vector<std::uint32_t> ranks;
+  for (std::uint32_t r = 0; r < whole.size(); ++r) {
+    if (is_in(r)) ranks.push_back(whole.name(r));
+  }
+  return plan.text(ranks);
 }
 
 bool area::has_arrived(std::uint32_t self, std::uint32_t rank) const {

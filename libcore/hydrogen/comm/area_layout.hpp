@@ -6,7 +6,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace hydrogen::comm {
 
@@ -77,6 +80,7 @@ struct area::header {
   std::atomic<std::uint32_t> sleepers;           // one that was killed counts on: it costs a system call
   std::atomic<std::uint32_t> open;               // the gate
   std::atomic<std::uint32_t> staged;             // stages have been written
+  std::atomic<std::uint32_t> parts;              // 1: a rank has stood on the board
 };
 
 struct alignas(128) area::seat {
@@ -98,10 +102,47 @@ struct alignas(128) area::seat {
   std::byte reason[1024];
 };
 
-/// The board: words of a rank, then its group as bits. Written between two steps of `sequence`.
-enum board_word : std::size_t { sequence, group, calls, kinds, line, roots, count, file, members = file + 8 };
+/// So many parts of a rank have their number of calls on the board; then the oldest falls off.
+inline constexpr std::size_t listed_parts = 32;
+
+/// The board: words of a rank, then pairs of part and calls, then the group as bits. Written between two steps of
+/// `sequence`. `entries`: parts that were ever listed; `entry`: the current one.
+enum board_word : std::size_t {
+  sequence,
+  group,
+  calls,
+  kinds,
+  line,
+  roots,
+  count,
+  entries,
+  entry,
+  file,
+  listed = file + 8,
+  members = listed + 2 * listed_parts
+};
 constexpr std::size_t board_size(std::size_t ranks) {
   return (8 * (members + (ranks + 63) / 64) + 127) / 128 * 128;
 }
+
+/// A copy of what a rank has said on the board; zeros at first.
+class area::standing {
+ public:
+  standing() = default;
+  explicit standing(std::vector<std::uint64_t> words) : words_(std::move(words)) {}
+  /// Not while it is being written.
+  explicit operator bool() const { return !words_.empty(); }
+  std::uint64_t group() const { return words_[board_word::group]; }
+  std::uint64_t calls() const { return words_[board_word::calls]; }
+  bool is_in(std::uint32_t rank) const { return (words_[members + rank / 64] >> (rank % 64) & 1) != 0; }
+  /// Needs that rank in its call.
+  bool needs(std::uint32_t rank) const;
+  /// Of any part; unknown when it may have fallen off.
+  std::optional<std::uint64_t> calls_of(std::uint64_t part) const;
+  std::string text(const area& whole) const;
+
+ private:
+  std::vector<std::uint64_t> words_;
+};
 
 }  // namespace hydrogen::comm

@@ -49,26 +49,17 @@ expected<void> shared_engine::enter(const call_plan& plan, const offer& what, ar
 }
 
 error shared_engine::crossing() const {
-  for (std::uint32_t m = 0; m < area_->size(); ++m) {
-    if (area_->has_arrived(self_, m)) continue;
-    if (auto why = crossing_with(m, ranks_); why.code != errc::none) return why;
-  }
-  return {errc::none, {}, {}, {}};
-}
-
-error shared_engine::crossing_with(std::uint32_t member, std::span<const std::uint32_t> among) const {
   const auto& whole = *ties_->whole;
-  const auto rank = ranks_.empty() ? member : ranks_[member];
-  // A call that this rank has not come to: the other is in it, and waits.
-  std::string theirs;
-  if (!whole.has_arrived(rank, ties_->rank)) {
-    theirs = whole.call_of(rank);
-  } else if (const auto s = whole.standing_of(rank); s.calls != 0 && s.is_in(ties_->rank)) {
-    const auto known = ties_->calls.find(s.group);
-    if (s.calls > (known != ties_->calls.end() ? known->second : 0)) theirs = s.text;
-  }
-  if (theirs.empty()) return {errc::none, {}, {}, {}};
-  return mismatch_error({{whole.name(ties_->rank), plan_.text(among)}, {whole.name(rank), theirs}});
+  // The usual gang has no groups.
+  if (!whole.has_parts()) return {errc::none, {}, {}, {}};
+  return whole.ring_of({ties_->rank, [this] { return plan_.text(ranks_); },
+                        [this](std::uint32_t rank) {
+                          const auto at = std::lower_bound(ranks_.begin(), ranks_.end(), rank);
+                          if (!ranks_.empty() && (at == ranks_.end() || *at != rank)) return false;
+                          const auto member = ranks_.empty() ? rank : static_cast<std::uint32_t>(at - ranks_.begin());
+                          return !area_->has_arrived(self_, member);
+                        },
+                        &ties_->calls});
 }
 
 offer shared_engine::offer_of(byte_view data) const {
@@ -122,12 +113,13 @@ expected<std::unique_ptr<group_engine>> shared_engine::split(const call_plan& pl
   for (const auto m : members) part.ranks.push_back(ranks_.empty() ? m : ranks_[m]);
   area_wait how(timeout, abort_);
   // It waits for the first one alone, which has to begin the group.
-  how.also = [this, first = members[0], &part] {
-    return first == self_ ? error{errc::none, {}, {}, {}} : crossing_with(first, part.ranks);
+  how.also = [this, &part, &plan]() -> error {
+    if (part.ranks[0] == ties_->rank) return {errc::none, {}, {}, {}};
+    return ties_->whole->ring_of({ties_->rank, [&] { return plan.text(part.ranks); },
+                                  [&](std::uint32_t rank) { return rank == part.ranks[0]; }, &ties_->calls});
   };
-  plan_ = plan;
   ties_->calls[plan.group] = 1;
-  ties_->whole->stand(ties_->rank, 1, plan, part.ranks);
+  ties_->whole->stand(ties_->rank, 1, plan, part.ranks, true);
   auto made = ties_->make_part(part, how);
   if (!made) return unexpected(std::move(made.error()));
   return std::make_unique<shared_engine>(ties_, std::move(*made), part, abort_);

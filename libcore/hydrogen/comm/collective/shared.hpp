@@ -66,10 +66,8 @@ class shared_engine final : public group_engine {
 
   expected<void> enter(const call_plan&, const offer&, area_wait&);
   area_wait waiting(duration timeout);
-  /// A rank that this one waits for and that waits for this one in another call or group.
+  /// Ranks that wait for each other in a ring, this one among them.
   error crossing() const;
-  /// The same of one member; `among`: of the call that this rank is in.
-  error crossing_with(std::uint32_t member, std::span<const std::uint32_t> among) const;
   /// Large data as it is published.
   offer offer_of(byte_view data) const;
   offered of(std::uint32_t member) const { return area_->offer_of(self_, member); }
