@@ -19,7 +19,7 @@ struct FrameHeader {
   total @7 :UInt64;      # bytes of the whole, for pieces whose size the receiver does not know
   chunk @8 :UInt32;      # number of this piece within its phase
   phase @9 :UInt16;      # step of the algorithm
-  kind @10 :UInt8;       # 1 describe (text of a plan), 2 piece, 3 bye (last frame of a rank; text of the reason)
+  kind @10 :UInt8;       # 1 describe (text of a plan), 2 piece, 3 bye (last frame of a rank; the reason), 4 waiting
   code @11 :UInt8;       # piece: element type; bye: error code, 0 for a rank that simply returned
   payload @12 :Data;     # the second segment
 }

@@ -304,6 +304,39 @@ TEST_CASE("a rank that sends many bytes to a join that fails is refused") {
   CHECK(why.what.find("rank 1 on node b") != std::string::npos);
 }
 
+TEST_CASE("a note of a rank that waits is refused when it makes no sense, and counts only for a call that is to come") {
+  const std::vector<std::pair<waiting_note, errc>> notes{
+      {{1, {{1, "a call"}}, {{0, 1}}}, errc::mismatch},
+      {{1, {{1, "a call"}}, {{0, 0}}}, errc::none},               // this one: the rank has come to it
+      {{1, {{1, "a call"}, {0, "mine"}}, {{1, 9}}}, errc::none},  // comes back to where it was
+      {{1, {{1, "a call"}}, {{7, 9}}}, errc::none},
+      {{1, {}, {{0, 1}}}, errc::bad_input},
+      {{1, {{0, "of another"}}, {{0, 1}}}, errc::bad_input},
+      {{1, {{1, "a call"}, {2, "of nobody"}}, {{0, 1}}}, errc::bad_input},
+  };
+  for (const auto& [note, code] : notes) {
+    fixture f;
+    auto h = f.piece();
+    h.kind = frame_kind::waiting;
+    f.far->write(h, encode(note));
+    f.far->write(f.piece(), {});
+    const auto result = f.engine->barrier(f.plan, 10s);
+    INFO("result: ", result ? "no error" : result.error().message());
+    CHECK((result ? errc::none : result.error().code) == code);
+    CHECK(f.counters->refused == (code == errc::bad_input ? 1 : 0));
+  }
+  for (const std::size_t size : {0u, 10u, 4097u}) {
+    fixture f;
+    auto h = f.piece();
+    h.kind = frame_kind::waiting;
+    f.far->write(h, byte_buffer(size, std::byte{0xff}));
+    f.far->close();
+    const auto result = f.engine->barrier(f.plan, 10s);
+    REQUIRE_FALSE(result);
+    CHECK(result.error().code == errc::bad_input);
+  }
+}
+
 TEST_CASE("memory for a message is taken as its bytes come, not as they are announced") {
   fixture f;
   const auto plan = make_plan(std::source_location::current(), {.what = operation::all_gather});

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <numeric>
 
 using namespace hydrogen;
@@ -56,7 +57,8 @@ std::string call_in_ring(std::uint32_t rank, std::uint32_t size, closing how) {
   const auto who = "rank " + std::to_string(rank) + " ";
   if (how == closing::transfer)
     return who + "send from rank " + std::to_string(rank) + " to rank " + std::to_string(next);
-  if (rank == 0 && how == closing::whole) return who + "barrier() at rings.cpp";
+  // One outside of the ring may be in it, too, and be named.
+  if (rank == 0 && how == closing::whole) return "barrier() at rings.cpp";
   return (next == 0 && how == closing::beginning ? std::string() : who + "barrier()") + " of " +
          rank_list(pair_of(rank, next)) + " at rings.cpp";
 }
@@ -103,7 +105,7 @@ expected<void> wrong(std::string what) {
 TEST_CASE("a ring of three fails at once and names all its calls, in whatever order they come, and outside of it too") {
   for (const int count : {3, 4}) {
     for (const auto& placement : placements(count)) {
-      if (!is_one_area(placement)) continue;
+      if (!placement.hosts.empty()) continue;
       for (const auto how : all_closings) {
         ranks order(3);
         std::iota(order.begin(), order.end(), 0);
@@ -120,7 +122,7 @@ TEST_CASE("a ring of three fails at once and names all its calls, in whatever or
 
 TEST_CASE("a ring of four fails at once and names all its calls") {
   for (const auto& placement : placements(4)) {
-    if (!is_one_area(placement)) continue;
+    if (!placement.hosts.empty()) continue;
     for (const auto how : all_closings) {
       for (const auto& order : {ranks{0, 1, 2, 3}, ranks{3, 2, 1, 0}, ranks{1, 3, 0, 2}, ranks{2, 0, 3, 1}}) {
         check_ring(placement, 4, how, order);
@@ -163,19 +165,24 @@ TEST_CASE("of more groups than a board lists none is taken for a ring, and a rin
 }
 
 TEST_CASE("correct programs of many groups that overlap are never taken for a ring") {
+  const char* wanted = std::getenv("HYDROGEN_TEST_PROGRAMS");
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-  constexpr std::uint64_t seeds = 2;
+  constexpr int usual = 2;
 #else
-  constexpr std::uint64_t seeds = 10;
+  constexpr int usual = 10;
 #endif
+  const auto seeds = static_cast<std::uint64_t>(wanted != nullptr ? std::atoi(wanted) : usual);
   for (const int count : {3, 4, 6}) {
     for (const auto& placement : placements(count)) {
-      for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+      const bool is_fast = is_one_area(placement);
+      for (std::uint64_t seed = 1; seed <= (is_fast ? seeds : (seeds + 9) / 10); ++seed) {
         gang team(placement);
         const auto results = team.run([&](group& g) -> expected<void> {
           random_source same(seed * 100 + static_cast<std::uint64_t>(count)), own(seed * 1000 + g.rank());
           std::vector<std::unique_ptr<group>> groups;
-          for (int step = 0; step < 300; ++step) {
+          for (int step = 0; step < (is_fast ? 300 : 150); ++step) {
+            // For longer than it takes until ranks tell each other over links that they wait.
+            if (!is_fast && own.below(100) == 0) std::this_thread::sleep_for(120ms);
             if (own.below(8) == 0) {
               for (auto n = own.below(50); n > 0; --n) std::this_thread::yield();
             }

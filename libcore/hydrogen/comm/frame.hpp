@@ -20,7 +20,8 @@ inline constexpr std::size_t frame_prefix_size = 120;
 enum class frame_kind : std::uint8_t {
   describe = 1,  // payload: text of the plan whose hash is in `plan`; sent before its first piece
   piece = 2,     // a part of a collective call; the first one also says "I have entered this call"
-  bye = 3        // the last frame of a rank; `code` and payload: why, if the call failed
+  bye = 3,       // the last frame of a rank; `code` and payload: why, if the call failed
+  waiting = 4    // payload: a waiting_note
 };
 
 struct frame_header {

@@ -42,6 +42,11 @@ class mesh::sink final : public link_sink {
         p.text.resize(h.length);
         where = p.text;
         return verdict::take;
+      case frame_kind::waiting:
+        if (h.length > max_waiting_note) return refuse(h, "says in more than 4096 bytes that it waits");
+        p.text.resize(h.length);
+        where = p.text;
+        return verdict::take;
       case frame_kind::piece:
         break;
     }
@@ -83,6 +88,9 @@ class mesh::sink final : public link_sink {
         if (h.code != 0) return decide(reason());
         if (p.finished) return {};
         return decide(mesh_.left(from_, p.entered ? p.this_call : p.last_call));
+      case frame_kind::waiting:
+        if (auto ok = mesh_.hear(from_, p.text); !ok) return decide(std::move(ok.error()));
+        return {};
       case frame_kind::piece:
         break;
     }
@@ -198,6 +206,10 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
   self_ = index_[gang_rank()];
   if (abort_.is_set()) return unexpected(fail(abort_.reason()));
   unfinished_ = 0;
+  ++runs_;
+  has_told_ = false;
+  tell_at_ = never;
+  notes_.clear();
   error lost{errc::none, {}, {}, {}};
   for (const auto r : members_) {
     if (!links_[r]) continue;
@@ -245,7 +257,8 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
     looks = 0;
     all_links_ = true;
     if (now() >= deadline) return unexpected(fail(late(timeout)));
-    if (auto ok = sleep(deadline); !ok) return unexpected(fail(std::move(ok.error())));
+    const auto next = size() == gang_size() ? never : tell_others();
+    if (auto ok = sleep(std::min(deadline, next)); !ok) return unexpected(fail(std::move(ok.error())));
   }
   for (const auto r : members_) ++peers_[r].call;
   return {};

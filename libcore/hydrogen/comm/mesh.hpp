@@ -5,8 +5,9 @@
 // hears whether the others are in the same call: mismatches are seen by everyone, and no call returns before all
 // members have entered it. Calls are counted per link, since two ranks make the calls that both take part in in one
 // order; frames of the next one wait in their link. One non-blocking loop reads and writes all links of the call, so no
-// pair of full socket buffers can lock ranks up. A failed call tells all ranks why (bye) and ends the mesh. Used by one
-// thread at a time.
+// pair of full socket buffers can lock ranks up. A failed call tells all ranks why (bye) and ends the mesh. A rank that
+// waits for long in a call of some ranks tells the others, so that a ring of ranks that wait for each other is found
+// (waiting.hpp). Used by one thread at a time.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/comm/call.hpp>
@@ -14,6 +15,7 @@
 #include <hydrogen/comm/link.hpp>
 #include <hydrogen/comm/patience.hpp>
 #include <hydrogen/comm/token.hpp>
+#include <hydrogen/comm/waiting.hpp>
 #include <hydrogen/comm/waker.hpp>
 
 #include <poll.h>
@@ -102,12 +104,22 @@ class mesh final : public exchange_port {
     std::array<told, 32> plans;                 // what it has described
     byte_buffer text;                           // of a description or a bye, as it comes
     std::array<std::uint64_t, 32> described{};  // to it: same places
+    std::uint64_t told_in = 0;                  // the call in which it was told notes
+    std::size_t told = 0;                       // so many of them
   };
 
   expected<void> progress(exchange&, bool& any);
   static timespec until(time_point deadline);
   expected<void> sleep(time_point deadline);
   bool complete() const;
+  bool is_member(std::uint32_t rank) const;
+  /// This rank, to a call in which rank `by` waits for it.
+  bool has_come_to(const awaited_rank&, std::uint32_t by) const;
+  /// A note of a member: errc::mismatch when this rank and those of the note wait for each other in a ring.
+  expected<void> hear(std::uint32_t from, byte_view note);
+  void add_note(const waiting_note&);
+  /// Before a sleep in a call of some ranks: tells the others who may wait for this one. When to do it again.
+  time_point tell_others();
   error gone_error(std::uint32_t rank) const;
   error late(duration timeout) const;
   error fail(error why);
@@ -130,6 +142,15 @@ class mesh final : public exchange_port {
   std::vector<std::uint32_t> index_;    // of a gang rank, if it is a member
   std::uint32_t self_ = 0;
   std::uint32_t unfinished_ = 0;
+  std::uint64_t runs_ = 0;  // calls, this one included
+  bool has_told_ = false;   // that this rank waits
+  time_point tell_at_ = never;
+  struct encoded_note {
+    std::uint32_t origin = 0;
+    std::uint64_t serial = 0;
+    byte_buffer bytes;
+  };
+  std::vector<encoded_note> notes_;  // to be told, of this rank and of those that it waits for
   bool sees_all_calls_ = true;
   bool all_links_ = false;  // the next look is at all links, also of ranks that have sent everything
   error broken_{errc::none, {}, {}, {}};
