@@ -15,11 +15,12 @@ struct FrameHeader {
   call @3 :UInt64;       # number of the collective call in this attempt; the join is 0
   plan @4 :UInt64;       # hash of what is called: site, operation, element type, size
   offset @5 :UInt64;     # bytes from the start of the buffer that the piece belongs to
-  length @6 :UInt64;     # bytes of the payload, without padding; at most 1 MiB
+  length @6 :UInt32;     # bytes of the payload, without padding; at most 1 MiB
   total @7 :UInt64;      # bytes of the whole, for pieces whose size the receiver does not know
   chunk @8 :UInt32;      # number of this piece within its phase
   phase @9 :UInt16;      # step of the algorithm
   kind @10 :UInt8;       # 1 describe (text of a plan), 2 piece, 3 bye (last frame of a rank; the reason), 4 waiting
   code @11 :UInt8;       # piece: element type; bye: error code, 0 for a rank that simply returned
-  payload @12 :Data;     # the second segment
+  whole @12 :UInt32;     # calls of the whole gang that the sender has begun, of a gang with islands; else 0
+  payload @13 :Data;     # the second segment
 }

@@ -197,10 +197,10 @@ void disturbed_team::strike(std::size_t call, phase when, std::uint32_t victim) 
     found_.disturbed(fmt::format("after '{}' over {}", disturbed_calls()[call].name, shape_.name));
   }
   if (when == phase::waiting) {
-    // A loss is noticed without the help of a rank that is elsewhere; in an island once its ranks have met.
+    // A loss is noticed without the help of a rank that is elsewhere.
     const auto third = ranks - victim - late;
     const bool is_loss = what_ == disturbance::cut || (what_ == disturbance::kill && !is_hit(third, when, victim));
-    if (is_loss && !shape_.is_in_island(third)) ends_[third] = end_of(third);
+    if (is_loss) ends_[third] = end_of(third);
     say(late, "go");
     if (what_ == disturbance::slow) hear(late, "entering");
   }

@@ -25,6 +25,7 @@ frame_header sample(std::uint64_t length) {
   h.phase = 1;
   h.kind = frame_kind::piece;
   h.code = 2;
+  h.whole = 6;
   return h;
 }
 

@@ -17,9 +17,9 @@ using namespace hydrogen::comm::testing;
 
 namespace {
 
-using ranks = std::vector<std::uint32_t>;
+using some_ranks = std::vector<std::uint32_t>;
 
-ranks pair_of(std::uint32_t a, std::uint32_t b) {
+some_ranks two_ranks(std::uint32_t a, std::uint32_t b) {
   return {std::min(a, b), std::max(a, b)};
 }
 
@@ -33,7 +33,7 @@ expected<void> go_round(group& g, std::uint32_t size, closing how, const std::fu
   for (std::uint32_t i = 0; i < size; ++i) {
     const auto next = (i + 1) % size;
     if (g.rank() != i && g.rank() != next) continue;
-    auto made = g.subgroup(pair_of(i, next));
+    auto made = g.subgroup(two_ranks(i, next));
     if (!made) return unexpected(made.error());
     pairs[i] = std::move(*made);
   }
@@ -46,7 +46,7 @@ expected<void> go_round(group& g, std::uint32_t size, closing how, const std::fu
     return g.send(next, std::span(&x, 1));
   }
   if (next == 0 && how == closing::beginning) {
-    auto made = g.subgroup(pair_of(g.rank(), next));
+    auto made = g.subgroup(two_ranks(g.rank(), next));
     return made ? (*made)->barrier() : unexpected(made.error());
   }
   return pairs[g.rank()]->barrier();
@@ -60,11 +60,11 @@ std::string call_in_ring(std::uint32_t rank, std::uint32_t size, closing how) {
   // One outside of the ring may be in it, too, and be named.
   if (rank == 0 && how == closing::whole) return "barrier() at rings.cpp";
   return (next == 0 && how == closing::beginning ? std::string() : who + "barrier()") + " of " +
-         rank_list(pair_of(rank, next)) + " at rings.cpp";
+         rank_list(two_ranks(rank, next)) + " at rings.cpp";
 }
 
 /// Rank `order[i]` goes to wait when those before it are asleep.
-void check_ring(const layout& placement, std::uint32_t size, closing how, const ranks& order) {
+void check_ring(const layout& placement, std::uint32_t size, closing how, const some_ranks& order) {
   gang team(placement);
   std::array<std::atomic<pid_t>, 8> threads{};
   const auto results = team.run([&](group& g) {
@@ -89,15 +89,11 @@ void check_ring(const layout& placement, std::uint32_t size, closing how, const 
   }
 }
 
-constexpr std::array all_closings{closing::group, closing::whole, closing::beginning, closing::transfer};
+constexpr std::array ways_to_close{closing::group, closing::whole, closing::beginning, closing::transfer};
 
 bool is_one_area(const layout& placement) {
   return placement.hosts.empty() &&
          (placement.between != medium::tcp || *std::max_element(placement.begin(), placement.end()) == 0);
-}
-
-expected<void> wrong(std::string what) {
-  return fail(errc::internal, std::move(what));
 }
 
 }  // namespace
@@ -105,9 +101,8 @@ expected<void> wrong(std::string what) {
 TEST_CASE("a ring of three fails at once and names all its calls, in whatever order they come, and outside of it too") {
   for (const int count : {3, 4}) {
     for (const auto& placement : placements(count)) {
-      if (!placement.hosts.empty()) continue;
-      for (const auto how : all_closings) {
-        ranks order(3);
+      for (const auto how : ways_to_close) {
+        some_ranks order(3);
         std::iota(order.begin(), order.end(), 0);
         do {
           auto all = order;
@@ -122,9 +117,9 @@ TEST_CASE("a ring of three fails at once and names all its calls, in whatever or
 
 TEST_CASE("a ring of four fails at once and names all its calls") {
   for (const auto& placement : placements(4)) {
-    if (!placement.hosts.empty()) continue;
-    for (const auto how : all_closings) {
-      for (const auto& order : {ranks{0, 1, 2, 3}, ranks{3, 2, 1, 0}, ranks{1, 3, 0, 2}, ranks{2, 0, 3, 1}}) {
+    for (const auto how : ways_to_close) {
+      for (const auto& order :
+           {some_ranks{0, 1, 2, 3}, some_ranks{3, 2, 1, 0}, some_ranks{1, 3, 0, 2}, some_ranks{2, 0, 3, 1}}) {
         check_ring(placement, 4, how, order);
       }
     }
@@ -141,7 +136,7 @@ TEST_CASE("of more groups than a board lists none is taken for a ring, and a rin
         for (std::uint32_t i = 0; i < 40; ++i) {
           const auto left_out = i % 3;
           if (g.rank() == left_out) continue;
-          auto made = g.subgroup(pair_of((left_out + 1) % 3, (left_out + 2) % 3));
+          auto made = g.subgroup(two_ranks((left_out + 1) % 3, (left_out + 2) % 3));
           if (!made) return unexpected(made.error());
           early.push_back(std::move(*made));
         }
@@ -150,7 +145,7 @@ TEST_CASE("of more groups than a board lists none is taken for a ring, and a rin
             if (auto ok = e->barrier(); !ok) return ok;
           }
         }
-        if (auto ok = g.barrier(); !ok) return wrong(ok.error().message());
+        if (auto ok = g.barrier(); !ok) return fail(errc::internal, ok.error().message());
         if (!crosses_early_one) return go_round(g, 3, closing::group, [] {});
         // Groups that fell off, of two ranks: each knows its own calls.
         return g.rank() == 1 ? early[1]->barrier() : g.barrier();
@@ -190,7 +185,7 @@ TEST_CASE("correct programs of many groups that overlap are never taken for a ri
             const auto a = static_cast<std::uint32_t>(same.below(g.size()));
             const auto b = static_cast<std::uint32_t>((a + 1 + same.below(g.size() - 1)) % g.size());
             const auto which = same.below(8);
-            ranks some;
+            some_ranks some;
             for (std::uint32_t r = 0; r < g.size(); ++r) {
               if (r == a || r == b || same.below(3) == 0) some.push_back(r);
             }

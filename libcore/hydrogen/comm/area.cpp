@@ -385,7 +385,9 @@ expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& h
         if (why.code == errc::none && how.also) why = how.also();
         if (why.code == errc::none) {
           const wakes_here stay(has_own_cpu(rank));
-          if (!futex_wait(h.news, seen, how.deadline.at(), futex_)) why = late(rank, how.deadline.timeout());
+          if (!futex_wait(h.news, seen, how.next(), futex_) && (how.again == 0ns || now() >= how.deadline.at())) {
+            why = late(rank, how.deadline.timeout());
+          }
         }
       }
     }

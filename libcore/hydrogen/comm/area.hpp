@@ -48,12 +48,14 @@ namespace hydrogen::comm {
 
 class area;
 
-/// How a call waits. `also` is asked before each sleep: an error ends the wait.
+/// How a call waits. `also` is asked before each sleep, and after `again` the next time: an error ends the wait.
 struct area_wait {
   area_wait(duration timeout, abort_word& word) : deadline(timeout), abort(word) {}
   call_deadline deadline;
   abort_word& abort;
   std::function<error()> also;
+  duration again = 0ns;  // 0: when it is woken
+  time_point next() { return again == 0ns ? deadline.at() : std::min(deadline.at(), now() + again); }
 };
 
 /// Some ranks of a gang that meets in `whole`; without it, of one that spans hosts (an island).

@@ -43,12 +43,13 @@ void encode_frame(const frame_header& h, frame_prefix& out) {
     header.setCall(h.call);
     header.setPlan(h.plan);
     header.setOffset(h.offset);
-    header.setLength(h.length);
+    header.setLength(static_cast<std::uint32_t>(h.length));
     header.setTotal(h.total);
     header.setChunk(h.chunk);
     header.setPhase(h.phase);
     header.setKind(static_cast<std::uint8_t>(h.kind));
     header.setCode(h.code);
+    header.setWhole(h.whole);
     if (h.length != 0) {
       header.adoptPayload(message.getOrphanage().referenceExternalData(capnp::Data::Reader(anchor, h.length)));
     }
@@ -86,6 +87,7 @@ expected<frame_header> decode_frame(const frame_prefix& in) {
     h.phase = header.getPhase();
     h.kind = static_cast<frame_kind>(header.getKind());
     h.code = header.getCode();
+    h.whole = header.getWhole();
   } catch (const kj::Exception&) {
     return fail(errc::bad_input, "the header of a frame is damaged");
   }

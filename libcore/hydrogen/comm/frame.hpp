@@ -35,6 +35,7 @@ struct frame_header {
   std::uint16_t phase = 0;
   frame_kind kind = frame_kind::piece;
   std::uint8_t code = 0;
+  std::uint32_t whole = 0;  // calls of the whole gang that the sender has begun; counted with islands alone
 
   bool operator==(const frame_header&) const = default;
 };

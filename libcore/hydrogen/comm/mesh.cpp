@@ -43,6 +43,8 @@ class mesh::sink final : public link_sink {
         where = p.text;
         return verdict::take;
       case frame_kind::waiting:
+        // Who is in a call of the whole is in a ring only with a rank whose piece it sees.
+        if (current_ == nullptr) return verdict::skip;
         if (h.length > max_waiting_note) return refuse(h, "says in more than 4096 bytes that it waits");
         p.text.resize(h.length);
         where = p.text;
@@ -50,13 +52,13 @@ class mesh::sink final : public link_sink {
       case frame_kind::piece:
         break;
     }
+    if (current_ == nullptr) return look_at(h);
     if (h.call == p.call + 1) return verdict::hold;
     if (h.call != p.call) return refuse(h, "is of call " + std::to_string(h.call));
     if (!p.entered) {
       p.entered = true;
       p.calls = h.call + 1;
-      const auto& told = p.plans[h.plan % p.plans.size()];
-      p.this_call = told.plan == h.plan ? told.text : std::string("a call without a description");
+      p.this_call = told(h);
     }
     if (h.plan != mesh_.plan_.hash) {
       std::vector<std::pair<std::uint32_t, std::string>> calls{{mesh_.gang_rank(), mesh_.text()}};
@@ -86,7 +88,8 @@ class mesh::sink final : public link_sink {
       case frame_kind::bye:
         p.gone = p.left = true;
         if (h.code != 0) return decide(reason());
-        if (p.finished) return {};
+        if (current_ == nullptr && !is_behind(h)) return {};
+        if (current_ != nullptr && p.finished) return {};
         return decide(mesh_.left(from_, p.entered ? p.this_call : p.last_call));
       case frame_kind::waiting:
         if (auto ok = mesh_.hear(from_, p.text); !ok) return decide(std::move(ok.error()));
@@ -106,6 +109,18 @@ class mesh::sink final : public link_sink {
   bool decided() const { return decided_; }
 
  private:
+  /// The sender has not begun the call of the whole that this rank is in.
+  bool is_behind(const frame_header& h) const { return static_cast<std::int32_t>(h.whole - mesh_.whole_) < 0; }
+  /// A piece of a call that this rank has not come to: the sender waits for it there. If it has begun what this rank
+  /// is in, this rank will come.
+  expected<verdict> look_at(const frame_header& h) {
+    if (!is_behind(h)) return verdict::hold;
+    return decide(mismatch_error({{mesh_.gang_rank(), mesh_.text()}, {from_, told(h)}}));
+  }
+  std::string told(const frame_header& h) const {
+    const auto& told = mesh_.peers_[from_].plans[h.plan % peer::plan_places];
+    return told.plan == h.plan ? told.text : std::string("a call without a description");
+  }
   unexpected decide(error why) {
     decided_ = true;
     return unexpected(std::move(why));
@@ -160,6 +175,7 @@ frame_header mesh::header(frame_kind kind, std::uint32_t to) const {
   h.call = peers_[to].call;
   h.plan = plan_.hash;
   h.kind = kind;
+  h.whole = whole_;
   return h;
 }
 
@@ -173,6 +189,7 @@ void mesh::send(std::uint32_t to, frame_header h, byte_view payload, bool first)
   h.call = peers_[peer].call;
   h.plan = plan_.hash;
   h.kind = frame_kind::piece;
+  h.whole = whole_;
   links_[peer]->send(h, payload, first);
 }
 
@@ -204,6 +221,8 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
   }
   for (std::uint32_t i = 0; i < size(); ++i) index_[members_[i]] = i;
   self_ = index_[gang_rank()];
+  // Of a call of the whole, by some ranks.
+  const bool is_step = plan.group == 0 && size() != gang_size();
   if (abort_.is_set()) return unexpected(fail(abort_.reason()));
   unfinished_ = 0;
   ++runs_;
@@ -257,10 +276,13 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
     looks = 0;
     all_links_ = true;
     if (now() >= deadline) return unexpected(fail(late(timeout)));
-    const auto next = size() == gang_size() ? never : tell_others();
+    const auto next = is_step ? now() + quiet_time : size() == gang_size() ? never : tell_others();
     if (auto ok = sleep(std::min(deadline, next)); !ok) return unexpected(fail(std::move(ok.error())));
+    if (!is_step || now() < next) continue;
+    if (auto why = look_around(); why.code != errc::none) return unexpected(fail(std::move(why)));
   }
   for (const auto r : members_) ++peers_[r].call;
+  if (is_step) members_.clear();  // until the call ends `look_around` looks at all links
   return {};
 }
 
@@ -307,6 +329,31 @@ expected<void> mesh::progress(exchange& current, bool& any) {
   // A gang that has lost a rank waits for nobody.
   if (dead != gang_rank() && !complete()) return unexpected(gone_error(dead));
   return {};
+}
+
+void mesh::begin_whole(const call_plan& plan) {
+  ++whole_;
+  plan_ = plan;
+  members_.clear();
+}
+
+error mesh::look_around() {
+  error gone{errc::none, {}, {}, {}};
+  for (std::uint32_t r = 0; r < gang_size(); ++r) {
+    auto& p = peers_[r];
+    if (!links_[r] || p.gone || is_member(r)) continue;
+    sink judge(*this, nullptr, r);
+    // Also behind a piece that is held; all that comes before the end is there to be read.
+    pollfd end{links_[r]->fd(), POLLRDHUP, 0};
+    const bool has_ended = end.fd >= 0 && ::poll(&end, 1, 0) > 0;
+    auto read = links_[r]->receive(judge);
+    if (read && *read) p.heard = coarse_now();
+    if (judge.decided()) return std::move(read.error());
+    if (p.gone || (read && !has_ended)) continue;
+    p.gone = true;
+    gone = gone_error(r);  // another one may say why
+  }
+  return gone;
 }
 
 timespec mesh::until(time_point deadline) {

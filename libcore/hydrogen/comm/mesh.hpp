@@ -67,6 +67,14 @@ class mesh final : public exchange_port {
     return std::any_of(links_.begin(), links_.end(), [&](const auto& l) { return l && l->medium() == medium; });
   }
 
+  /// A call of the whole gang begins that uses links between few ranks, perhaps later: islands. It is counted, and the
+  /// rank counts as being in it.
+  void begin_whole(const call_plan&);
+  /// What the links say that the rank does not use in such a call, without waiting; for one that waits in it for long.
+  /// errc::mismatch: another rank waits for this one in a call of some ranks, and has not begun this call; the reason
+  /// of a rank that has failed; disconnected: one is gone, or has left without this call.
+  error look_around();
+
   /// Many calls come to few links: nobody counts them.
   void sees_some_calls() { sees_all_calls_ = false; }
 
@@ -87,6 +95,7 @@ class mesh final : public exchange_port {
  private:
   class sink;
   static constexpr std::size_t max_reason = 4096;  // bytes of why a rank says bye
+  static constexpr duration quiet_time = 100ms;    // most calls do not take so long
   struct peer {
     bool entered = false;    // in the current call
     bool finished = false;   // the current call needs nothing more from it
@@ -101,11 +110,12 @@ class mesh final : public exchange_port {
       std::uint64_t plan = 0;
       std::string text;
     };
-    std::array<told, 32> plans;                 // what it has described
-    byte_buffer text;                           // of a description or a bye, as it comes
-    std::array<std::uint64_t, 32> described{};  // to it: same places
-    std::uint64_t told_in = 0;                  // the call in which it was told notes
-    std::size_t told = 0;                       // so many of them
+    static constexpr std::size_t plan_places = 32;
+    std::array<told, plan_places> plans;                 // what it has described
+    byte_buffer text;                                    // of a description or a bye, as it comes
+    std::array<std::uint64_t, plan_places> described{};  // to it: same places
+    std::uint64_t told_in = 0;                           // the call in which it was told notes
+    std::size_t told = 0;                                // so many of them
   };
 
   expected<void> progress(exchange&, bool& any);
@@ -142,8 +152,9 @@ class mesh final : public exchange_port {
   std::vector<std::uint32_t> index_;    // of a gang rank, if it is a member
   std::uint32_t self_ = 0;
   std::uint32_t unfinished_ = 0;
-  std::uint64_t runs_ = 0;  // calls, this one included
-  bool has_told_ = false;   // that this rank waits
+  std::uint32_t whole_ = 0;  // calls of the whole gang that this rank has begun, where they are counted
+  std::uint64_t runs_ = 0;   // calls, this one included
+  bool has_told_ = false;    // that this rank waits
   time_point tell_at_ = never;
   struct encoded_note {
     std::uint32_t origin = 0;

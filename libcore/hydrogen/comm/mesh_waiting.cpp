@@ -12,8 +12,6 @@
 namespace hydrogen::comm {
 namespace {
 
-// Most calls do not take so long.
-constexpr auto quiet_time = std::chrono::milliseconds(100);
 // Of one call.
 constexpr std::size_t max_notes = 64;
 

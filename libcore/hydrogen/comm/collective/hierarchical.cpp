@@ -82,6 +82,7 @@ hierarchical_engine::hierarchical_engine(std::shared_ptr<mesh> links, const tuni
       rank_(mesh_->gang_rank()),
       here_(island_with(rank_)),
       all_(mesh_, table) {
+  if (ties_) ties_->elsewhere = [links = mesh_.get()] { return links->look_around(); };
   if (!leads()) return;
   std::vector<std::uint32_t> ranks, weights;
   for (const auto& i : islands_) {
@@ -105,6 +106,7 @@ expected<void> hierarchical_engine::meet(const call_plan& plan, call_deadline& u
 }
 
 expected<void> hierarchical_engine::barrier(const call_plan& plan, duration timeout) {
+  mesh_->begin_whole(plan);
   call_deadline until(timeout);
   if (auto ok = meet(plan, until, 0); !ok) return ok;
   if (leads()) {
@@ -114,6 +116,7 @@ expected<void> hierarchical_engine::barrier(const call_plan& plan, duration time
 }
 
 expected<void> hierarchical_engine::reduce(const call_plan& plan, const reducing& what, duration timeout) {
+  mesh_->begin_whole(plan);
   call_deadline until(timeout);
   const bool by_islands =
       what.whom == result_to::all && (plan.by == algorithm::picked || plan.by == algorithm::hierarchical);
@@ -175,6 +178,7 @@ expected<void> hierarchical_engine::broadcast(const call_plan& plan, byte_view m
 
 expected<void> hierarchical_engine::pass(const call_plan& plan, std::span<const byte_view> out,
                                          std::span<const inbox> in, duration timeout) {
+  mesh_->begin_whole(plan);
   call_deadline until(timeout);
   if (plan.what == operation::broadcast) return broadcast(plan, out[0], in, until);
   if (auto ok = meet(plan, until, 0); !ok) return ok;
@@ -192,6 +196,7 @@ expected<std::unique_ptr<group_engine>> hierarchical_engine::split(const call_pl
 
 expected<std::shared_ptr<std::byte>> hierarchical_engine::buffer(const call_plan& plan, std::size_t bytes,
                                                                  duration timeout) {
+  mesh_->begin_whole(plan);
   call_deadline until(timeout);
   auto mine = island_ ? island_->buffer(plan, bytes, limit(until, 0)) : private_memory(bytes);
   if (!mine && mine.error().code != errc::over_limit) return mine;

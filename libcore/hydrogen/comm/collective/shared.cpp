@@ -34,6 +34,14 @@ shared_engine::~shared_engine() {
 area_wait shared_engine::waiting(duration timeout) {
   area_wait how(timeout, abort_);
   how.also = [this] { return crossing(); };
+  if (!ties_->elsewhere) return how;
+  static constexpr duration long_wait = 100ms;
+  how.again = long_wait;
+  how.also = [this, since = never]() mutable -> error {
+    if (auto why = crossing(); why.code != errc::none) return why;
+    since = std::min(since, now());
+    return now() < since + long_wait ? error{errc::none, {}, {}, {}} : ties_->elsewhere();
+  };
   return how;
 }
 

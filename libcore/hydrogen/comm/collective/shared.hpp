@@ -32,6 +32,8 @@ struct shared_ties {
   bool reads_memory = true;                      // of other processes, if the kernel allows it
   std::map<std::uint64_t, std::uint64_t> calls;  // of each part ever made; the first is that of making it
   std::vector<byte_view> buffers;                // of the gang, in memory of the host
+  /// What speaks against waiting on, of ranks that are not in this area. Asked by who waits for long.
+  std::function<error()> elsewhere;
 };
 
 struct byte_range {
