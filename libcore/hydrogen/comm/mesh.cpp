@@ -23,7 +23,9 @@ byte_buffer bytes_of(std::string_view text) {
 /// Judges the frames of one link for the current call. Its errors are final; other errors of `receive` are the link's.
 class mesh::sink final : public link_sink {
  public:
-  sink(mesh& m, exchange* current, std::uint32_t from) : mesh_(m), current_(current), from_(from) {}
+  /// Without a call it looks around (`look_around`), perhaps to the end of the link.
+  sink(mesh& m, exchange* current, std::uint32_t from, bool to_the_end = false)
+      : mesh_(m), current_(current), from_(from), to_the_end_(to_the_end) {}
 
   expected<verdict> begin(const frame_header& h, mutable_byte_view& where) override {
     if (h.fence != mesh_.fence_) {
@@ -114,7 +116,7 @@ class mesh::sink final : public link_sink {
   /// A piece of a call that this rank has not come to: the sender waits for it there. If it has begun what this rank
   /// is in, this rank will come.
   expected<verdict> look_at(const frame_header& h) {
-    if (!is_behind(h)) return verdict::hold;
+    if (!is_behind(h)) return to_the_end_ ? verdict::skip : verdict::hold;
     return decide(mismatch_error({{mesh_.gang_rank(), mesh_.text()}, {from_, told(h)}}));
   }
   std::string told(const frame_header& h) const {
@@ -144,6 +146,7 @@ class mesh::sink final : public link_sink {
   mesh& mesh_;
   exchange* current_;
   std::uint32_t from_;
+  bool to_the_end_;
   bool decided_ = false;
 };
 
@@ -342,10 +345,11 @@ error mesh::look_around() {
   for (std::uint32_t r = 0; r < gang_size(); ++r) {
     auto& p = peers_[r];
     if (!links_[r] || p.gone || is_member(r)) continue;
-    sink judge(*this, nullptr, r);
-    // Also behind a piece that is held; all that comes before the end is there to be read.
+    // Perhaps behind a piece that is held. It will not be needed: the sender has failed, maybe in the next call. All
+    // that comes before the end is there to be read.
     pollfd end{links_[r]->fd(), POLLRDHUP, 0};
     const bool has_ended = end.fd >= 0 && ::poll(&end, 1, 0) > 0;
+    sink judge(*this, nullptr, r, has_ended);
     auto read = links_[r]->receive(judge);
     if (read && *read) p.heard = coarse_now();
     if (judge.decided()) return std::move(read.error());
