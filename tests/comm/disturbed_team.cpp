@@ -266,7 +266,10 @@ void disturbed_team::make_again(std::size_t call, std::uint32_t victim) {
 disturbed_team::held disturbed_team::count(std::uint32_t rank) {
   held h;
   say(rank, "count");
-  std::istringstream in(hear(rank, "has ").value_or(""));
+  // An end that came too late to be waited for is not to be taken for the answer.
+  auto line = seats_[rank]->hear(rank);
+  while (line.starts_with("ended ")) line = seats_[rank]->hear(rank);
+  std::istringstream in(line.starts_with("has ") ? line.substr(4) : "");
   in >> h.descriptors >> h.threads >> h.kibibytes >> h.strays;
   return h;
 }

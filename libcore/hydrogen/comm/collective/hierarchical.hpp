@@ -7,9 +7,9 @@
 //     broadcast    from the root, in memory | leaders, over links | from the other leaders, in memory; the first meets
 //
 // All other calls use the links between all ranks. Every call begins with a meeting of the island, so a rank that calls
-// something else is seen, whichever way its call would take. Who waits for long in a call looks at all links as well. Groups of some ranks use links, and say on the board of an
-// island which call they are in. half and bfloat16 are reduced as float, which gives the
-// bits of rounding once.
+// something else is seen, whichever way its call would take. Who waits for long in a call looks at all links as well.
+// Groups of some ranks use links, and say on the board of an island which call they are in. half and bfloat16 are
+// reduced as float, which gives the bits of rounding once.
 
 #include <hydrogen/comm/collective/linked.hpp>
 #include <hydrogen/comm/collective/shared.hpp>
