@@ -92,8 +92,9 @@ void check_ring(const layout& placement, std::uint32_t size, closing how, const 
 constexpr std::array ways_to_close{closing::group, closing::whole, closing::beginning, closing::transfer};
 
 bool is_one_area(const layout& placement) {
-  return placement.hosts.empty() &&
-         (placement.between != medium::tcp || *std::max_element(placement.begin(), placement.end()) == 0);
+  const bool shares_memory = placement.between == medium::memory || placement.between == medium::stages;
+  return std::all_of(placement.hosts.begin(), placement.hosts.end(), [](int h) { return h == 0; }) &&
+         (shares_memory || *std::max_element(placement.begin(), placement.end()) == 0);
 }
 
 }  // namespace
