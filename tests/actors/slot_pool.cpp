@@ -211,7 +211,8 @@ TEST_CASE("a thread that sleeps is left asleep until the gate opens at which its
   }
   SUBCASE("it is to see what is missing") {
     pool->release(lane);
-    while (!task->begun) sched_yield();
+    for (const auto limit = now() + 60s; !task->begun && now() < limit;) sched_yield();
+    REQUIRE(task->begun);
     REQUIRE(where->come(1, comm::join_plan(1)));
     where->open();
     CHECK(outcome_of(result).code == errc::none);

@@ -33,6 +33,13 @@ std::unique_ptr<rank_process> make(const secret& key) {
   return std::make_unique<rank_process>(key);
 }
 
+/// Bytes of it that have pages.
+std::size_t memory_of(const shm::segment& s) {
+  struct stat what {};
+  REQUIRE(fstat(s.file(), &what) == 0);
+  return static_cast<std::size_t>(what.st_blocks) * 512;
+}
+
 }  // namespace
 
 TEST_CASE("memory of an attempt is used again only when every rank of it has left or is dead") {
@@ -61,11 +68,7 @@ TEST_CASE("attempts that never end in order do not use up the directory") {
 
 TEST_CASE("memory of large attempts that are over goes back to the system") {
   auto owner = value_or_throw(shm::segment::make());
-  const auto resident = [&] {
-    struct stat what {};
-    REQUIRE(fstat(owner->file(), &what) == 0);
-    return static_cast<std::size_t>(what.st_blocks) * 512;
-  };
+  const auto resident = [&] { return memory_of(*owner); };
   constexpr std::size_t large = std::size_t{200} << 20;
   for (std::uint64_t i = 1; i <= 3; ++i) {
     auto area = value_or_throw(owner->publish(attempt(i), 2));
@@ -80,6 +83,36 @@ TEST_CASE("memory of large attempts that are over goes back to the system") {
     CHECK(resident() < large / 2);
     area->leave(0);
     area->leave(1);
+  }
+}
+
+TEST_CASE(
+    "areas of large gangs keep their memory for the next ones, but what has been staged goes back beyond a limit") {
+  constexpr std::uint32_t ranks = 40;
+  constexpr std::uint64_t gangs = 20;
+  for (const bool stage : {false, true}) {
+    CAPTURE(stage);
+    auto owner = value_or_throw(shm::segment::make());
+    std::size_t at_most = 0;
+    for (std::uint64_t round = 0; round < 2; ++round) {
+      std::vector<std::shared_ptr<area>> all;
+      for (std::uint64_t i = 1; i <= gangs; ++i) {
+        all.push_back(value_or_throw(owner->publish(attempt(round * gangs + i), ranks)));
+        for (std::uint32_t r = 0; stage && r < ranks; ++r) {
+          auto* at = all.back()->stage(r, 0);
+          for (std::size_t page = 0; page < all.back()->stage_size(); page += 4096) at[page] = std::byte{1};
+        }
+      }
+      const auto before = memory_of(*owner);
+      if (round > 0 && !stage) CHECK(before == at_most);  // nothing had to be made again
+      at_most = before;
+      for (const auto& a : all) {
+        for (std::uint32_t r = 0; r < ranks; ++r) a->leave(r);
+      }
+      all.clear();
+      if (!stage) CHECK(memory_of(*owner) == before);
+    }
+    if (stage) CHECK(memory_of(*owner) <= (std::size_t{128} << 20) + 4096 * 64);
   }
 }
 

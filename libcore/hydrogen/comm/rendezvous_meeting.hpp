@@ -16,6 +16,13 @@ inline std::string name_of(const gang_member& m) {
   return rank_on_node(m.rank, m.node);
 }
 
+inline error other_size(std::size_t one, std::size_t other) {
+  return {errc::mismatch,
+          "the ranks were told different sizes of the gang: " + std::to_string(one) + " and " + std::to_string(other),
+          {},
+          {}};
+}
+
 /// An error that knows no place yet, unless it is the reason of an abort.
 inline error at_gang(const gang_token& token, error why, const abort_word& abort) {
   if (why.where.empty() && !abort.is_set()) why.where = "gang " + to_string(token);
