@@ -16,10 +16,11 @@ struct FrameHeader {
   plan @4 :UInt64;       # hash of what is called: site, operation, element type, size
   offset @5 :UInt64;     # bytes from the start of the buffer that the piece belongs to
   length @6 :UInt32;     # bytes of the payload, without padding; at most 1 MiB
-  total @7 :UInt64;      # bytes of the whole, for pieces whose size the receiver does not know
+  total @7 :UInt64;      # bytes of the whole, for pieces whose size the receiver does not know; ask, answer: a number
   chunk @8 :UInt32;      # number of this piece within its phase
   phase @9 :UInt16;      # step of the algorithm
   kind @10 :UInt8;       # 1 describe (text of a plan), 2 piece, 3 bye (last frame of a rank; the reason), 4 waiting
+                         # (a note of a rank that waits), 5 ask (who waits is to say so), 6 answer (a rank waits)
   code @11 :UInt8;       # piece: element type; bye: error code, 0 for a rank that simply returned
   whole @12 :UInt32;     # calls of the whole gang that the sender has begun, of a gang with islands; else 0
   payload @13 :Data;     # the second segment

@@ -37,7 +37,6 @@ struct disturbed_call {
   bool on_write = false;
   std::function<expected<void>(const call_setting&)> make;
   std::string links = "memory stages tcp";  // shapes of teams over which it is made
-  bool goes_round = false;                  // each rank waits for the one before it, and knows of no other
 
   bool goes_over(const std::string& shape) const { return links.find(shape) != std::string::npos; }
   bool is_step() const { return where == region::share_of_bucket; }

@@ -8,11 +8,6 @@
 
 namespace hydrogen::comm::testing {
 
-bool team_shape::is_in_island(std::uint32_t rank) const {
-  const auto here = std::count(host.begin(), host.begin() + processes(), host_of(rank));
-  return here > 1 && here < processes();
-}
-
 const std::vector<team_shape>& team_shapes() {
   static const std::vector<team_shape> all{
       {.name = "memory", .between = "memory"},

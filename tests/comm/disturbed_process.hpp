@@ -23,8 +23,6 @@ struct team_shape {
   int host_of(std::uint32_t rank) const { return host[static_cast<std::size_t>(process[rank])]; }
   int processes() const { return process.back() + 1; }
   bool has_memory() const { return between != "tcp"; }
-  /// In an island, where a rank first waits for the others of it.
-  bool is_in_island(std::uint32_t rank) const;
 };
 
 /// In memory, in stages, over links in memory, over TCP; over a link in one process and TCP; in an island and over TCP.

@@ -18,7 +18,7 @@ namespace {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr duration short_limit = 1s, step_limit = 5s, long_limit = 60s;
 #else
-constexpr duration short_limit = 200ms, step_limit = 1s, long_limit = 30s;
+constexpr duration short_limit = 600ms, step_limit = 1s, long_limit = 30s;
 #endif
 
 /// Looks until something holds that nobody tells.
@@ -239,12 +239,12 @@ void disturbed_team::check(const ended& e, std::size_t call, phase when, std::ui
   if (code != (what_ == disturbance::stop ? errc::timed_out : errc::disconnected)) say_wrong("has another error");
   // Of a connection in shared memory that is cut, both ends live, and each takes the other for dead.
   bool names_one = what_ == disturbance::cut && shape_.has_memory();
-  // Or one that waits for the victim: in a ring, and in an island, which may have gone on to the next call, or be kept
-  // waiting by a machine that is busy elsewhere for longer than its leader should be.
-  const bool has_steps = shape_.is_in_island(0) || disturbed_calls()[call].goes_round;
-  const bool names_any = what_ == disturbance::stop && has_steps;
   for (std::uint32_t r = 0; r < ranks; ++r) {
-    names_one |= (names_any || is_hit(r, when, victim)) && accuses(e.text, r);
+    if (!accuses(e.text, r)) continue;
+    if (is_hit(r, when, victim))
+      names_one = true;
+    else if (what_ == disturbance::stop)
+      say_wrong("names one that waits");
   }
   if (!names_one) say_wrong("does not name the victim");
 }

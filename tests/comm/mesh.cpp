@@ -2,9 +2,8 @@
 #include <hydrogen/comm/collective/linked.hpp>
 #include <hydrogen/comm/tcp/link.hpp>
 
+#include "far_end.hpp"
 #include <doctest/doctest.h>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -12,6 +11,7 @@
 
 using namespace hydrogen;
 using namespace hydrogen::comm;
+using testing::far_end;
 
 namespace {
 
@@ -21,33 +21,6 @@ template <class T>
 reducing work(const call_plan& plan, T* data) {
   return {plan.kind, plan.how, reinterpret_cast<std::byte*>(data), plan.count, result_to::all, 0};
 }
-
-/// The far end: writes frames as bytes.
-class far_end {
- public:
-  explicit far_end(unique_fd fd) : fd_(std::move(fd)) {}
-
-  void write(byte_view bytes) {
-    REQUIRE(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
-  }
-  void write(frame_header h, byte_view payload) {
-    h.length = payload.size();
-    frame_prefix prefix;
-    encode_frame(h, prefix);
-    write(prefix.bytes);
-    byte_buffer padded(payload.begin(), payload.end());
-    padded.resize(payload.size() + frame_padding(payload.size()));
-    if (!padded.empty()) write(padded);
-  }
-  void close() { fd_.reset(); }
-  /// Waits until the other side has read all that was written.
-  void await_read() const {
-    for (int left = 1; left != 0; std::this_thread::yield()) REQUIRE(::ioctl(fd_.get(), SIOCOUTQ, &left) == 0);
-  }
-
- private:
-  unique_fd fd_;
-};
 
 struct fixture {
   abort_word abort;

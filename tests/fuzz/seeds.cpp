@@ -72,8 +72,8 @@ std::vector<gang::record> records() {
 void write_frames(const std::filesystem::path& folder) {
   corpus out(folder, "frame");
   for (const std::uint64_t length : {0, 1, 8, 1000, 1 << 20}) {
-    for (const auto kind :
-         {comm::frame_kind::describe, comm::frame_kind::piece, comm::frame_kind::bye, comm::frame_kind::waiting}) {
+    for (const auto kind : {comm::frame_kind::describe, comm::frame_kind::piece, comm::frame_kind::bye,
+                            comm::frame_kind::waiting, comm::frame_kind::ask, comm::frame_kind::answer}) {
       comm::frame_header h{{1, {{2}, 3}}, 4, 5, 6, length, length, 7, 1, kind, 2, 8};
       comm::frame_prefix prefix;
       comm::encode_frame(h, prefix);

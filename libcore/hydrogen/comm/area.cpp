@@ -13,7 +13,7 @@ namespace hydrogen::comm {
 namespace {
 
 constexpr std::align_val_t page{4096};
-constexpr std::uint64_t area_magic = 0x6165726148594452;  // also the version of the layout
+constexpr std::uint64_t area_magic = 0x6165726148594453;  // also the version of the layout
 
 constexpr std::uint32_t inside_spins = 16;
 
@@ -268,6 +268,9 @@ bool area::has_own_cpu(std::uint32_t rank) const {
 
 expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& how, moment in) {
   auto& h = bell();
+  how.report = [this, rank, &how] { return report_of(rank, how.deadline.waited()); };
+  mark waits(part_.whole ? *part_.whole : *this, part_.whole ? name(rank) : rank);
+  auto mark_at = waits.since() + long_wait;
   for (;;) {
     h.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const auto seen = h.news.load(std::memory_order_seq_cst);
@@ -281,11 +284,16 @@ expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& h
         why = reason();
       } else {
         why = trouble(rank);
-        if (why.code == errc::none && how.also) why = how.also();
+        if (why.code == errc::none && how.also) why = how.also(how);
+        // Then whenever somebody has come: it may be for another one that it waits.
+        const bool is_long = now() >= mark_at;
+        if (is_long) set_mark(waits, rank);
         if (why.code == errc::none) {
           const wakes_here stay(has_own_cpu(rank));
-          if (!futex_wait(h.news, seen, how.next(), futex_) && (how.again == 0ns || now() >= how.deadline.at())) {
-            why = late(rank, how.deadline.timeout());
+          if (!futex_wait(h.news, seen, is_long ? how.next() : std::min(how.next(), mark_at), futex_) &&
+              now() >= how.deadline.at()) {
+            if (how.also) why = how.also(how);
+            if (why.code == errc::none) why = overdue(rank, how.deadline.timeout());
           }
         }
       }

@@ -35,6 +35,7 @@
 #include <hydrogen/comm/patience.hpp>
 #include <hydrogen/comm/start_gate.hpp>
 #include <hydrogen/comm/tuning.hpp>
+#include <hydrogen/comm/waiting.hpp>
 
 #include <atomic>
 #include <functional>
@@ -48,13 +49,15 @@ namespace hydrogen::comm {
 
 class area;
 
-/// How a call waits. `also` is asked before each sleep, and after `again` the next time: an error ends the wait.
+/// How a call waits. `also` is asked before each sleep, after `again` the next time, and at the deadline: an error ends
+/// the wait.
 struct area_wait {
   area_wait(duration timeout, abort_word& word) : deadline(timeout), abort(word) {}
   call_deadline deadline;
   abort_word& abort;
-  std::function<error()> also;
-  duration again = 0ns;  // 0: when it is woken
+  std::function<error(area_wait&)> also;
+  std::function<wait_report()> report;  // set by the area: what the rank knows that waits in it
+  duration again = 0ns;                 // 0: when it is woken
   time_point next() { return again == 0ns ? deadline.at() : std::min(deadline.at(), now() + again); }
 };
 
@@ -198,6 +201,29 @@ class area {
   /// The last call that a rank has come to.
   std::string call_of(std::uint32_t rank) const;
 
+  /// Says in the whole for whom a rank waits that has waited for long, while this lives; to who gives up and would name
+  /// this rank (`known_to_wait`).
+  class mark {
+   public:
+    /// It waits since now.
+    mark(const area& whole, std::uint32_t rank) : whole_(whole), rank_(rank) {}
+    ~mark() { set(0, nobody, false); }
+    mark(const mark&) = delete;
+    static constexpr std::uint32_t nobody = ~std::uint32_t{0};
+    time_point since() const { return since_; }
+    /// In a call of this group, to which that rank has come or not.
+    void set(std::uint64_t group, std::uint32_t awaited, bool has_come);
+
+   private:
+    const area& whole_;
+    const std::uint32_t rank_;
+    const time_point since_ = now();
+    bool is_set_ = false;
+  };
+  /// Of those who wait for each other in a circle one only seems to: it slept, what it awaited came, and it was
+  /// stopped. That is the one that has slept for longest, and it is left out.
+  known_waits known_to_wait() const;
+
   /// Why a rank will not come any more, to who waits for it in `call`: it is dead, has left, or the area is broken.
   error absence_of(std::uint32_t rank, const std::string& call) const;
   /// The same of its death alone.
@@ -262,7 +288,10 @@ class area {
   bool has_own_cpu(std::uint32_t rank) const;
   /// What speaks against going on: a rank that has left, is dead, or called something else; the whole is broken.
   error trouble(std::uint32_t rank) const;
-  error late(std::uint32_t rank, duration timeout) const;
+  wait_report report_of(std::uint32_t rank, duration waited) const;
+  /// The deadline of a call has passed.
+  error overdue(std::uint32_t rank, duration waited) const;
+  void set_mark(mark&, std::uint32_t rank) const;
   duration silence_of(std::uint32_t rank) const;
   /// Breaks the area unless the barrier is complete; the error that counts, or none.
   error give_up(std::uint32_t rank, std::uint64_t target, const error& why);

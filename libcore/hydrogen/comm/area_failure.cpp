@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace hydrogen::comm {
 
@@ -80,7 +81,7 @@ error area::absence_of(std::uint32_t rank, const std::string& call) const {
   return left_error(name(rank), number_of(calls), calls > 0 ? call_of(rank) : "", call);
 }
 
-error area::late(std::uint32_t rank, duration timeout) const {
+wait_report area::report_of(std::uint32_t rank, duration waited) const {
   const auto calls = seats_[rank].entered.load(std::memory_order_relaxed);
   const auto parity = (calls - 1) % 2;
   const std::uint64_t first = part_.whole ? 1 : 2;  // call 0 of the whole is the join
@@ -93,7 +94,73 @@ error area::late(std::uint32_t rank, duration timeout) const {
     reports.push_back({name(r), node_of(r), there, calls > first ? seats_[r].said[1 - parity].text(among()) : "",
                        there && behind, silence_of(r)});
   }
-  return missing_error(seats_[rank].said[parity].text(among()), timeout, reports);
+  return {seats_[rank].said[parity].text(among()), waited, std::move(reports)};
+}
+
+error area::overdue(std::uint32_t rank, duration waited) const {
+  return overdue_error(name(rank), report_of(rank, waited), (part_.whole ? *part_.whole : *this).known_to_wait());
+}
+
+void area::mark::set(std::uint64_t group, std::uint32_t awaited, bool has_come) {
+  auto& self = whole_.seats_[rank_];
+  if (awaited == nobody) {
+    if (std::exchange(is_set_, false)) self.awaited.store(0, std::memory_order_release);
+    return;
+  }
+  is_set_ = true;
+  self.waits_in.store(group, std::memory_order_relaxed);
+  self.waits_since.store(since_.time_since_epoch().count(), std::memory_order_relaxed);
+  self.awaited.store((std::uint64_t{has_come} << 32 | awaited) + 1, std::memory_order_release);
+}
+
+void area::set_mark(mark& waits, std::uint32_t rank) const {
+  const auto calls = seats_[rank].entered.load(std::memory_order_relaxed);
+  const auto barriers = seats_[rank].barriers.load(std::memory_order_relaxed);
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    const bool has_come = seats_[r].entered.load(std::memory_order_acquire) >= calls;
+    if (has_come && seats_[r].barriers.load(std::memory_order_relaxed) >= barriers) continue;
+    return waits.set(part_.group, part_.whole ? part_.ranks[r] : r, has_come);
+  }
+  waits.set(0, mark::nobody, false);
+}
+
+known_waits area::known_to_wait() const {
+  struct wait {
+    std::uint32_t awaited = 0;
+    bool has_come = false;
+    std::uint64_t group = 0;
+    time_point since;
+  };
+  std::map<std::uint32_t, wait> waits;
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    const auto awaited = seats_[r].awaited.load(std::memory_order_acquire);
+    if (awaited == 0) continue;
+    const auto rank = static_cast<std::uint32_t>((awaited - 1) & 0xffffffff);
+    if (rank >= ranks_) continue;
+    waits[r] = {rank, (awaited - 1) >> 32 != 0, seats_[r].waits_in.load(std::memory_order_relaxed),
+                time_point(duration(seats_[r].waits_since.load(std::memory_order_relaxed)))};
+  }
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    std::vector<std::uint32_t> path;
+    for (auto at = waits.find(r); at != waits.end(); at = waits.find(at->second.awaited)) {
+      const auto again = std::find(path.begin(), path.end(), at->first);
+      if (again != path.end()) {
+        const auto sooner = [&](auto a, auto b) { return waits[a].since < waits[b].since; };
+        waits.erase(*std::min_element(again, path.end(), sooner));
+        break;
+      }
+      path.push_back(at->first);
+    }
+  }
+  known_waits all;
+  for (const auto& [r, w] : waits) {
+    const auto at = w.group == 0 ? standing() : standing_of(r);
+    const auto call = at ? at.text(*this) : call_of(r);
+    rank_report missing{name(w.awaited), node_of(w.awaited), w.has_come, {}, w.has_come, silence_of(w.awaited)};
+    if (calls_of(w.awaited) > 0) missing.last_call = call_of(w.awaited);
+    all[name(r)] = {call, now() - w.since, {{.rank = name(r), .arrived = true}, std::move(missing)}};
+  }
+  return all;
 }
 
 const std::string& area::node_of(std::uint32_t rank) const {

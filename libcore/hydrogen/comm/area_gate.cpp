@@ -53,7 +53,7 @@ expected<void> area::await_start(std::uint32_t rank, const start_limits& limits,
       all_here = true;
       until = deadline_after(limits.open);
     } else if (late) {
-      why = all_here ? never_opened() : this->late(rank, limits.all_here);
+      why = all_here ? never_opened() : missing_error(report_of(rank, limits.all_here));
     }
     if (why.code == errc::none) continue;
     // No barrier is as far as this: the area breaks though all may have come.

@@ -93,6 +93,10 @@ struct alignas(128) area::seat {
   std::atomic<std::uint32_t> cpu;       // that it was on when it came to its last call
   std::atomic<std::uint64_t> barriers;  // that the rank has come to; of calls, and within them
   std::atomic<std::int64_t> heard;      // when it came to the last one: of the clock of the host, coarse
+  // Of the whole: for whom the rank has waited for long (`mark`).
+  std::atomic<std::uint64_t> awaited;     // 0: nobody
+  std::atomic<std::uint64_t> waits_in;    // the group
+  std::atomic<std::int64_t> waits_since;  // of the clock of the host
   // How others find out whether they can read this rank's memory.
   std::int32_t process;
   std::uint64_t probe;  // address

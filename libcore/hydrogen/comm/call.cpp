@@ -12,7 +12,7 @@ namespace {
 
 std::string seconds(duration d) {
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
-  return d < 1s ? fmt::format("{} ms", ms) : fmt::format("{:g} s", static_cast<double>(ms / 100) / 10);
+  return d < 1s ? fmt::format("{} ms", ms) : fmt::format("{:g} s", static_cast<double>((ms + 50) / 100) / 10);
 }
 
 std::uint64_t hash_of(const call_plan& p) {
@@ -184,7 +184,8 @@ std::string rank_on_node(std::uint32_t rank, const std::string& node) {
   return "rank " + std::to_string(rank) + (node.empty() ? "" : " on node " + node);
 }
 
-error missing_error(const std::string& call, duration waited, std::span<const rank_report> ranks) {
+error missing_error(const wait_report& report) {
+  const auto& [call, waited, ranks] = report;
   std::vector<const rank_report*> missing;
   std::vector<const rank_report*> stopped;
   std::vector<std::uint32_t> waiting;

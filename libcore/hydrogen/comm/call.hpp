@@ -43,6 +43,16 @@ class call_deadline {
  public:
   explicit call_deadline(duration timeout) : timeout_(timeout) {}
   duration timeout() const { return timeout_; }
+  /// For the next step of the call.
+  duration left() {
+    if (at_ != never) return at_ - now();
+    at();
+    return timeout_;
+  }
+  /// Since the clock was first read, at most the timeout.
+  duration waited() const {
+    return at_ == never ? 0ns : std::max<duration>(0ns, std::min(timeout_, timeout_ - (at_ - now())));
+  }
   time_point at() {
     if (at_ == never) at_ = deadline_after(timeout_);
     return at_;
@@ -104,15 +114,33 @@ struct rank_report {
   std::string last_call = {};  // its last call before this one; empty if there was none
   bool stopped = false;        // it has arrived, and what it was to do next has not come
   duration silent = -1ns;      // since its last sign of life; below 0: unknown
+
+  bool is_missing() const { return !arrived || stopped; }
+  /// Nodes are known to all ranks.
+  template <class I>
+  friend auto inspect(I& f, rank_report& x) {
+    return f(x.rank, x.arrived, x.last_call, x.stopped, x.silent);
+  }
+};
+
+/// A rank that waits: in which call, how long, and what it knows about the ranks of that call.
+struct wait_report {
+  std::string call;
+  duration waited{};
+  std::vector<rank_report> ranks;
+  template <class I>
+  friend auto inspect(I& f, wait_report& x) {
+    return f(x.call, x.waited, x.ranks);
+  }
 };
 
 /// errc::mismatch: "rank 0 all_reduce(...) at a.cpp:1; ranks 1 and 2 barrier() at a.cpp:9".
 error mismatch_error(std::vector<std::pair<std::uint32_t, std::string>> calls);
 /// "rank 3 on node n1".
 std::string rank_on_node(std::uint32_t rank, const std::string& node);
-/// errc::timed_out: who has not arrived within `waited`, where it runs, what it did last and how long ago, who waits;
-/// if all have arrived: who has stopped.
-error missing_error(const std::string& call, duration waited, std::span<const rank_report> ranks);
+/// errc::timed_out: who has not arrived in the time that was waited, where it runs, what it did last and how long ago,
+/// who waits; if all have arrived: who has stopped.
+error missing_error(const wait_report&);
 /// errc::disconnected: a rank that returned before this call. `calls`: how many it made, or `unnumbered`.
 inline constexpr std::uint64_t unnumbered = ~std::uint64_t{0};
 error left_error(std::uint32_t rank, std::uint64_t calls, const std::string& last_call, const std::string& call);

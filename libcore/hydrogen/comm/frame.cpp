@@ -95,7 +95,7 @@ expected<frame_header> decode_frame(const frame_prefix& in) {
     return fail(errc::bad_input, "a frame announces " + std::to_string(h.length) + " bytes in " +
                                      std::to_string(table.payload_words) + " words; the limit is 1 MiB");
   }
-  if (h.kind < frame_kind::describe || h.kind > frame_kind::waiting) {
+  if (h.kind < frame_kind::describe || h.kind > frame_kind::answer) {
     return fail(errc::bad_input, "a frame of unknown kind " + std::to_string(static_cast<int>(h.kind)));
   }
   return h;

@@ -21,8 +21,15 @@ enum class frame_kind : std::uint8_t {
   describe = 1,  // payload: text of the plan whose hash is in `plan`; sent before its first piece
   piece = 2,     // a part of a collective call; the first one also says "I have entered this call"
   bye = 3,       // the last frame of a rank; `code` and payload: why, if the call failed
-  waiting = 4    // payload: a waiting_note
+  waiting = 4,   // payload: a waiting_note
+  ask = 5,       // whoever waits is to say so; `total`: a number, not 0
+  answer = 6     // payload: a wait_report; `total`: the number, or 0 when nobody asked
 };
+
+/// What ranks that wait tell each other. No call needs it, and the receiver may take it when its sender has gone on.
+constexpr bool is_remark(frame_kind kind) {
+  return kind >= frame_kind::waiting;
+}
 
 struct frame_header {
   gang_fence fence;

@@ -1,4 +1,4 @@
-#include <hydrogen/comm/mesh.hpp>
+#include <hydrogen/comm/mesh_sink.hpp>
 
 #include <sched.h>
 
@@ -8,147 +8,6 @@
 #include <numeric>
 
 namespace hydrogen::comm {
-namespace {
-
-// A longer text than any plan's.
-constexpr std::size_t max_plan_text = 512;
-
-byte_buffer bytes_of(std::string_view text) {
-  const auto view = as_byte_view(text.substr(0, max_plan_text));
-  return {view.begin(), view.end()};
-}
-
-}  // namespace
-
-/// Judges the frames of one link for the current call. Its errors are final; other errors of `receive` are the link's.
-class mesh::sink final : public link_sink {
- public:
-  /// Without a call it looks around (`look_around`), perhaps to the end of the link.
-  sink(mesh& m, exchange* current, std::uint32_t from, bool to_the_end = false)
-      : mesh_(m), current_(current), from_(from), to_the_end_(to_the_end) {}
-
-  expected<verdict> begin(const frame_header& h, mutable_byte_view& where) override {
-    if (h.fence != mesh_.fence_) {
-      ++mesh_.options_.counters->strays;
-      return verdict::skip;
-    }
-    auto& p = mesh_.peers_[from_];
-    switch (h.kind) {
-      case frame_kind::describe:
-        if (h.length > max_plan_text) return refuse(h, "describes a call in more than 512 bytes");
-        p.text.resize(h.length);
-        where = p.text;
-        return verdict::take;
-      case frame_kind::bye:
-        if (h.length > max_reason) return refuse(h, "says bye in more than 4096 bytes");
-        p.text.resize(h.length);
-        where = p.text;
-        return verdict::take;
-      case frame_kind::waiting:
-        // Who is in a call of the whole is in a ring only with a rank whose piece it sees.
-        if (current_ == nullptr) return verdict::skip;
-        if (h.length > max_waiting_note) return refuse(h, "says in more than 4096 bytes that it waits");
-        p.text.resize(h.length);
-        where = p.text;
-        return verdict::take;
-      case frame_kind::piece:
-        break;
-    }
-    if (current_ == nullptr) return look_at(h);
-    if (h.call == p.call + 1) return verdict::hold;
-    if (h.call != p.call) return refuse(h, "is of call " + std::to_string(h.call));
-    if (!p.entered) {
-      p.entered = true;
-      p.calls = h.call + 1;
-      p.this_call = told(h);
-    }
-    if (h.plan != mesh_.plan_.hash) {
-      std::vector<std::pair<std::uint32_t, std::string>> calls{{mesh_.gang_rank(), mesh_.text()}};
-      for (const auto r : mesh_.members_) {
-        if (r != mesh_.gang_rank() && mesh_.peers_[r].entered) calls.emplace_back(r, mesh_.peers_[r].this_call);
-      }
-      return decide(mismatch_error(std::move(calls)));
-    }
-    if (p.finished) return refuse(h, "comes after all that was expected");
-    auto place = current_->place(mesh_.index_[from_], h);
-    if (!place) {
-      ++mesh_.options_.counters->refused;
-      auto e = std::move(place.error());
-      e.what = mesh_.name(from_) + ": " + e.what;
-      return decide(std::move(e));
-    }
-    where = *place;
-    return verdict::take;
-  }
-
-  expected<void> end(const frame_header& h) override {
-    auto& p = mesh_.peers_[from_];
-    switch (h.kind) {
-      case frame_kind::describe:
-        p.plans[h.plan % p.plans.size()] = {h.plan, std::string(as_text(p.text))};
-        return {};
-      case frame_kind::bye:
-        p.gone = p.left = true;
-        if (h.code != 0) return decide(reason());
-        if (current_ == nullptr && !is_behind(h)) return {};
-        if (current_ != nullptr && p.finished) return {};
-        return decide(mesh_.left(from_, p.entered ? p.this_call : p.last_call));
-      case frame_kind::waiting:
-        if (auto ok = mesh_.hear(from_, p.text); !ok) return decide(std::move(ok.error()));
-        return {};
-      case frame_kind::piece:
-        break;
-    }
-    const auto from = mesh_.index_[from_];
-    current_->arrived(from, h, mesh_);
-    if (!p.finished && current_->has_all_of(from)) {
-      p.finished = true;
-      --mesh_.unfinished_;
-    }
-    return {};
-  }
-
-  bool decided() const { return decided_; }
-
- private:
-  /// The sender has not begun the call of the whole that this rank is in.
-  bool is_behind(const frame_header& h) const { return static_cast<std::int32_t>(h.whole - mesh_.whole_) < 0; }
-  /// A piece of a call that this rank has not come to: the sender waits for it there. If it has begun what this rank
-  /// is in, this rank will come.
-  expected<verdict> look_at(const frame_header& h) {
-    if (!is_behind(h)) return to_the_end_ ? verdict::skip : verdict::hold;
-    return decide(mismatch_error({{mesh_.gang_rank(), mesh_.text()}, {from_, told(h)}}));
-  }
-  std::string told(const frame_header& h) const {
-    const auto& told = mesh_.peers_[from_].plans[h.plan % peer::plan_places];
-    return told.plan == h.plan ? told.text : std::string("a call without a description");
-  }
-  unexpected decide(error why) {
-    decided_ = true;
-    return unexpected(std::move(why));
-  }
-  unexpected refuse(const frame_header& h, const std::string& why) {
-    ++mesh_.options_.counters->refused;
-    return decide({errc::bad_input,
-                   "a frame of " + mesh_.name(from_) + " (" + std::to_string(h.length) + " bytes, in " + mesh_.text() +
-                       ") " + why,
-                   {},
-                   {}});
-  }
-  error reason() const {
-    auto why = decode<error>(mesh_.peers_[from_].text, "reason of a bye");
-    if (!why || why->code == errc::none) {
-      return {errc::internal, mesh_.name(from_) + " failed and gave no reason that can be read", {}, {}};
-    }
-    return std::move(*why);
-  }
-
-  mesh& mesh_;
-  exchange* current_;
-  std::uint32_t from_;
-  bool to_the_end_;
-  bool decided_ = false;
-};
 
 mesh::mesh(options o, std::vector<std::unique_ptr<link>> links, abort_word& abort)
     : options_(std::move(o)),
@@ -232,6 +91,8 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
   has_told_ = false;
   tell_at_ = never;
   notes_.clear();
+  answered_.clear();
+  until_ = call_deadline(timeout);
   error lost{errc::none, {}, {}, {}};
   for (const auto r : members_) {
     if (!links_[r]) continue;
@@ -245,7 +106,9 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
     auto& place = p.described[plan.hash % p.described.size()];
     if (place == plan.hash) continue;
     place = plan.hash;
-    auto description = bytes_of(text());
+    const auto described = text();
+    const auto view = as_byte_view(std::string_view(described).substr(0, max_plan_text));
+    byte_buffer description(view.begin(), view.end());
     auto h = header(frame_kind::describe, r);
     h.length = description.size();
     links_[r]->send_copy(h, std::move(description));
@@ -254,7 +117,7 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
   current.start(*this);
   if (lost.code != errc::none) return unexpected(fail(std::move(lost)));
 
-  time_point deadline = never;
+  time_point look_at = never;
   std::uint32_t looks = 0;
   std::uint32_t busy = 0;
   for (;;) {
@@ -266,11 +129,11 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
       looks = 0;
       // Also against a rank that drips bytes.
       if (++busy % 256 != 0) continue;
-      if (deadline == never) deadline = deadline_after(timeout);
-      if (now() >= deadline) return unexpected(fail(late(timeout)));
+      if (now() >= until_.at()) return unexpected(fail(overdue()));
+      if (now() >= roll_call_at(until_)) ask_all();
       continue;
     }
-    if (deadline == never) deadline = deadline_after(timeout);
+    until_.at();
     if (++looks <= options_.wait.socket_looks) continue;
     if (looks <= options_.wait.socket_looks + options_.wait.socket_yields) {
       ::sched_yield();
@@ -278,14 +141,27 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
     }
     looks = 0;
     all_links_ = true;
-    if (now() >= deadline) return unexpected(fail(late(timeout)));
-    const auto next = is_step ? now() + quiet_time : size() == gang_size() ? never : tell_others();
-    if (auto ok = sleep(std::min(deadline, next)); !ok) return unexpected(fail(std::move(ok.error())));
-    if (!is_step || now() < next) continue;
-    if (auto why = look_around(); why.code != errc::none) return unexpected(fail(std::move(why)));
+    const auto at = now();
+    if (at >= until_.at()) return unexpected(fail(overdue()));
+    if (is_step && look_at == never) look_at = at + long_wait;
+    if (at >= look_at) {
+      if (auto why = listen(); why.code != errc::none) return unexpected(fail(std::move(why)));
+      look_at = at + long_wait;
+    }
+    if (at >= roll_call_at(until_)) ask_all();
+    const auto ask_at = asked_in_ == runs_ ? never : roll_call_at(until_);
+    const auto next = std::min({until_.at(), tell_others(), look_at, ask_at});
+    if (auto ok = sleep(next); !ok) return unexpected(fail(std::move(ok.error())));
   }
   for (const auto r : members_) ++peers_[r].call;
-  if (is_step) members_.clear();  // until the call ends `look_around` looks at all links
+  if (!is_step) {
+    take_back();
+  } else {
+    // Until the call ends `look_around` looks at all links, and what was answered holds no longer.
+    members_.clear();
+    answered_.clear();
+    ++runs_;
+  }
   return {};
 }
 
@@ -332,32 +208,6 @@ expected<void> mesh::progress(exchange& current, bool& any) {
   // A gang that has lost a rank waits for nobody.
   if (dead != gang_rank() && !complete()) return unexpected(gone_error(dead));
   return {};
-}
-
-void mesh::begin_whole(const call_plan& plan) {
-  ++whole_;
-  plan_ = plan;
-  members_.clear();
-}
-
-error mesh::look_around() {
-  error gone{errc::none, {}, {}, {}};
-  for (std::uint32_t r = 0; r < gang_size(); ++r) {
-    auto& p = peers_[r];
-    if (!links_[r] || p.gone || is_member(r)) continue;
-    // Perhaps behind a piece that is held. It will not be needed: the sender has failed, maybe in the next call. All
-    // that comes before the end is there to be read.
-    pollfd end{links_[r]->fd(), POLLRDHUP, 0};
-    const bool has_ended = end.fd >= 0 && ::poll(&end, 1, 0) > 0;
-    sink judge(*this, nullptr, r, has_ended);
-    auto read = links_[r]->receive(judge);
-    if (read && *read) p.heard = coarse_now();
-    if (judge.decided()) return std::move(read.error());
-    if (p.gone || (read && !has_ended)) continue;
-    p.gone = true;
-    gone = gone_error(r);  // another one may say why
-  }
-  return gone;
 }
 
 timespec mesh::until(time_point deadline) {

@@ -5,9 +5,9 @@
 // hears whether the others are in the same call: mismatches are seen by everyone, and no call returns before all
 // members have entered it. Calls are counted per link, since two ranks make the calls that both take part in in one
 // order; frames of the next one wait in their link. One non-blocking loop reads and writes all links of the call, so no
-// pair of full socket buffers can lock ranks up. A failed call tells all ranks why (bye) and ends the mesh. A rank that
-// waits for long in a call of some ranks tells the others, so that a ring of ranks that wait for each other is found
-// (waiting.hpp). Used by one thread at a time.
+// pair of full socket buffers can lock ranks up. A failed call tells all ranks why (bye) and ends the mesh. Ranks that
+// wait for long tell each other, so that those that wait in a ring find out, and who is named when a call fails is
+// not one that waits as well (waiting.hpp). Used by one thread at a time.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/comm/call.hpp>
@@ -23,6 +23,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -67,13 +68,22 @@ class mesh final : public exchange_port {
     return std::any_of(links_.begin(), links_.end(), [&](const auto& l) { return l && l->medium() == medium; });
   }
 
-  /// A call of the whole gang begins that uses links between few ranks, perhaps later: islands. It is counted, and the
-  /// rank counts as being in it.
-  void begin_whole(const call_plan&);
-  /// What the links say that the rank does not use in such a call, without waiting; for one that waits in it for long.
-  /// errc::mismatch: another rank waits for this one in a call of some ranks, and has not begun this call; the reason
-  /// of a rank that has failed; disconnected: one is gone, or has left without this call.
-  error look_around();
+  /// A call of the whole gang that uses links between few ranks, perhaps later: islands. It is counted, and the rank
+  /// counts as being in it.
+  class whole_call {
+   public:
+    whole_call(mesh& m, const call_plan& plan) : mesh_(m) { m.begin_whole(plan); }
+    ~whole_call() { mesh_.take_back(); }
+    whole_call(const whole_call&) = delete;
+
+   private:
+    mesh& mesh_;
+  };
+  /// What the links say that the rank does not use in such a call, without waiting; for one that waits in it for long,
+  /// about every 100 ms and at the deadline, and can say for whom it waits. errc::mismatch: another rank waits for this
+  /// one in a call of some ranks, and has not begun this call; the reason of a rank that has failed; disconnected: one
+  /// is gone, or has left without this call; timed_out: at the deadline.
+  error look_around(call_deadline& until, const std::function<wait_report()>& report);
 
   /// Many calls come to few links: nobody counts them.
   void sees_some_calls() { sees_all_calls_ = false; }
@@ -94,8 +104,8 @@ class mesh final : public exchange_port {
 
  private:
   class sink;
-  static constexpr std::size_t max_reason = 4096;  // bytes of why a rank says bye
-  static constexpr duration quiet_time = 100ms;    // most calls do not take so long
+  static constexpr std::size_t max_reason = 4096;    // bytes of why a rank says bye
+  static constexpr std::size_t max_plan_text = 512;  // a longer text than any plan's
   struct peer {
     bool entered = false;    // in the current call
     bool finished = false;   // the current call needs nothing more from it
@@ -116,6 +126,8 @@ class mesh final : public exchange_port {
     std::array<std::uint64_t, plan_places> described{};  // to it: same places
     std::uint64_t told_in = 0;                           // the call in which it was told notes
     std::size_t told = 0;                                // so many of them
+    std::uint64_t waits_in = 0;                          // the call in which a frame of a later one came from it
+    std::uint32_t report = 0;  // which one it was last told of this rank; 0: none, or it was taken back
   };
 
   expected<void> progress(exchange&, bool& any);
@@ -128,10 +140,25 @@ class mesh final : public exchange_port {
   /// A note of a member: errc::mismatch when this rank and those of the note wait for each other in a ring.
   expected<void> hear(std::uint32_t from, byte_view note);
   void add_note(const waiting_note&);
-  /// Before a sleep in a call of some ranks: tells the others who may wait for this one. When to do it again.
+  /// Before a sleep: tells the others who may wait for this one, when it has waited for long. When to do it again.
   time_point tell_others();
+  void add_own_note();
+  /// To those that will not ask.
+  void tell_report(const std::function<wait_report()>&);
+  void send_report(std::uint32_t to, std::uint64_t asked, wait_report);
+  /// What was told is no longer true.
+  void take_back();
+  void ask_all();
+  void answer(std::uint32_t to, std::uint64_t asked);
+  expected<void> hear_answer(std::uint32_t from, std::uint64_t asked, byte_view report);
+  void begin_whole(const call_plan&);
+  /// Reads the links of those that are not members: as `look_around`.
+  error listen();
   error gone_error(std::uint32_t rank) const;
-  error late(duration timeout) const;
+  /// The deadline has passed.
+  error overdue();
+  known_waits known() const;
+  wait_report report(duration waited) const;
   error fail(error why);
   void say_bye(const error& why);
   frame_header header(frame_kind kind, std::uint32_t to) const;
@@ -154,14 +181,21 @@ class mesh final : public exchange_port {
   std::uint32_t unfinished_ = 0;
   std::uint32_t whole_ = 0;  // calls of the whole gang that this rank has begun, where they are counted
   std::uint64_t runs_ = 0;   // calls, this one included
-  bool has_told_ = false;    // that this rank waits
+  call_deadline until_{0ns};
+  bool has_told_ = false;  // that this rank waits
   time_point tell_at_ = never;
   struct encoded_note {
     std::uint32_t origin = 0;
     std::uint64_t serial = 0;
     byte_buffer bytes;
   };
-  std::vector<encoded_note> notes_;  // to be told, of this rank and of those that it waits for
+  std::vector<encoded_note> notes_;      // to be told, of this rank and of those that it waits for
+  std::vector<std::uint32_t> reported_;  // who was missing in the last report that was told without being asked
+  std::uint32_t reports_ = 0;            // so many of them, with different ranks
+  std::uint64_t asked_in_ = 0;           // the call in which this rank has asked who waits
+  const std::function<wait_report()>* report_ = nullptr;  // where the rank waits elsewhere
+  known_waits told_;                                      // until they take it back
+  known_waits answered_;                                  // in this call
   bool sees_all_calls_ = true;
   bool all_links_ = false;  // the next look is at all links, also of ranks that have sent everything
   error broken_{errc::none, {}, {}, {}};

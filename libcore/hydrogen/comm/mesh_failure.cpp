@@ -41,14 +41,14 @@ error mesh::fail_join(const call_plan& plan, error why, duration waited) {
   nothing current;
   bool any = false;
   if (auto ok = progress(current, any); !ok && why.code == errc::none) why = std::move(ok.error());
-  return fail(why.code == errc::none ? late(waited) : std::move(why));
+  return fail(why.code == errc::none ? missing_error(report(waited)) : std::move(why));
 }
 
 error mesh::gone_error(std::uint32_t rank) const {
   return {errc::disconnected, name(rank) + " is gone, in " + text() + ": its link has ended", {}, {}};
 }
 
-error mesh::late(duration timeout) const {
+wait_report mesh::report(duration waited) const {
   std::vector<rank_report> reports;
   const auto at = coarse_now();
   for (const auto r : members_) {
@@ -63,7 +63,7 @@ error mesh::late(duration timeout) const {
     reports.push_back({r, options_.nodes[r], plan_.what == operation::join ? there : p.entered, p.last_call,
                        waits_for_data, p.heard == time_point{} ? -1ns : at - p.heard});
   }
-  return missing_error(text(), timeout, reports);
+  return {text(), waited, std::move(reports)};
 }
 
 void mesh::give_up(const error& why) {

@@ -58,21 +58,26 @@ void mesh::add_note(const waiting_note& note) {
   notes_.push_back({note.chain.back().rank, note.serial, std::move(bytes)});
 }
 
+void mesh::add_own_note() {
+  waiting_note mine{runs_, {{gang_rank(), text()}}, {}};
+  for (const auto r : members_) {
+    if (links_[r] && !peers_[r].entered && mine.awaited.size() < max_awaited) {
+      mine.awaited.push_back({r, peers_[r].call});
+    }
+  }
+  if (!mine.awaited.empty()) add_note(mine);
+}
+
 time_point mesh::tell_others() {
   const auto at = now();
-  if (tell_at_ == never) tell_at_ = at + quiet_time;
-  if (!has_told_ && at >= tell_at_) {
-    has_told_ = true;
-    waiting_note mine{runs_, {{gang_rank(), text()}}, {}};
-    for (const auto r : members_) {
-      if (links_[r] && !peers_[r].entered && mine.awaited.size() < max_awaited) {
-        mine.awaited.push_back({r, peers_[r].call});
-      }
-    }
-    if (!mine.awaited.empty()) add_note(mine);
-  }
+  const bool is_of_some = plan_.group != 0;
+  if (tell_at_ == never) tell_at_ = at + long_wait;
+  if (at < tell_at_) return tell_at_;
+  if (!has_told_ && is_of_some) add_own_note();
+  has_told_ = true;
+  tell_report([this] { return report(until_.waited()); });
   bool is_full = false;
-  for (std::uint32_t r = 0; r < gang_size() && !notes_.empty(); ++r) {
+  for (std::uint32_t r = 0; r < gang_size() && !notes_.empty() && is_of_some; ++r) {
     auto& p = peers_[r];
     if (!links_[r] || p.gone || is_member(r)) continue;
     if (p.told_in != runs_) p.told = 0;
@@ -87,7 +92,7 @@ time_point mesh::tell_others() {
     }
     is_full |= p.told < notes_.size();
   }
-  return !has_told_ ? tell_at_ : is_full ? at + quiet_time : never;
+  return is_full ? at + long_wait : never;
 }
 
 }  // namespace hydrogen::comm

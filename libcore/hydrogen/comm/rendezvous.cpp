@@ -15,7 +15,7 @@ error missing_without_area(std::uint32_t rank, const gang_table& members, durati
   for (const auto& m : members) {
     if (same_process(m, members[0])) reports.push_back({.rank = m.rank, .node = m.node});
   }
-  return missing_error("join", waited, reports);
+  return missing_error({"join", waited, std::move(reports)});
 }
 
 }  // namespace

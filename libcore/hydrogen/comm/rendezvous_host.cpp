@@ -89,6 +89,8 @@ expected<std::shared_ptr<area>> rendezvous::meet_part(const gang_token& token, s
   if (!*there) {
     return fail(errc::refused, name_of(leader) + " shares no memory, so it cannot begin a group of its host");
   }
+  area::mark waits(*part.whole, rank);
+  waits.set(part.group, part.ranks[0], false);
   for (;;) {
     // Looked at before the last look for the group: the first rank may have begun it and gone on, or left.
     auto why = part.whole->absence_of(part.ranks[0], beginning);
@@ -96,7 +98,7 @@ expected<std::shared_ptr<area>> rendezvous::meet_part(const gang_token& token, s
     for (const auto r : part.ranks) {
       if (why.code == errc::none) why = part.whole->death_of(r, beginning);
     }
-    if (why.code == errc::none) why = how.also();
+    if (why.code == errc::none) why = how.also(how);
     // In short turns: the first rank may come to wait for this one elsewhere.
     const auto until = why.code == errc::none ? std::min(how.deadline.at(), now() + 20ms) : time_point{};
     auto found = (*there)->find(its, size, how.abort, until, true);

@@ -1,16 +1,30 @@
 #pragma once
-// What ranks tell each other over links when they wait for long, so that a ring is found in which each waits for the
-// next in another call. Edge chasing after Chandy, Misra and Haas ("Distributed deadlock detection", ACM TOCS 1983),
-// but against the direction of the waits: a rank tells those that may wait for it, and they tell those that may wait
-// for them. So nobody has to read behind the frames of a call that it has not come to. Values; any thread.
+// What ranks tell each other over links when they wait for long.
+//
+// Notes: so that a ring is found in which each waits for the next in another call. Edge chasing after Chandy, Misra and
+// Haas ("Distributed deadlock detection", ACM TOCS 1983), but against the direction of the waits: a rank tells those
+// that may wait for it, and they tell those that may wait for them. So nobody has to read behind the frames of a call
+// that it has not come to.
+//
+// Reports: so that a rank which gives up names those that keep everybody waiting, and not those that wait like itself.
+// Shortly before its deadline it asks all others (`roll_call_at`), and whoever waits answers with what it waits for. An
+// ask does not come through behind the frames of a call that its receiver has not come to; so who waits for long and
+// sees such frames tells their sender without being asked, and takes it back when it goes on. In a call of some ranks
+// nobody looks at the links of the others, so all of those are told. Values; any thread.
 
 #include <hydrogen/base/bytes.hpp>
+#include <hydrogen/comm/call.hpp>
 
+#include <algorithm>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 namespace hydrogen::comm {
+
+/// Most calls do not take so long.
+inline constexpr duration long_wait = 100ms;
 
 /// A rank of the gang, and the text of the call that it is in.
 struct waiting_rank {
@@ -47,5 +61,20 @@ struct waiting_note {
 inline constexpr std::size_t max_waiting_note = 4096;
 /// So many awaited ranks are named, the first ones.
 inline constexpr std::size_t max_awaited = 128;
+
+/// When a rank asks who waits: so long before its deadline that ranks which look at their links every 100 ms answer.
+inline time_point roll_call_at(call_deadline& until) {
+  return until.at() - std::min<duration>(300ms, until.timeout() / 2);
+}
+
+/// Ranks that are known to wait.
+using known_waits = std::map<std::uint32_t, wait_report>;
+/// errc::timed_out: who is missing by `mine`, or by the reports of those that are missing there and wait, and so on;
+/// who waits is not named. When all of them wait: who is missing by `mine`, which is of rank `self`.
+error overdue_error(std::uint32_t self, wait_report mine, const known_waits& others);
+
+/// Bytes of a report. Of one that would be larger not all ranks, and not what they did last, are told.
+inline constexpr std::size_t max_wait_report = 4096;
+byte_buffer encode_within(wait_report, std::size_t most);
 
 }  // namespace hydrogen::comm

@@ -5,16 +5,6 @@
 namespace hydrogen::comm {
 
 namespace {
-// So much longer than in the step before a rank waits in a step that others come to from there: who is missing there is
-// to be named there.
-constexpr duration grace = 200ms;
-
-/// In the first step of a call, 0, or a later one.
-duration limit(call_deadline& until, int step) {
-  const auto at = until.at();
-  return step == 0 ? until.timeout() : at - now() + step * grace;
-}
-
 /// A group over links with more ranks of this island: one of them may wait for this rank in the island.
 class seen_from_island final : public group_engine {
  public:
@@ -82,7 +72,8 @@ hierarchical_engine::hierarchical_engine(std::shared_ptr<mesh> links, const tuni
       rank_(mesh_->gang_rank()),
       here_(island_with(rank_)),
       all_(mesh_, table) {
-  if (ties_) ties_->elsewhere = [links = mesh_.get()] { return links->look_around(); };
+  if (ties_)
+    ties_->elsewhere = [links = mesh_.get()](auto& how) { return links->look_around(how.deadline, how.report); };
   if (!leads()) return;
   std::vector<std::uint32_t> ranks, weights;
   for (const auto& i : islands_) {
@@ -101,28 +92,28 @@ void hierarchical_engine::give_up(const error& why) {
   if (island_) island_->give_up(why);
 }
 
-expected<void> hierarchical_engine::meet(const call_plan& plan, call_deadline& until, int step) {
-  return island_ ? island_->barrier(plan, limit(until, step)) : expected<void>();
+expected<void> hierarchical_engine::meet(const call_plan& plan, call_deadline& until) {
+  return island_ ? island_->barrier(plan, until.left()) : expected<void>();
 }
 
 expected<void> hierarchical_engine::barrier(const call_plan& plan, duration timeout) {
-  mesh_->begin_whole(plan);
+  const mesh::whole_call call(*mesh_, plan);
   call_deadline until(timeout);
-  if (auto ok = meet(plan, until, 0); !ok) return ok;
+  if (auto ok = meet(plan, until); !ok) return ok;
   if (leads()) {
-    if (auto ok = leaders_->barrier(plan, limit(until, 1)); !ok) return ok;
+    if (auto ok = leaders_->barrier(plan, until.left()); !ok) return ok;
   }
-  return meet(plan, until, 2);
+  return meet(plan, until);
 }
 
 expected<void> hierarchical_engine::reduce(const call_plan& plan, const reducing& what, duration timeout) {
-  mesh_->begin_whole(plan);
+  const mesh::whole_call call(*mesh_, plan);
   call_deadline until(timeout);
   const bool by_islands =
       what.whom == result_to::all && (plan.by == algorithm::picked || plan.by == algorithm::hierarchical);
   if (by_islands) return all_reduce(plan, what, until);
-  if (auto ok = meet(plan, until, 0); !ok) return ok;
-  return all_.reduce(plan, what, limit(until, 1));
+  if (auto ok = meet(plan, until); !ok) return ok;
+  return all_.reduce(plan, what, until.left());
 }
 
 expected<void> hierarchical_engine::all_reduce(const call_plan& plan, const reducing& what, call_deadline& until) {
@@ -138,24 +129,24 @@ expected<void> hierarchical_engine::all_reduce(const call_plan& plan, const redu
     if (work.how == reduction::mean) partial.how = reduction::sum;
     partial.whom = result_to::root;
     partial.root = 0;
-    if (auto ok = island_->reduce(plan, partial, limit(until, 0)); !ok) return ok;
+    if (auto ok = island_->reduce(plan, partial, until.left()); !ok) return ok;
   }
   if (leads()) {
-    if (auto ok = leaders_->reduce(plan, work, limit(until, 1)); !ok) return ok;
+    if (auto ok = leaders_->reduce(plan, work, until.left()); !ok) return ok;
   }
   const mutable_byte_view result{work.data, work.bytes()};
-  if (auto ok = tell(plan, here_.first, leads() ? result : byte_view(), {nullptr, result}, until, 2); !ok) return ok;
+  if (auto ok = tell(plan, here_.first, leads() ? result : byte_view(), {nullptr, result}, until); !ok) return ok;
   if (is_narrow(what.kind)) narrow(wide_.data(), what.count, what.kind, what.data);
   return {};
 }
 
 expected<void> hierarchical_engine::tell(const call_plan& plan, std::uint32_t from, byte_view mine, const inbox& in,
-                                         call_deadline& until, int step) {
+                                         call_deadline& until) {
   if (!island_) return {};
   std::vector<inbox> inboxes(here_.size);
   if (rank_ != from) inboxes[from - here_.first] = in;
   const byte_view out[1] = {mine};
-  return island_->pass(plan, out, inboxes, limit(until, step));
+  return island_->pass(plan, out, inboxes, until.left());
 }
 
 expected<void> hierarchical_engine::broadcast(const call_plan& plan, byte_view mine, std::span<const inbox> in,
@@ -164,25 +155,25 @@ expected<void> hierarchical_engine::broadcast(const call_plan& plan, byte_view m
   const auto root = plan.root;
   const bool from_here = here_.has(root);
   const auto got = [&] { return in[root].growing != nullptr ? byte_view(*in[root].growing) : in[root].fixed; };
-  if (auto ok = from_here ? tell(plan, root, mine, in[root], until, 0) : meet(plan, until, 0); !ok) return ok;
+  if (auto ok = from_here ? tell(plan, root, mine, in[root], until) : meet(plan, until); !ok) return ok;
   if (leads()) {
     std::vector<inbox> from(islands_.size());
     const auto its = std::find_if(islands_.begin(), islands_.end(), [&](const auto& i) { return i.has(root); });
     if (!from_here) from[static_cast<std::size_t>(its - islands_.begin())] = in[root];
     const byte_view out[1] = {from_here && rank_ != root ? got() : mine};
-    if (auto ok = leaders_->pass(plan, out, from, limit(until, 1)); !ok) return ok;
+    if (auto ok = leaders_->pass(plan, out, from, until.left()); !ok) return ok;
   }
-  if (from_here) return meet(plan, until, 2);
-  return tell(plan, here_.first, leads() ? got() : byte_view(), in[root], until, 2);
+  if (from_here) return meet(plan, until);
+  return tell(plan, here_.first, leads() ? got() : byte_view(), in[root], until);
 }
 
 expected<void> hierarchical_engine::pass(const call_plan& plan, std::span<const byte_view> out,
                                          std::span<const inbox> in, duration timeout) {
-  mesh_->begin_whole(plan);
+  const mesh::whole_call call(*mesh_, plan);
   call_deadline until(timeout);
   if (plan.what == operation::broadcast) return broadcast(plan, out[0], in, until);
-  if (auto ok = meet(plan, until, 0); !ok) return ok;
-  return all_.pass(plan, out, in, limit(until, 1));
+  if (auto ok = meet(plan, until); !ok) return ok;
+  return all_.pass(plan, out, in, until.left());
 }
 
 expected<std::unique_ptr<group_engine>> hierarchical_engine::split(const call_plan& plan,
@@ -196,11 +187,11 @@ expected<std::unique_ptr<group_engine>> hierarchical_engine::split(const call_pl
 
 expected<std::shared_ptr<std::byte>> hierarchical_engine::buffer(const call_plan& plan, std::size_t bytes,
                                                                  duration timeout) {
-  mesh_->begin_whole(plan);
+  const mesh::whole_call call(*mesh_, plan);
   call_deadline until(timeout);
-  auto mine = island_ ? island_->buffer(plan, bytes, limit(until, 0)) : private_memory(bytes);
+  auto mine = island_ ? island_->buffer(plan, bytes, until.left()) : private_memory(bytes);
   if (!mine && mine.error().code != errc::over_limit) return mine;
-  return all_or_none(*this, plan, std::move(mine), limit(until, 1));
+  return all_or_none(*this, plan, std::move(mine), until.left());
 }
 
 }  // namespace hydrogen::comm

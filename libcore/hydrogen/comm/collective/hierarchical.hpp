@@ -42,11 +42,11 @@ class hierarchical_engine final : public group_engine {
  private:
   bool leads() const { return rank_ == here_.first; }
   const island& island_with(std::uint32_t rank) const;
-  expected<void> meet(const call_plan&, call_deadline&, int step);
+  expected<void> meet(const call_plan&, call_deadline&);
   expected<void> all_reduce(const call_plan&, const reducing&, call_deadline&);
   expected<void> broadcast(const call_plan&, byte_view mine, std::span<const inbox> in, call_deadline&);
   /// From one rank of the island to the others.
-  expected<void> tell(const call_plan&, std::uint32_t from, byte_view mine, const inbox& in, call_deadline&, int step);
+  expected<void> tell(const call_plan&, std::uint32_t from, byte_view mine, const inbox& in, call_deadline&);
 
   std::shared_ptr<mesh> mesh_;
   std::vector<island> islands_;

@@ -33,14 +33,13 @@ shared_engine::~shared_engine() {
 
 area_wait shared_engine::waiting(duration timeout) {
   area_wait how(timeout, abort_);
-  how.also = [this] { return crossing(); };
+  how.also = [this](area_wait&) { return crossing(); };
   if (!ties_->elsewhere) return how;
-  static constexpr duration long_wait = 100ms;
   how.again = long_wait;
-  how.also = [this, since = never]() mutable -> error {
+  how.also = [this, since = never](area_wait& wait) mutable -> error {
     if (auto why = crossing(); why.code != errc::none) return why;
     since = std::min(since, now());
-    return now() < since + long_wait ? error{errc::none, {}, {}, {}} : ties_->elsewhere();
+    return now() < since + long_wait ? error{errc::none, {}, {}, {}} : ties_->elsewhere(wait);
   };
   return how;
 }
@@ -121,7 +120,7 @@ expected<std::unique_ptr<group_engine>> shared_engine::split(const call_plan& pl
   for (const auto m : members) part.ranks.push_back(ranks_.empty() ? m : ranks_[m]);
   area_wait how(timeout, abort_);
   // It waits for the first one alone, which has to begin the group.
-  how.also = [this, &part, &plan]() -> error {
+  how.also = [this, &part, &plan](area_wait&) -> error {
     if (part.ranks[0] == ties_->rank) return {errc::none, {}, {}, {}};
     return ties_->whole->ring_of({ties_->rank, [&] { return plan.text(part.ranks); },
                                   [&](std::uint32_t rank) { return rank == part.ranks[0]; }, &ties_->calls});

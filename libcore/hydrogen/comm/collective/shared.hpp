@@ -33,7 +33,7 @@ struct shared_ties {
   std::map<std::uint64_t, std::uint64_t> calls;  // of each part ever made; the first is that of making it
   std::vector<byte_view> buffers;                // of the gang, in memory of the host
   /// What speaks against waiting on, of ranks that are not in this area. Asked by who waits for long.
-  std::function<error()> elsewhere;
+  std::function<error(area_wait&)> elsewhere;
 };
 
 struct byte_range {

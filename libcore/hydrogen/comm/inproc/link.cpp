@@ -1,5 +1,6 @@
 #include <hydrogen/comm/inproc/link.hpp>
 
+#include <algorithm>
 #include <cstring>
 
 namespace hydrogen::comm::inproc {
@@ -54,14 +55,18 @@ void link::send_copy(const frame_header& header, byte_buffer payload) {
 
 expected<void> link::flush() {
   std::lock_guard lock(out_->mutex);
-  was_idle_ = out_->queue.empty();
+  was_idle_ = is_idle();
   if (out_->closed && !was_idle_) return fail(errc::disconnected, "the rank is gone");
   return {};
 }
 
 bool link::idle() const {
   std::lock_guard lock(out_->mutex);
-  return out_->queue.empty();
+  return is_idle();
+}
+
+bool link::is_idle() const {
+  return std::all_of(out_->queue.begin(), out_->queue.end(), [](const auto& m) { return is_remark(m.header.kind); });
 }
 
 void link::drop() {
@@ -106,7 +111,7 @@ bool link::ready() const {
     if (!held_ && (!in_->queue.empty() || in_->closed)) return true;
   }
   std::lock_guard lock(out_->mutex);
-  return !was_idle_ && out_->queue.empty();
+  return !was_idle_ && is_idle();
 }
 
 void link::close() {

@@ -46,6 +46,8 @@ class link final : public comm::link {
 
  private:
   void push(channel::message, bool first);
+  /// The other rank has taken all that it needs. Under the mutex.
+  bool is_idle() const;
 
   std::shared_ptr<channel> out_;
   std::shared_ptr<channel> in_;
