@@ -69,7 +69,7 @@ class gang {
       } else {
         // Some calls stage and some read.
         options.table.reduce_by_reading = 4 << 20;
-        options.table.pass_by_reading = 1 << 20;
+        options.table.pass_by_reading = options.table.exchange_by_reading = 1 << 20;
       }
       processes_.push_back(std::make_unique<process>(key, placement_.between, host, options));
     }

@@ -201,7 +201,7 @@ rank_child::rank_child(const secret& key, const std::string& between, const std:
   options.read_memory = between == "memory";
   // Some calls stage and some read.
   options.table.reduce_by_reading = 4 << 20;
-  options.table.pass_by_reading = 1 << 20;
+  options.table.pass_by_reading = options.table.exchange_by_reading = 1 << 20;
   meet_ = std::make_unique<rendezvous>(key, options);
   listener_ = value_or_throw(acceptor::listen(
       host + ":0", key, boot, [m = meet_.get()](unique_fd s, hello h) { m->accepted(std::move(s), std::move(h)); }));

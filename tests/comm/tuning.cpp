@@ -63,7 +63,7 @@ TEST_CASE("whatever the table says, all ranks use that of the process that leads
       for (const bool leads : {true, false}) {
         tuning odd;
         odd.one_shot = {value, value, value};
-        odd.reduce_by_reading = odd.pass_by_reading = value;
+        odd.reduce_by_reading = odd.pass_by_reading = odd.exchange_by_reading = value;
         // Rank 0 has it, or the others.
         gang team(layout({0, 1}, between), [&](int process, rendezvous_options& o) {
           if ((process == 0) == leads) o.table = odd;
@@ -74,6 +74,8 @@ TEST_CASE("whatever the table says, all ranks use that of the process that leads
           std::iota(x.begin(), x.end(), 0.1f * static_cast<float>(g.rank() + 1));
           if (auto ok = g.all_reduce(std::span(x), reduction::mean); !ok) return ok;
           if (auto ok = g.broadcast(1, std::span(x)); !ok) return ok;
+          for (auto& y : std::span(x).subspan(35'000 * g.rank(), 35'000)) y *= static_cast<float>(g.rank() + 2);
+          if (auto ok = g.all_gather(std::span(x)); !ok) return ok;
           if (g.rank() == 0 && first.empty()) first = x;
           if (g.rank() == 0 && x != first) return fail(errc::internal, "other bits");
           return {};
@@ -90,7 +92,7 @@ TEST_CASE("whatever the table says, all ranks use that of the process that leads
 TEST_CASE("a machine is measured, or that is stopped") {
   const auto all = measure_tuning([] { return false; });
   REQUIRE(all);
-  CHECK(all->all.size() == 6);
+  CHECK(all->all.size() == 7);
   for (const auto& s : all->all) {
     for (const auto& p : s.points) CHECK(p.below_us > 0);
   }

@@ -151,6 +151,11 @@ way all_reduce(algorithm by) {
   };
 }
 
+/// Of so many bytes from each.
+way all_gather() {
+  return [](group& g, std::size_t bytes) { return g.all_gather(numbers(bytes * g.size())); };
+}
+
 way broadcast() {
   return [](group& g, std::size_t bytes) { return g.broadcast(0, numbers(bytes)); };
 }
@@ -164,7 +169,8 @@ rendezvous_options over_links() {
 rendezvous_options over_memory(bool reading) {
   rendezvous_options o;
   o.read_memory = reading;
-  o.table.reduce_by_reading = o.table.pass_by_reading = reading ? 0 : std::numeric_limits<std::uint64_t>::max();
+  const auto from = reading ? 0 : std::numeric_limits<std::uint64_t>::max();
+  o.table.reduce_by_reading = o.table.pass_by_reading = o.table.exchange_by_reading = from;
   return o;
 }
 
@@ -238,10 +244,14 @@ expected<tuning_measured> measure_tuning(const std::function<bool()>& stop) {
   auto passing_from = take("staged | read by the kernel, broadcast of 2 processes", 2, two_ways(broadcast()), large, 7,
                            1, best_threshold);
   if (!passing_from) return unexpected(std::move(passing_from.error()));
+  auto exchanging_from = take("staged | read by the kernel, all-gather of 2 processes", 2, two_ways(all_gather()),
+                              large, 7, 1, best_threshold);
+  if (!exchanging_from) return unexpected(std::move(exchanging_from.error()));
   // The largest size of the first way; a byte more takes the second. None does if the first was better to the end.
   const auto from = [&](std::uint64_t largest) { return largest > large.back() ? tuning::never : largest + 1; };
   m.table.reduce_by_reading = from(*reducing_from);
   m.table.pass_by_reading = from(*passing_from);
+  m.table.exchange_by_reading = from(*exchanging_from);
   auto bucket =
       take("all-reduce over a host's memory, 2 processes", 2, {{over_memory(false), all_reduce(algorithm::picked)}},
            {128 * KiB, 256 * KiB, 512 * KiB, 1024 * KiB, 2048 * KiB, 4096 * KiB}, 9, 1, best_bucket);

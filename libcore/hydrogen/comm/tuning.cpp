@@ -28,6 +28,7 @@ constexpr key keys[] = {
     {"one_shot_8", [](tuning& t) -> std::uint64_t& { return t.one_shot[2]; }},
     {"reduce_by_reading", [](tuning& t) -> std::uint64_t& { return t.reduce_by_reading; }},
     {"pass_by_reading", [](tuning& t) -> std::uint64_t& { return t.pass_by_reading; }},
+    {"exchange_by_reading", [](tuning& t) -> std::uint64_t& { return t.exchange_by_reading; }},
     {"bucket", [](tuning& t) -> std::uint64_t& { return t.bucket; }},
 };
 constexpr std::int64_t least_bucket = 4096;

@@ -21,9 +21,11 @@ struct tuning {
   /// Over links, of 2 or 3, 4 to 7, and more members: an all-reduce of so many bytes over all members together is made
   /// in one shot.
   std::array<std::uint64_t, 3> one_shot{512 << 10, 512 << 10, 512 << 10};
-  /// Private memory of two processes of a host, from so many bytes, is read by the kernel rather than staged.
+  /// Private memory of two processes of a host, from so many bytes, is read by the kernel rather than staged: what is
+  /// added up, what goes from one to the other, what goes both ways.
   std::uint64_t reduce_by_reading = never;
   std::uint64_t pass_by_reading = never;
+  std::uint64_t exchange_by_reading = never;
   /// A bucket of gradients, unless its user says another size.
   std::uint64_t bucket = 1 << 20;
 
@@ -36,7 +38,7 @@ struct tuning {
   }
 };
 // It travels as it is.
-static_assert(std::is_trivially_copyable_v<tuning> && sizeof(tuning) == 48);
+static_assert(std::is_trivially_copyable_v<tuning> && sizeof(tuning) == 56);
 
 /// This machine in words: processor, how many CPUs this process may use, kernel.
 std::string machine_in_words();

@@ -70,9 +70,13 @@ expected<void> shared_engine::pass(const call_plan& plan, std::span<const byte_v
   if (auto ok = enter(plan, mine, how); !ok) return ok;
   error trouble{errc::none, {}, {}, {}};
   std::size_t most = 0;
-  for (std::uint32_t m = 0; m < area_->size(); ++m) most = std::max(most, of(m).size);
+  std::uint32_t with_much = 0;
+  for (std::uint32_t m = 0; m < area_->size(); ++m) {
+    most = std::max(most, of(m).size);
+    if (of(m).size > area_->slot_size()) ++with_much;
+  }
   bool staged = is_apart();
-  if (staged && may_read(most, table().pass_by_reading)) {
+  if (staged && may_read(most, with_much > 1 ? table().exchange_by_reading : table().pass_by_reading)) {
     if (auto ok = find_way(how); !ok) return ok;
     staged = way_ != way::read;
   }
