@@ -79,6 +79,25 @@ TEST_CASE("gradients are the mean over ranks, bit by bit, for every size of buck
   }
 }
 
+TEST_CASE("where the table picks the buckets, the last one is what goes in one shot, and is the first tensors") {
+  gang team({0, 0});
+  // One shot of 512 KiB over both: 256 KiB of each, 65,536 floats.
+  const std::vector<std::size_t> sizes{30'000, 30'000, 30'000, 100'000};
+  const auto results = team.run([&](group& g) -> expected<void> {
+    auto all = gradient_plan::agree(g, sizes, {}, {});
+    if (!all) return unexpected(all.error());
+    if (all->buckets() != 2) return wrong_gradient("another number of buckets");
+    for (const auto& [tensor, bucket] : {std::pair{3u, 0u}, {2u, 0u}, {1u, 1u}, {0u, 1u}}) {
+      if (all->bucket_of(tensor) != bucket) return wrong_gradient("another bucket");
+    }
+    // All of it is small.
+    auto few = gradient_plan::agree(g, std::span(sizes).first(2), {}, {});
+    if (!few) return unexpected(few.error());
+    return few->buckets() == 1 ? expected<void>() : wrong_gradient("more than one bucket");
+  });
+  for (const auto& r : results) CHECK_MESSAGE(r, r.error().message());
+}
+
 TEST_CASE("micro-batches are added up, and only the last one meets the others") {
   const layout placement({0, 1});
   gang team(placement);

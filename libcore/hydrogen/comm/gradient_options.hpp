@@ -17,7 +17,7 @@ struct gradient_options {
   /// Sends gradients as bfloat16, half the bytes; they are added up as float and rounded once more.
   bool bfloat16_on_wire = false;
   /// A bucket is full when it has so many bytes (of float). One tensor is never divided. 0: as the table of the gang
-  /// says.
+  /// says, and the last one is small.
   std::size_t bucket_bytes = 0;
 };
 

@@ -50,7 +50,8 @@ expected<gradient_plan> gradient_plan::agree(group& g, std::span<const std::size
     return refuse("gradients are added up: sum or mean, not " + std::string(to_string(options.how)));
   }
   if (!(options.clip_norm >= 0) || std::isinf(options.clip_norm)) return refuse("a norm to clip at is 0 or above");
-  if (options.bucket_bytes == 0) options.bucket_bytes = g.table().bucket;
+  const bool is_picked = options.bucket_bytes == 0;
+  if (is_picked) options.bucket_bytes = g.table().bucket;
 
   outline mine{hash_of(sizes, options), sizes.size(), 0};
   for (const auto n : sizes) mine.elements += n;
@@ -69,15 +70,21 @@ expected<gradient_plan> gradient_plan::agree(group& g, std::span<const std::size
     return fail(errc::mismatch, "the ranks declare other tensors, or options: " + differing, exchange_name,
                 "all ranks declare the same tensors in the same order, with the same options");
   }
-  return gradient_plan(sizes, options);
+  return gradient_plan(sizes, options, is_picked ? g.table().one_shot_of(g.size()) / g.size() : 0);
 }
 
-gradient_plan::gradient_plan(std::span<const std::size_t> sizes, gradient_options options)
+gradient_plan::gradient_plan(std::span<const std::size_t> sizes, gradient_options options, std::size_t last_bytes)
     : options_(options), tensors_(sizes.size()) {
   const auto full = options_.bucket_bytes / sizeof(float);
+  // So many tensors, the first ones, are the last bucket at most.
+  std::size_t in_last = 0;
+  for (std::size_t all = 0; in_last < sizes.size(); ++in_last) {
+    all += round_to(sizes[in_last], tensor_alignment) * sizeof(float);
+    if (all > last_bytes) break;
+  }
   std::size_t end = 0;
   for (std::size_t i = sizes.size(); i-- > 0;) {
-    if (buckets_.empty() || end - buckets_.back().at.begin >= full) {
+    if (buckets_.empty() || end - buckets_.back().at.begin >= full || i + 1 == in_last) {
       end = round_to(end, bucket_alignment);
       buckets_.push_back({{end, 0}, 0, 0});
     }

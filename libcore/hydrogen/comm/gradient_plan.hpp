@@ -54,7 +54,9 @@ class gradient_plan {
     std::size_t tensors = 0;
     std::size_t missing = 0;  // of this micro-batch
   };
-  gradient_plan(std::span<const std::size_t> sizes, gradient_options);
+  /// Nothing hides the exchange of the last bucket. What fits into `last_bytes` is one, so that links take it in one
+  /// shot, and it goes one way instead of two.
+  gradient_plan(std::span<const std::size_t> sizes, gradient_options, std::size_t last_bytes);
   bool is_last() const { return micro_batch_ + 1 == options_.micro_batches; }
 
   gradient_options options_;
