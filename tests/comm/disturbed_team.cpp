@@ -16,7 +16,7 @@ namespace {
 // A stopped rank is noticed only by the limit of a call, which for a training step is also that of what is made for it;
 // what must succeed has much time.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr duration short_limit = 1s, step_limit = 5s, long_limit = 60s;
+constexpr duration short_limit = 2s, step_limit = 5s, long_limit = 60s;
 #else
 constexpr duration short_limit = 600ms, step_limit = 1s, long_limit = 30s;
 #endif

@@ -64,7 +64,7 @@ inline constexpr std::size_t max_awaited = 128;
 
 /// When a rank asks who waits: so long before its deadline that ranks which look at their links every 100 ms answer.
 inline time_point roll_call_at(call_deadline& until) {
-  return until.at() - std::min<duration>(300ms, until.timeout() / 2);
+  return until.at() - std::min<duration>(1s, until.timeout() / 2);
 }
 
 /// Ranks that are known to wait.
