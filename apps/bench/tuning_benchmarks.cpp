@@ -46,7 +46,7 @@ void tune(session& s) {
   show("one shot up to, 8 members", used.one_shot[2], measured.table.one_shot[2]);
   show("reductions read memory from", used.reduce_by_reading, measured.table.reduce_by_reading);
   show("broadcasts and the like read memory from", used.pass_by_reading, measured.table.pass_by_reading);
-  show("what goes both ways is read from", used.exchange_by_reading, measured.table.exchange_by_reading);
+  show("what goes both ways is read up to", used.exchange_by_reading, measured.table.exchange_by_reading);
   show("bucket of gradients", used.bucket, measured.table.bucket);
   if (!s.options().write_table) return s.remark("not kept; --write keeps it");
   if (!path) return s.remark("not kept: " + path.error().message());

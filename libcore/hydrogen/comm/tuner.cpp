@@ -48,6 +48,13 @@ struct place {
   }
 };
 
+/// The buffer of the calling rank.
+std::span<float> numbers(std::size_t bytes) {
+  static thread_local std::vector<float> x;
+  x.resize(std::max(x.size(), bytes / sizeof(float)));
+  return std::span(x).first(bytes / sizeof(float));
+}
+
 /// What the ranks of a measurement do, in turns; times are rank 0's.
 using way = std::function<expected<void>(group&, std::size_t bytes)>;
 struct setting {
@@ -120,6 +127,8 @@ class track {
       for (int round = 0; round <= rounds; ++round) {
         for (std::size_t i = 0; i < settings_.size(); ++i) {
           if (r == 0 && stop()) return fail(errc::cancelled, "measuring was stopped");
+          // As what is exchanged has just been computed: where its lines are decides which way is faster.
+          std::ranges::fill(numbers(sizes[s] * ranks_), static_cast<float>(round));
           if (auto ok = groups[i]->barrier(); !ok) return ok;
           const auto begin = std::chrono::steady_clock::now();
           if (auto ok = settings_[i].call(*groups[i], sizes[s]); !ok) return ok;
@@ -135,13 +144,6 @@ class track {
   std::vector<setting> settings_;
   std::vector<gang> gangs_;
 };
-
-/// The buffer of the calling rank.
-std::span<float> numbers(std::size_t bytes) {
-  static thread_local std::vector<float> x;
-  x.resize(std::max(x.size(), bytes / sizeof(float)));
-  return std::span(x).first(bytes / sizeof(float));
-}
 
 way all_reduce(algorithm by) {
   return [by](group& g, std::size_t bytes) {
@@ -169,8 +171,8 @@ rendezvous_options over_links() {
 rendezvous_options over_memory(bool reading) {
   rendezvous_options o;
   o.read_memory = reading;
-  const auto from = reading ? 0 : std::numeric_limits<std::uint64_t>::max();
-  o.table.reduce_by_reading = o.table.pass_by_reading = o.table.exchange_by_reading = from;
+  o.table.reduce_by_reading = o.table.pass_by_reading = reading ? 0 : tuning::never;
+  o.table.exchange_by_reading = reading ? tuning::never : 0;
   return o;
 }
 
@@ -235,23 +237,23 @@ expected<tuning_measured> measure_tuning(const std::function<bool()>& stop) {
     m.table.one_shot[row++] = *found;
   }
   const std::vector<std::size_t> large{256 * KiB, 512 * KiB, 1024 * KiB, 2048 * KiB, 4096 * KiB, 8192 * KiB};
-  const auto two_ways = [](const way& call) {
-    return std::vector<setting>{{over_memory(false), call}, {over_memory(true), call}};
+  const auto two_ways = [](const way& call, bool first_reads = false) {
+    return std::vector<setting>{{over_memory(first_reads), call}, {over_memory(!first_reads), call}};
   };
   auto reducing_from = take("staged | read by the kernel, all-reduce of 2 processes", 2,
-                            two_ways(all_reduce(algorithm::picked)), large, 7, 1, best_threshold);
+                            two_ways(all_reduce(algorithm::picked)), large, 15, 1, best_threshold);
   if (!reducing_from) return unexpected(std::move(reducing_from.error()));
-  auto passing_from = take("staged | read by the kernel, broadcast of 2 processes", 2, two_ways(broadcast()), large, 7,
+  auto passing_from = take("staged | read by the kernel, broadcast of 2 processes", 2, two_ways(broadcast()), large, 15,
                            1, best_threshold);
   if (!passing_from) return unexpected(std::move(passing_from.error()));
-  auto exchanging_from = take("staged | read by the kernel, all-gather of 2 processes", 2, two_ways(all_gather()),
-                              large, 7, 1, best_threshold);
-  if (!exchanging_from) return unexpected(std::move(exchanging_from.error()));
+  auto exchanging_to = take("read by the kernel | staged, all-gather of 2 processes", 2, two_ways(all_gather(), true),
+                            large, 15, 1, best_threshold);
+  if (!exchanging_to) return unexpected(std::move(exchanging_to.error()));
   // The largest size of the first way; a byte more takes the second. None does if the first was better to the end.
   const auto from = [&](std::uint64_t largest) { return largest > large.back() ? tuning::never : largest + 1; };
   m.table.reduce_by_reading = from(*reducing_from);
   m.table.pass_by_reading = from(*passing_from);
-  m.table.exchange_by_reading = from(*exchanging_from);
+  m.table.exchange_by_reading = *exchanging_to > large.back() ? tuning::never : *exchanging_to;
   auto bucket =
       take("all-reduce over a host's memory, 2 processes", 2, {{over_memory(false), all_reduce(algorithm::picked)}},
            {128 * KiB, 256 * KiB, 512 * KiB, 1024 * KiB, 2048 * KiB, 4096 * KiB}, 9, 1, best_bucket);

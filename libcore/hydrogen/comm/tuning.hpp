@@ -21,11 +21,11 @@ struct tuning {
   /// Over links, of 2 or 3, 4 to 7, and more members: an all-reduce of so many bytes over all members together is made
   /// in one shot.
   std::array<std::uint64_t, 3> one_shot{512 << 10, 512 << 10, 512 << 10};
-  /// Private memory of two processes of a host, from so many bytes, is read by the kernel rather than staged: what is
-  /// added up, what goes from one to the other, what goes both ways.
+  /// Private memory of two processes of a host is read by the kernel rather than staged: from so many bytes what is
+  /// added up, and what goes from one to the other; up to so many of each what goes both ways.
   std::uint64_t reduce_by_reading = never;
   std::uint64_t pass_by_reading = never;
-  std::uint64_t exchange_by_reading = never;
+  std::uint64_t exchange_by_reading = 0;
   /// A bucket of gradients, unless its user says another size.
   std::uint64_t bucket = 1 << 20;
 

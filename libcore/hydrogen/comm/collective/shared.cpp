@@ -87,8 +87,8 @@ bool shared_engine::is_apart() const {
   return false;
 }
 
-bool shared_engine::may_read(std::size_t bytes, std::size_t from) const {
-  return area_->is_on_host() && way_ != way::stages && area_->size() == 2 && bytes >= from;
+bool shared_engine::may_read(bool pays) const {
+  return pays && area_->is_on_host() && way_ != way::stages && area_->size() == 2;
 }
 
 expected<void> shared_engine::find_way(area_wait& how) {

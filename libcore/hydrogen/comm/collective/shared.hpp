@@ -75,9 +75,9 @@ class shared_engine final : public group_engine {
   offered of(std::uint32_t member) const { return area_->offer_of(self_, member); }
   /// Whether someone's large data can be reached in no other way than this.
   bool is_apart() const;
-  /// Whether private memory of others is to be read, if that is possible, and not to be staged: the kernel's copy pays
-  /// for few ranks and much data. The same for all members, who know the same sizes.
-  bool may_read(std::size_t bytes, std::size_t from) const;
+  /// Whether private memory of others is to be read, if that is possible, and not to be staged: between two, when it
+  /// pays by the table. The same for all members, who know the same sizes.
+  bool may_read(bool pays) const;
   expected<void> find_way(area_wait&);
   /// The last barrier of a call in which others read this rank's memory.
   expected<void> part_company(area_wait&);

@@ -76,7 +76,8 @@ expected<void> shared_engine::pass(const call_plan& plan, std::span<const byte_v
     if (of(m).size > area_->slot_size()) ++with_much;
   }
   bool staged = is_apart();
-  if (staged && may_read(most, with_much > 1 ? table().exchange_by_reading : table().pass_by_reading)) {
+  const bool pays = with_much > 1 ? most <= table().exchange_by_reading : most >= table().pass_by_reading;
+  if (staged && may_read(pays)) {
     if (auto ok = find_way(how); !ok) return ok;
     staged = way_ != way::read;
   }

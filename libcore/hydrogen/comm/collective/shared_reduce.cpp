@@ -41,7 +41,7 @@ expected<void> shared_engine::reduce(const call_plan& plan, const reducing& what
     return {};
   }
   auto mine = offer_of({what.data, bytes});
-  const bool reads = may_read(bytes, table().reduce_by_reading);
+  const bool reads = may_read(bytes >= table().reduce_by_reading);
   if (reads && what.whom == result_to::root && self_ != what.root) {
     const auto slice = slice_of(what, self_, ranks);
     aside_.resize(slice.end - slice.begin);
