@@ -89,7 +89,7 @@ class shared_engine final : public group_engine {
   void copy_in_for_others(std::uint64_t turn, byte_view data, std::size_t offset);
 
   expected<void> take(std::uint32_t from, const inbox& to, error& trouble);
-  void copy_in(std::uint64_t turn, byte_view data, std::size_t offset);
+  void copy_in(std::uint64_t turn, byte_view data, std::size_t offset, std::size_t piece);
   expected<void> pass_staged(std::span<const byte_view> out, std::span<const inbox> in, error& trouble, area_wait&);
 
   std::shared_ptr<shared_ties> ties_;

@@ -8,6 +8,9 @@
 namespace hydrogen::comm {
 namespace {
 
+// Below, a piece costs less than the barrier that comes with it.
+constexpr std::size_t least_piece = 16 << 10;
+
 /// Memory for `size` bytes of a rank; null, and why, when that is not possible. Fixed places have the size of the plan.
 std::byte* place_for(const inbox& to, std::size_t size, std::uint32_t rank, error& trouble) {
   if (to.growing == nullptr) {
@@ -129,16 +132,15 @@ expected<void> shared_engine::take(std::uint32_t from, const inbox& to, error& t
   return {};
 }
 
-void shared_engine::copy_in(std::uint64_t turn, byte_view data, std::size_t offset) {
+void shared_engine::copy_in(std::uint64_t turn, byte_view data, std::size_t offset, std::size_t piece) {
   if (offset >= data.size()) return;
-  streamed_copy(area_->stage(self_, turn), data.data() + offset, std::min(data.size() - offset, area_->stage_size()));
+  streamed_copy(area_->stage(self_, turn), data.data() + offset, std::min(data.size() - offset, piece));
   end_streamed_copies();
 }
 
 /// What is too large for slots, piece by piece; of parted data the entries come first.
 expected<void> shared_engine::pass_staged(std::span<const byte_view> out, std::span<const inbox> in, error& trouble,
                                           area_wait& how) {
-  const auto piece = area_->stage_size();
   const auto is_staged = [&](std::uint32_t m) { return of(m).size > area_->slot_size(); };
   byte_buffer together;
   byte_view mine;
@@ -163,14 +165,23 @@ expected<void> shared_engine::pass_staged(std::span<const byte_view> out, std::s
   };
   std::vector<wanted> from(area_->size());
   std::size_t most = 0;
+  std::uint32_t givers = 0;
   for (std::uint32_t m = 0; m < area_->size(); ++m) {
-    if (is_staged(m)) most = std::max(most, of(m).size);
+    if (!is_staged(m)) continue;
+    most = std::max(most, of(m).size);
+    ++givers;
+  }
+  // From one rank to the other: that copies out while this one copies in, if there is more than one piece. Of more
+  // ranks some may share a CPU, and switch at each barrier.
+  auto piece = area_->stage_size();
+  if (givers == 1 && area_->size() == 2 && most < 4 * piece) {
+    piece = std::max(least_piece, (most / 8 + 4095) / 4096 * 4096);
   }
   const auto pieces = (most + piece - 1) / piece;
   const auto first_turn = turn_;
   turn_ += pieces;
   for (std::size_t k = 0; k < pieces; ++k) {
-    copy_in(first_turn + k, mine, k * piece);
+    copy_in(first_turn + k, mine, k * piece, piece);
     if (auto ok = area_->step(self_, how); !ok) return ok;
     const auto begin = k * piece;
     for (std::uint32_t m = 0; m < area_->size(); ++m) {
