@@ -92,13 +92,18 @@ TEST_CASE("who waits is not named, but those that it waits for") {
         "rank 2 has not arrived at B within 1 s; it made no call before; ranks 1 and 3 wait there; "
         "C is not finished within 1 s although every rank has arrived; rank 4 has stopped in it");
   CHECK(overdue_error(0, in("A", {here(0), missing(1), missing(2)}), others).what ==
-        "rank 2 has not arrived at A within 1 s; it made no call before; ranks 0 and 1 wait there; "
+        "rank 2 has not arrived at A within 1 s; it made no call before; rank 0 waits there; "
         "C is not finished within 1 s although every rank has arrived; rank 4 has stopped in it");
 }
 
 TEST_CASE("who gives up does not name itself because others wait for it") {
   CHECK(overdue_error(0, in("A", {here(0), stopped(1), stopped(2)}), {{1, in("A", {stopped(0), stopped(2), here(1)})}})
             .what == "A is not finished within 1 s although every rank has arrived; rank 2 has stopped in it");
+}
+
+TEST_CASE("who waits elsewhere is not said to wait in the call that it has not come to") {
+  CHECK(overdue_error(0, in("A", {here(0), missing(1), stopped(2)}), {{1, in("B", {here(1), stopped(2)})}}).what ==
+        "A is not finished within 1 s; rank 2 has stopped in it");
 }
 
 TEST_CASE("when all wait for each other, those are named that are missing where the call has failed") {
@@ -203,6 +208,28 @@ TEST_CASE("a rank that has told for whom it waits takes it back when it goes on"
   other.join();
 }
 
+TEST_CASE("a rank that has asked, and leaves when it has all that it needs, is not missed") {
+  for (const bool is_answered : {false, true}) {
+    one_of_three f;
+    f.far[1]->write(f.frame(frame_kind::piece, 0), {});
+    std::thread other([&] {
+      const auto read_to = [&](frame_kind kind) {
+        while (f.far[1]->read().first.kind != kind) {
+        }
+      };
+      read_to(frame_kind::piece);
+      f.far[1]->write(f.frame(frame_kind::ask, 1), {});
+      if (is_answered) read_to(frame_kind::answer);
+      f.far[1]->write(f.frame(frame_kind::bye, 0), {});
+      f.far[1]->close();
+      f.far[2]->write(f.frame(frame_kind::piece, 0), {});
+    });
+    const auto result = linked_engine(f.links, tuning()).barrier(f.plan, 60s);
+    CHECK_MESSAGE(result, result.error().message());
+    other.join();
+  }
+}
+
 TEST_CASE("a question that nobody has read does not keep a rank of the same process in its call") {
   const auto out = std::make_shared<inproc::channel>(), back = std::make_shared<inproc::channel>();
   const std::shared_ptr<waker> self = *waker::make();
@@ -211,6 +238,7 @@ TEST_CASE("a question that nobody has read does not keep a rank of the same proc
   h.kind = frame_kind::ask;
   near.send_copy(h, {});
   CHECK(near.idle());
+  CHECK_FALSE(near.flushed());
   h.kind = frame_kind::piece;
   near.send(h, {}, false);
   CHECK_FALSE(near.idle());

@@ -285,7 +285,7 @@ expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& h
       } else {
         why = trouble(rank);
         if (why.code == errc::none && how.also) why = how.also(how);
-        // And then whenever somebody has come: it may be for another one that it waits.
+        // And whenever it is woken: it may be for another one that it waits.
         const bool is_long = now() >= mark_at;
         if (is_long) set_mark(waits, rank);
         if (why.code == errc::none) {

@@ -42,6 +42,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -292,6 +293,14 @@ class area {
   /// The deadline of a call has passed.
   error overdue(std::uint32_t rank, duration waited) const;
   void set_mark(mark&, std::uint32_t rank) const;
+  struct marked {
+    std::uint32_t awaited = 0;
+    bool has_come = false;
+    std::uint64_t group = 0;
+    time_point since;
+  };
+  /// For whom a rank of the whole waits by its mark and by what the others have done since; none: for nobody.
+  std::optional<marked> mark_of(std::uint32_t rank) const;
   duration silence_of(std::uint32_t rank) const;
   /// Breaks the area unless the barrier is complete; the error that counts, or none.
   error give_up(std::uint32_t rank, std::uint64_t target, const error& why);

@@ -124,21 +124,43 @@ void area::set_mark(mark& waits, std::uint32_t rank) const {
   waits.set(0, mark::nobody, false);
 }
 
-known_waits area::known_to_wait() const {
-  struct wait {
-    std::uint32_t awaited = 0;
-    bool has_come = false;
-    std::uint64_t group = 0;
-    time_point since;
+std::optional<area::marked> area::mark_of(std::uint32_t rank) const {
+  const auto& self = seats_[rank];
+  const auto awaited = self.awaited.load(std::memory_order_acquire);
+  if (awaited == 0) return {};
+  marked m{static_cast<std::uint32_t>((awaited - 1) & 0xffffffff), (awaited - 1) >> 32 != 0,
+           self.waits_in.load(std::memory_order_relaxed),
+           time_point(duration(self.waits_since.load(std::memory_order_relaxed)))};
+  // Who has come since wakes nobody: another one may be missing now, or nobody, and it was stopped in its sleep.
+  const auto find = [&](const auto& is_missing) -> std::optional<marked> {
+    for (std::uint32_t r = 0; r < ranks_; ++r) {
+      if (r == rank || !is_missing(r)) continue;
+      m.awaited = r;
+      return m;
+    }
+    return {};
   };
-  std::map<std::uint32_t, wait> waits;
+  if (m.group == 0) {
+    const auto calls = self.entered.load(std::memory_order_acquire);
+    const auto barriers = self.barriers.load(std::memory_order_relaxed);
+    return find([&](auto r) {
+      m.has_come = calls_of(r) >= calls;
+      return !m.has_come || seats_[r].barriers.load(std::memory_order_relaxed) < barriers;
+    });
+  }
+  const auto at = standing_of(rank);
+  if (m.has_come || !at || at.group() != m.group) return m.awaited < ranks_ ? std::optional(m) : std::nullopt;
+  return find([&](auto r) {
+    const auto other = at.needs(r) ? standing_of(r) : standing();
+    const auto calls = other ? other.calls_of(m.group) : std::nullopt;
+    return at.needs(r) && calls && *calls < at.calls();
+  });
+}
+
+known_waits area::known_to_wait() const {
+  std::map<std::uint32_t, marked> waits;
   for (std::uint32_t r = 0; r < ranks_; ++r) {
-    const auto awaited = seats_[r].awaited.load(std::memory_order_acquire);
-    if (awaited == 0) continue;
-    const auto rank = static_cast<std::uint32_t>((awaited - 1) & 0xffffffff);
-    if (rank >= ranks_) continue;
-    waits[r] = {rank, (awaited - 1) >> 32 != 0, seats_[r].waits_in.load(std::memory_order_relaxed),
-                time_point(duration(seats_[r].waits_since.load(std::memory_order_relaxed)))};
+    if (const auto m = mark_of(r)) waits[r] = *m;
   }
   for (std::uint32_t r = 0; r < ranks_; ++r) {
     std::vector<std::uint32_t> path;

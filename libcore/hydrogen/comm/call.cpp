@@ -184,8 +184,8 @@ std::string rank_on_node(std::uint32_t rank, const std::string& node) {
   return "rank " + std::to_string(rank) + (node.empty() ? "" : " on node " + node);
 }
 
-error missing_error(const wait_report& report) {
-  const auto& [call, waited, ranks] = report;
+error missing_error(const wait_report& told, bool is_all) {
+  const auto& [call, waited, ranks] = told;
   std::vector<const rank_report*> missing;
   std::vector<const rank_report*> stopped;
   std::vector<std::uint32_t> waiting;
@@ -195,7 +195,8 @@ error missing_error(const wait_report& report) {
   }
   std::string text;
   if (missing.empty()) {
-    text = call + " is not finished within " + seconds(waited) + " although every rank has arrived";
+    text = call + " is not finished within " + seconds(waited);
+    if (is_all) text += " although every rank has arrived";
     if (!stopped.empty()) text += "; " + with_nodes(stopped, "has", "have") + " stopped in it";
     // It came to the call when it was heard last, or later.
     if (stopped.size() == 1 && stopped[0]->silent >= 0ns) text += ", silent for " + seconds(stopped[0]->silent);

@@ -139,8 +139,8 @@ error mismatch_error(std::vector<std::pair<std::uint32_t, std::string>> calls);
 /// "rank 3 on node n1".
 std::string rank_on_node(std::uint32_t rank, const std::string& node);
 /// errc::timed_out: who has not arrived in the time that was waited, where it runs, what it did last and how long ago,
-/// who waits; if all have arrived: who has stopped.
-error missing_error(const wait_report&);
+/// who waits; if all have arrived, or those that have not are not `told` of: who has stopped.
+error missing_error(const wait_report& told, bool is_all = true);
 /// errc::disconnected: a rank that returned before this call. `calls`: how many it made, or `unnumbered`.
 inline constexpr std::uint64_t unnumbered = ~std::uint64_t{0};
 error left_error(std::uint32_t rank, std::uint64_t calls, const std::string& last_call, const std::string& call);

@@ -18,10 +18,10 @@ std::size_t round_to(std::size_t n, std::size_t unit) {
   return (n + unit - 1) / unit * unit;
 }
 
-std::uint64_t hash_of(std::span<const std::size_t> sizes, const gradient_options& o) {
+std::uint64_t hash_of(std::span<const std::size_t> sizes, const gradient_options& o, std::size_t last_bytes) {
   auto h = hash_mix(sizes.size(), std::uint64_t{static_cast<std::uint8_t>(o.how)} << 1 | (o.bfloat16_on_wire ? 1 : 0));
   h = hash_mix(hash_mix(h, o.micro_batches), std::bit_cast<std::uint32_t>(o.clip_norm));
-  h = hash_mix(h, o.bucket_bytes);
+  h = hash_mix(hash_mix(h, o.bucket_bytes), last_bytes);
   for (const auto n : sizes) h = hash_mix(h, n);
   return h;
 }
@@ -50,10 +50,10 @@ expected<gradient_plan> gradient_plan::agree(group& g, std::span<const std::size
     return refuse("gradients are added up: sum or mean, not " + std::string(to_string(options.how)));
   }
   if (!(options.clip_norm >= 0) || std::isinf(options.clip_norm)) return refuse("a norm to clip at is 0 or above");
-  const bool is_picked = options.bucket_bytes == 0;
-  if (is_picked) options.bucket_bytes = g.table().bucket;
+  const auto last_bytes = options.bucket_bytes == 0 ? g.table().one_shot_of(g.size()) / g.size() : 0;
+  if (options.bucket_bytes == 0) options.bucket_bytes = g.table().bucket;
 
-  outline mine{hash_of(sizes, options), sizes.size(), 0};
+  outline mine{hash_of(sizes, options, last_bytes), sizes.size(), 0};
   for (const auto n : sizes) mine.elements += n;
   const auto all = g.all_gather(std::as_bytes(std::span(&mine, 1)), site);
   if (!all) return unexpected(all.error());
@@ -70,7 +70,7 @@ expected<gradient_plan> gradient_plan::agree(group& g, std::span<const std::size
     return fail(errc::mismatch, "the ranks declare other tensors, or options: " + differing, exchange_name,
                 "all ranks declare the same tensors in the same order, with the same options");
   }
-  return gradient_plan(sizes, options, is_picked ? g.table().one_shot_of(g.size()) / g.size() : 0);
+  return gradient_plan(sizes, options, last_bytes);
 }
 
 gradient_plan::gradient_plan(std::span<const std::size_t> sizes, gradient_options options, std::size_t last_bytes)

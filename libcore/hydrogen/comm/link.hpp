@@ -39,8 +39,10 @@ class link {
   virtual void send_copy(const frame_header&, byte_buffer payload) = 0;
   /// Hands over as much as the other side takes now. errc::disconnected when it is gone.
   virtual expected<void> flush() = 0;
-  /// Nothing queued, but for remarks in one that no file descriptor carries: no payload is referenced any more.
+  /// Nothing queued but remarks, which no call needs: no payload is referenced any more.
   virtual bool idle() const = 0;
+  /// Nothing queued at all.
+  virtual bool flushed() const { return idle(); }
   /// Forgets queued pieces. One that is partly sent stays, and its payload with it, until it is sent or the link
   /// closed.
   virtual void drop() = 0;

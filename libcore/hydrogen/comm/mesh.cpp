@@ -89,7 +89,7 @@ expected<void> mesh::run(const call_plan& plan, exchange& current, duration time
   unfinished_ = 0;
   ++runs_;
   has_told_ = false;
-  tell_at_ = never;
+  tell_at_ = report_at_ = never;
   notes_.clear();
   answered_.clear();
   until_ = call_deadline(timeout);
@@ -188,6 +188,7 @@ expected<void> mesh::progress(exchange& current, bool& any) {
       p.heard = coarse_now();
     }
     if (!read && judge.decided()) return unexpected(std::move(read.error()));
+    if (read && written) answer(r);
     if (p.gone || !read || !written) {
       const bool bye = p.gone;
       p.gone = true;

@@ -126,6 +126,7 @@ class mesh final : public exchange_port {
     std::array<std::uint64_t, plan_places> described{};  // to it: same places
     std::uint64_t told_in = 0;                           // the call in which it was told notes
     std::size_t told = 0;                                // so many of them
+    std::uint64_t asked = 0;                             // the number of its last question that is not answered
     std::uint64_t waits_in = 0;                          // the call in which a frame of a later one came from it
     std::uint32_t report = 0;  // which one it was last told of this rank; 0: none, or it was taken back
   };
@@ -143,13 +144,14 @@ class mesh final : public exchange_port {
   /// Before a sleep: tells the others who may wait for this one, when it has waited for long. When to do it again.
   time_point tell_others();
   void add_own_note();
-  /// To those that will not ask.
-  void tell_report(const std::function<wait_report()>&);
+  /// To those that will not ask; false when there are none.
+  bool tell_report(const std::function<wait_report()>&);
   void send_report(std::uint32_t to, std::uint64_t asked, wait_report);
   /// What was told is no longer true.
   void take_back();
   void ask_all();
-  void answer(std::uint32_t to, std::uint64_t asked);
+  /// After its link was read, and has not ended.
+  void answer(std::uint32_t to);
   expected<void> hear_answer(std::uint32_t from, std::uint64_t asked, byte_view report);
   void begin_whole(const call_plan&);
   /// Reads the links of those that are not members: as `look_around`.
@@ -182,8 +184,9 @@ class mesh final : public exchange_port {
   std::uint32_t whole_ = 0;  // calls of the whole gang that this rank has begun, where they are counted
   std::uint64_t runs_ = 0;   // calls, this one included
   call_deadline until_{0ns};
-  bool has_told_ = false;  // that this rank waits
-  time_point tell_at_ = never;
+  bool has_told_ = false;         // that this rank waits
+  time_point tell_at_ = never;    // notes
+  time_point report_at_ = never;  // and not before
   struct encoded_note {
     std::uint32_t origin = 0;
     std::uint64_t serial = 0;

@@ -29,7 +29,10 @@ error mesh::listen() {
     auto read = links_[r]->receive(judge);
     if (read && *read) p.heard = coarse_now();
     if (judge.decided()) return std::move(read.error());
-    if (read && !has_ended) (void)links_[r]->flush();  // the answer; whether the link has ended is seen by reading
+    if (read && !has_ended) {
+      answer(r);
+      (void)links_[r]->flush();  // whether the link has ended is seen by reading
+    }
     if (p.gone || (read && !has_ended)) continue;
     p.gone = true;
     gone = gone_error(r);  // another one may say why
@@ -70,7 +73,7 @@ void mesh::send_report(std::uint32_t to, std::uint64_t asked, wait_report report
   links_[to]->send_copy(h, std::move(bytes));
 }
 
-void mesh::tell_report(const std::function<wait_report()>& report) {
+bool mesh::tell_report(const std::function<wait_report()>& report) {
   std::optional<wait_report> mine;
   for (std::uint32_t r = 0; r < gang_size(); ++r) {
     auto& p = peers_[r];
@@ -85,11 +88,13 @@ void mesh::tell_report(const std::function<wait_report()>& report) {
       if (missing != reported_ || reports_ == 0) ++reports_;
       reported_ = std::move(missing);
     }
-    if (p.report == reports_) continue;
+    // Who does not read gets no more.
+    if (p.report == reports_ || !links_[r]->flush() || !links_[r]->flushed()) continue;
     p.report = reports_;
     send_report(r, 0, *mine);
     (void)links_[r]->flush();
   }
+  return mine.has_value();
 }
 
 void mesh::take_back() {
@@ -114,7 +119,9 @@ void mesh::ask_all() {
   }
 }
 
-void mesh::answer(std::uint32_t to, std::uint64_t asked) {
+void mesh::answer(std::uint32_t to) {
+  const auto asked = std::exchange(peers_[to].asked, 0);
+  if (asked == 0 || peers_[to].gone) return;
   send_report(to, asked, report_ != nullptr ? (*report_)() : report(until_.waited()));
 }
 

@@ -81,7 +81,7 @@ expected<void> mesh::sink::end(const frame_header& h) {
       if (auto ok = mesh_.hear(from_, p.text); !ok) return decide(std::move(ok.error()));
       return {};
     case frame_kind::ask:
-      mesh_.answer(from_, h.total);
+      p.asked = h.total;
       return {};
     case frame_kind::answer:
       if (auto ok = mesh_.hear_answer(from_, h.total, p.text); !ok) return decide(std::move(ok.error()));

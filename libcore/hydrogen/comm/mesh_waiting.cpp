@@ -71,11 +71,12 @@ void mesh::add_own_note() {
 time_point mesh::tell_others() {
   const auto at = now();
   const bool is_of_some = plan_.group != 0;
-  if (tell_at_ == never) tell_at_ = at + long_wait;
+  if (tell_at_ == never) tell_at_ = report_at_ = at + long_wait;
   if (at < tell_at_) return tell_at_;
   if (!has_told_ && is_of_some) add_own_note();
   has_told_ = true;
-  tell_report([this] { return report(until_.waited()); });
+  // Who is missing changes with every piece.
+  if (at >= report_at_ && tell_report([this] { return report(until_.waited()); })) report_at_ = at + long_wait;
   bool is_full = false;
   for (std::uint32_t r = 0; r < gang_size() && !notes_.empty() && is_of_some; ++r) {
     auto& p = peers_[r];
@@ -83,7 +84,7 @@ time_point mesh::tell_others() {
     if (p.told_in != runs_) p.told = 0;
     p.told_in = runs_;
     // Who does not read gets no more: a link has room for one note at least.
-    while (p.told < notes_.size() && links_[r]->flush() && links_[r]->idle()) {
+    while (p.told < notes_.size() && links_[r]->flush() && links_[r]->flushed()) {
       auto h = header(frame_kind::waiting, r);
       h.length = notes_[p.told].bytes.size();
       links_[r]->send_copy(h, notes_[p.told].bytes);
@@ -92,6 +93,7 @@ time_point mesh::tell_others() {
     }
     is_full |= p.told < notes_.size();
   }
+  if (report_at_ > at) return report_at_;
   return is_full ? at + long_wait : never;
 }
 

@@ -110,8 +110,14 @@ expected<std::shared_ptr<area>> rendezvous::meet_part(const gang_token& token, s
     if (found || found.error().code != errc::timed_out) return found;
     if (why.code != errc::none) return unexpected(std::move(why));
     if (now() >= how.deadline.at()) {
-      return fail(errc::timed_out,
-                  "rank " + std::to_string(part.ranks[0]) + " has not begun the group of " + rank_list(part.ranks));
+      const auto first = part.ranks[0];
+      const auto waits = part.whole->known_to_wait();
+      if (!waits.contains(first)) {
+        return fail(errc::timed_out,
+                    "rank " + std::to_string(first) + " has not begun the group of " + rank_list(part.ranks));
+      }
+      return unexpected(overdue_error(
+          rank, {beginning, how.deadline.timeout(), {{.rank = first, .node = members[first].node}}}, waits));
     }
   }
 }

@@ -90,6 +90,7 @@ void stream_link::send_copy(const frame_header& header, byte_buffer payload) {
   encode_frame(header, frame.prefix);
   frame.owned = std::move(payload);
   frame.payload = frame.owned;  // moving the vector keeps its memory
+  frame.remark = is_remark(header.kind);
   insert(std::move(frame), true);
 }
 

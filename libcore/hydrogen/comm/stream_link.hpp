@@ -19,7 +19,10 @@ class stream_link : public link {
   void send(const frame_header&, byte_view payload, bool first) override;
   void send_copy(const frame_header&, byte_buffer payload) override;
   expected<void> flush() override;
-  bool idle() const override { return out_.empty(); }
+  bool idle() const override {
+    return std::all_of(out_.begin(), out_.end(), [](const outgoing& f) { return f.remark; });
+  }
+  bool flushed() const override { return out_.empty(); }
   void drop() override;
   expected<bool> receive(link_sink&) override;
   bool ready() const override { return false; }
@@ -43,6 +46,7 @@ class stream_link : public link {
     byte_view payload;
     byte_buffer owned;  // behind `payload` for frames with a copy
     bool first = false;
+    bool remark = false;
     std::size_t size() const { return frame_prefix_size + payload.size() + frame_padding(payload.size()); }
   };
   void insert(outgoing, bool first);

@@ -12,19 +12,23 @@ error overdue_error(std::uint32_t self, wait_report mine, const known_waits& oth
   std::string text;
   for (std::size_t at = 0; at < chased.size(); ++at) {
     bool names_some = false;
+    bool is_all = true;
     std::vector<std::uint32_t> waiting;
-    for (auto& r : chased[at].ranks) {
-      if (!r.is_missing()) continue;
+    std::erase_if(chased[at].ranks, [&](rank_report& r) {
+      if (!r.is_missing()) return false;
       const bool is_new = seen.insert(r.rank).second;
       const bool waits = others.contains(r.rank);
-      if (waits && is_new) waiting.push_back(r.rank);
-      names_some |= !waits && is_new;
-      if (!waits && is_new) continue;
+      if (is_new && !waits) {
+        names_some = true;
+        return false;
+      }
       // It waits, too, or has been named.
-      r.arrived = true;
+      if (is_new) waiting.push_back(r.rank);
       r.stopped = false;
-    }
-    if (names_some) text += (text.empty() ? "" : "; ") + missing_error(chased[at]).what;
+      is_all &= r.arrived;
+      return !r.arrived;
+    });
+    if (names_some) text += (text.empty() ? "" : "; ") + missing_error(chased[at], is_all).what;
     for (const auto r : waiting) chased.push_back(others.at(r));
   }
   // All of them wait: perhaps for each other, or for what is on its way.

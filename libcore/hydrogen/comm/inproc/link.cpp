@@ -65,6 +65,11 @@ bool link::idle() const {
   return is_idle();
 }
 
+bool link::flushed() const {
+  std::lock_guard lock(out_->mutex);
+  return out_->queue.empty();
+}
+
 bool link::is_idle() const {
   return std::all_of(out_->queue.begin(), out_->queue.end(), [](const auto& m) { return is_remark(m.header.kind); });
 }

@@ -36,6 +36,7 @@ class link final : public comm::link {
   void send_copy(const frame_header&, byte_buffer payload) override;
   expected<void> flush() override;
   bool idle() const override;
+  bool flushed() const override;
   void drop() override;
   expected<bool> receive(link_sink&) override;
   bool ready() const override;

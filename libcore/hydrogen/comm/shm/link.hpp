@@ -35,6 +35,7 @@ class link final : public stream_link {
 
   expected<void> flush() override;
   bool idle() const override { return stream_link::idle() && unsent_ == 0; }
+  bool flushed() const override { return stream_link::flushed() && unsent_ == 0; }
   bool ready() const override;
   short events() const override;
   short will_sleep(short events) override;
