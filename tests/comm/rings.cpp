@@ -9,7 +9,6 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
-#include <numeric>
 
 using namespace hydrogen;
 using namespace hydrogen::comm;
@@ -103,14 +102,14 @@ TEST_CASE("a ring of three fails at once and names all its calls, in whatever or
   for (const int count : {3, 4}) {
     for (const auto& placement : placements(count)) {
       for (const auto how : ways_to_close) {
-        some_ranks order(3);
-        std::iota(order.begin(), order.end(), 0);
-        do {
-          auto all = order;
+        std::vector<some_ranks> orders{{0, 1, 2}, {0, 2, 1}, {1, 2, 0}, {1, 0, 2}, {2, 0, 1}, {2, 1, 0}};
+        // Over links each takes what ranks wait before they tell: whoever is the last one, once.
+        if (!is_one_area(placement)) orders.resize(3);
+        for (auto& all : orders) {
           // The one outside of it waits first.
           if (count > 3) all.insert(all.begin(), 3);
           check_ring(placement, 3, how, all);
-        } while (std::next_permutation(order.begin(), order.end()));
+        }
       }
     }
   }
@@ -176,7 +175,7 @@ TEST_CASE("correct programs of many groups that overlap are never taken for a ri
         const auto results = team.run([&](group& g) -> expected<void> {
           random_source same(seed * 100 + static_cast<std::uint64_t>(count)), own(seed * 1000 + g.rank());
           std::vector<std::unique_ptr<group>> groups;
-          for (int step = 0; step < (is_fast ? 300 : 150); ++step) {
+          for (int step = 0; step < (is_fast ? 300 : 100); ++step) {
             // For longer than it takes until ranks tell each other over links that they wait.
             if (!is_fast && own.below(100) == 0) std::this_thread::sleep_for(120ms);
             if (own.below(8) == 0) {
