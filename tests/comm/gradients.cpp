@@ -193,6 +193,11 @@ TEST_CASE("ranks that declare other tensors or options are named, and misuse bre
     if (!is(gradient_exchange::make(g, layers, {.micro_batches = 1 + g.rank()}, at), errc::mismatch, "options")) {
       return wrong_gradient("other options");
     }
+    // The same size of buckets, but the last one is small where the table says the size.
+    const auto size = g.rank() == 0 ? g.table().bucket : 0;
+    if (!is(gradient_exchange::make(g, layers, {.bucket_bytes = size}, at), errc::mismatch, "options")) {
+      return wrong_gradient("buckets of the user and of the table");
+    }
     if (!is(gradient_exchange::make(g, layers, {.how = reduction::max}), errc::bad_input, "not max")) {
       return wrong_gradient("a maximum");
     }

@@ -160,6 +160,8 @@ TEST_CASE("who waits answers with those that are missing, and tells a rank that 
   for (const bool is_ahead : {false, true}) {
     one_of_three f;
     f.far[1]->write(f.frame(frame_kind::piece, 0), {});
+    // Of questions that come together the last one is answered.
+    if (!is_ahead) f.far[1]->write(f.frame(frame_kind::ask, 6), {});
     auto next = f.frame(is_ahead ? frame_kind::piece : frame_kind::ask, 7);
     next.call = is_ahead ? 1 : 0;
     f.far[1]->write(next, {});
@@ -312,4 +314,62 @@ TEST_CASE("of ranks that wait for each other in a row, each in another group, th
       }
     }
   }
+}
+
+TEST_CASE("a rank that waits in an area is known to wait for whom it misses now, though nothing has woken it") {
+  const auto there = std::make_shared<area>(3);
+  abort_word abort;
+  const auto plan = make_plan(std::source_location::current(), {.what = operation::barrier});
+  const auto wait = [&](std::uint32_t rank) {
+    area_wait how(60s, abort);
+    (void)there->enter(rank, plan, {}, how);
+  };
+  const auto await = [](const auto& holds) {
+    for (const auto until = now() + 20s; !holds() && now() < until;) std::this_thread::yield();
+    CHECK(holds());
+  };
+  const auto missed_by = [&](std::uint32_t rank) {
+    const auto waits = there->known_to_wait();
+    const auto at = waits.find(rank);
+    return at == waits.end() ? 99u : at->second.ranks[1].rank;
+  };
+  std::thread first(wait, 0);
+  await([&] { return missed_by(0) == 1; });
+  std::thread second(wait, 1);
+  await([&] { return missed_by(1) == 2; });
+  CHECK(missed_by(0) == 2);
+  abort.set({errc::aborted, "the test is over", {}, {}});
+  there->wake();
+  first.join();
+  second.join();
+  CHECK(there->known_to_wait().empty());
+}
+
+TEST_CASE("a rank whose group is not begun names the one for which the beginner waits") {
+  gang team(layout({0, 1, 2}, medium::memory));
+  std::atomic<pid_t> thread{0};
+  std::latch over(1);
+  const auto results = team.run([&](group& g) -> expected<void> {
+    std::unique_ptr<group> both;
+    if (g.rank() < 2) {
+      auto made = g.subgroup(std::vector<std::uint32_t>{0, 1});
+      if (!made) return unexpected(made.error());
+      both = std::move(*made);
+    }
+    if (auto ok = g.barrier(); !ok) return ok;
+    if (g.rank() == 0) {
+      thread = ::gettid();
+      return both->barrier();
+    }
+    if (g.rank() == 1) {
+      over.wait();
+      return {};
+    }
+    await_sleep(thread);
+    auto made = g.subgroup(std::vector<std::uint32_t>{0, 2}, {std::source_location::current(), 800ms});
+    over.count_down();
+    return made ? expected<void>() : unexpected(made.error());
+  });
+  REQUIRE_FALSE(results[2]);
+  CHECK(begins_with(results[2].error(), "rank 1 on node n1 has not arrived at barrier() of ranks 0 and 1 at"));
 }

@@ -268,7 +268,8 @@ bool area::has_own_cpu(std::uint32_t rank) const {
 
 expected<void> area::wait(std::uint32_t rank, std::uint64_t target, area_wait& how, moment in) {
   auto& h = bell();
-  how.report = [this, rank, &how] { return report_of(rank, how.deadline.waited()); };
+  // Memory is taken for it, and few ask.
+  if (how.again != 0ns) how.report = [this, rank, &how] { return report_of(rank, how.deadline.waited()); };
   mark waits(part_.whole ? *part_.whole : *this, part_.whole ? name(rank) : rank);
   auto mark_at = waits.since() + long_wait;
   for (;;) {

@@ -57,7 +57,7 @@ struct area_wait {
   call_deadline deadline;
   abort_word& abort;
   std::function<error(area_wait&)> also;
-  std::function<wait_report()> report;  // set by the area: what the rank knows that waits in it
+  std::function<wait_report()> report;  // set by the area if there is `again`: what the rank knows that waits in it
   duration again = 0ns;                 // 0: when it is woken
   time_point next() { return again == 0ns ? deadline.at() : std::min(deadline.at(), now() + again); }
 };
@@ -208,21 +208,20 @@ class area {
    public:
     /// It waits since now.
     mark(const area& whole, std::uint32_t rank) : whole_(whole), rank_(rank) {}
-    ~mark() { set(0, nobody, false); }
+    ~mark() { clear(); }
     mark(const mark&) = delete;
-    static constexpr std::uint32_t nobody = ~std::uint32_t{0};
     time_point since() const { return since_; }
     /// In a call of this group, to which that rank has come or not.
     void set(std::uint64_t group, std::uint32_t awaited, bool has_come);
+    void clear();
 
    private:
     const area& whole_;
     const std::uint32_t rank_;
-    const time_point since_ = now();
+    const time_point since_ = coarse_now();
     bool is_set_ = false;
   };
-  /// Of those who wait for each other in a circle one only seems to: it slept, what it awaited came, and it was
-  /// stopped. That is the one that has slept for longest, and it is left out.
+  /// Of the whole. A rank that was stopped when it slept inside a call of a part seems to wait on.
   known_waits known_to_wait() const;
 
   /// Why a rank will not come any more, to who waits for it in `call`: it is dead, has left, or the area is broken.
@@ -292,10 +291,15 @@ class area {
   wait_report report_of(std::uint32_t rank, duration waited) const;
   /// The deadline of a call has passed.
   error overdue(std::uint32_t rank, duration waited) const;
+  struct absent_rank {
+    std::uint32_t rank = 0;
+    bool has_come = false;  // to the call, and not to the barrier
+  };
+  /// The first one that a rank waits for at its barrier here.
+  std::optional<absent_rank> absent_for(std::uint32_t rank) const;
   void set_mark(mark&, std::uint32_t rank) const;
   struct marked {
-    std::uint32_t awaited = 0;
-    bool has_come = false;
+    absent_rank awaited;
     std::uint64_t group = 0;
     time_point since;
   };

@@ -103,84 +103,72 @@ error area::overdue(std::uint32_t rank, duration waited) const {
 
 void area::mark::set(std::uint64_t group, std::uint32_t awaited, bool has_come) {
   auto& self = whole_.seats_[rank_];
-  if (awaited == nobody) {
-    if (std::exchange(is_set_, false)) self.awaited.store(0, std::memory_order_release);
-    return;
-  }
   is_set_ = true;
   self.waits_in.store(group, std::memory_order_relaxed);
   self.waits_since.store(since_.time_since_epoch().count(), std::memory_order_relaxed);
   self.awaited.store((std::uint64_t{has_come} << 32 | awaited) + 1, std::memory_order_release);
 }
 
-void area::set_mark(mark& waits, std::uint32_t rank) const {
-  const auto calls = seats_[rank].entered.load(std::memory_order_relaxed);
+void area::mark::clear() {
+  if (std::exchange(is_set_, false)) whole_.seats_[rank_].awaited.store(0, std::memory_order_release);
+}
+
+std::optional<area::absent_rank> area::absent_for(std::uint32_t rank) const {
+  const auto calls = seats_[rank].entered.load(std::memory_order_acquire);
   const auto barriers = seats_[rank].barriers.load(std::memory_order_relaxed);
   for (std::uint32_t r = 0; r < ranks_; ++r) {
     const bool has_come = seats_[r].entered.load(std::memory_order_acquire) >= calls;
-    if (has_come && seats_[r].barriers.load(std::memory_order_relaxed) >= barriers) continue;
-    return waits.set(part_.group, part_.whole ? part_.ranks[r] : r, has_come);
+    if (!has_come || seats_[r].barriers.load(std::memory_order_relaxed) < barriers) return absent_rank{r, has_come};
   }
-  waits.set(0, mark::nobody, false);
+  return {};
+}
+
+void area::set_mark(mark& waits, std::uint32_t rank) const {
+  const auto absent = absent_for(rank);
+  if (!absent) return waits.clear();
+  waits.set(part_.group, part_.whole ? part_.ranks[absent->rank] : absent->rank, absent->has_come);
 }
 
 std::optional<area::marked> area::mark_of(std::uint32_t rank) const {
   const auto& self = seats_[rank];
-  const auto awaited = self.awaited.load(std::memory_order_acquire);
-  if (awaited == 0) return {};
-  marked m{static_cast<std::uint32_t>((awaited - 1) & 0xffffffff), (awaited - 1) >> 32 != 0,
+  const auto word = self.awaited.load(std::memory_order_acquire);
+  if (word == 0) return {};
+  marked m{{static_cast<std::uint32_t>((word - 1) & 0xffffffff), (word - 1) >> 32 != 0},
            self.waits_in.load(std::memory_order_relaxed),
            time_point(duration(self.waits_since.load(std::memory_order_relaxed)))};
+  if (m.awaited.rank >= ranks_) return {};
   // Who has come since wakes nobody: another one may be missing now, or nobody, and it was stopped in its sleep.
-  const auto find = [&](const auto& is_missing) -> std::optional<marked> {
-    for (std::uint32_t r = 0; r < ranks_; ++r) {
-      if (r == rank || !is_missing(r)) continue;
-      m.awaited = r;
-      return m;
-    }
-    return {};
-  };
   if (m.group == 0) {
-    const auto calls = self.entered.load(std::memory_order_acquire);
-    const auto barriers = self.barriers.load(std::memory_order_relaxed);
-    return find([&](auto r) {
-      m.has_come = calls_of(r) >= calls;
-      return !m.has_come || seats_[r].barriers.load(std::memory_order_relaxed) < barriers;
-    });
+    const auto absent = absent_for(rank);
+    if (!absent) return {};
+    m.awaited = *absent;
+    return m;
   }
   const auto at = standing_of(rank);
-  if (m.has_come || !at || at.group() != m.group) return m.awaited < ranks_ ? std::optional(m) : std::nullopt;
-  return find([&](auto r) {
-    const auto other = at.needs(r) ? standing_of(r) : standing();
+  // What happens inside a call of a part only its members see.
+  if (m.awaited.has_come || !at || at.group() != m.group) return m;
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    if (r == rank || !at.needs(r)) continue;
+    const auto other = standing_of(r);
     const auto calls = other ? other.calls_of(m.group) : std::nullopt;
-    return at.needs(r) && calls && *calls < at.calls();
-  });
+    if (!calls || *calls >= at.calls()) continue;
+    m.awaited.rank = r;
+    return m;
+  }
+  return {};
 }
 
 known_waits area::known_to_wait() const {
-  std::map<std::uint32_t, marked> waits;
-  for (std::uint32_t r = 0; r < ranks_; ++r) {
-    if (const auto m = mark_of(r)) waits[r] = *m;
-  }
-  for (std::uint32_t r = 0; r < ranks_; ++r) {
-    std::vector<std::uint32_t> path;
-    for (auto at = waits.find(r); at != waits.end(); at = waits.find(at->second.awaited)) {
-      const auto again = std::find(path.begin(), path.end(), at->first);
-      if (again != path.end()) {
-        const auto sooner = [&](auto a, auto b) { return waits[a].since < waits[b].since; };
-        waits.erase(*std::min_element(again, path.end(), sooner));
-        break;
-      }
-      path.push_back(at->first);
-    }
-  }
   known_waits all;
-  for (const auto& [r, w] : waits) {
-    const auto at = w.group == 0 ? standing() : standing_of(r);
-    const auto call = at ? at.text(*this) : call_of(r);
-    rank_report missing{name(w.awaited), node_of(w.awaited), w.has_come, {}, w.has_come, silence_of(w.awaited)};
-    if (calls_of(w.awaited) > 0) missing.last_call = call_of(w.awaited);
-    all[name(r)] = {call, now() - w.since, {{.rank = name(r), .arrived = true}, std::move(missing)}};
+  for (std::uint32_t r = 0; r < ranks_; ++r) {
+    const auto m = mark_of(r);
+    if (!m) continue;
+    const auto at = m->group == 0 ? standing() : standing_of(r);
+    const auto [rank, has_come] = m->awaited;
+    rank_report missing{name(rank), node_of(rank), has_come, {}, has_come, silence_of(rank)};
+    if (calls_of(rank) > 0) missing.last_call = call_of(rank);
+    all[name(r)] = {
+        at ? at.text(*this) : call_of(r), now() - m->since, {{.rank = name(r), .arrived = true}, std::move(missing)}};
   }
   return all;
 }

@@ -133,10 +133,12 @@ expected<void> mesh::hear_answer(std::uint32_t from, std::uint64_t asked, byte_v
     return hydrogen::fail(errc::bad_input, name(from) + " says in a way that cannot be read for whom it waits");
   }
   for (auto& r : report->ranks) r.node = options_.nodes[r.rank];
-  if (asked == 0) told_.erase(from);
-  if (report->ranks.empty()) return {};
-  if (asked == 0) told_.emplace(from, std::move(*report));
-  if (asked == runs_) answered_.insert_or_assign(from, std::move(*report));
+  if (asked == 0) {
+    told_.erase(from);
+    if (!report->ranks.empty()) told_.emplace(from, std::move(*report));
+  } else if (asked == runs_ && !report->ranks.empty()) {
+    answered_.insert_or_assign(from, std::move(*report));
+  }
   return {};
 }
 

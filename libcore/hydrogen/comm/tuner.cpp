@@ -60,6 +60,7 @@ using way = std::function<expected<void>(group&, std::size_t bytes)>;
 struct setting {
   rendezvous_options options;
   way call;
+  std::size_t buffers = 1;  // of the size, that a rank has
 };
 
 /// Ranks in as many places, which are in one gang for each setting.
@@ -128,7 +129,7 @@ class track {
         for (std::size_t i = 0; i < settings_.size(); ++i) {
           if (r == 0 && stop()) return fail(errc::cancelled, "measuring was stopped");
           // As what is exchanged has just been computed: where its lines are decides which way is faster.
-          std::ranges::fill(numbers(sizes[s] * ranks_), static_cast<float>(round));
+          std::ranges::fill(numbers(sizes[s] * settings_[i].buffers), static_cast<float>(round));
           if (auto ok = groups[i]->barrier(); !ok) return ok;
           const auto begin = std::chrono::steady_clock::now();
           if (auto ok = settings_[i].call(*groups[i], sizes[s]); !ok) return ok;
@@ -237,8 +238,8 @@ expected<tuning_measured> measure_tuning(const std::function<bool()>& stop) {
     m.table.one_shot[row++] = *found;
   }
   const std::vector<std::size_t> large{256 * KiB, 512 * KiB, 1024 * KiB, 2048 * KiB, 4096 * KiB, 8192 * KiB};
-  const auto two_ways = [](const way& call, bool first_reads = false) {
-    return std::vector<setting>{{over_memory(first_reads), call}, {over_memory(!first_reads), call}};
+  const auto two_ways = [](const way& call) {
+    return std::vector<setting>{{over_memory(false), call}, {over_memory(true), call}};
   };
   auto reducing_from = take("staged | read by the kernel, all-reduce of 2 processes", 2,
                             two_ways(all_reduce(algorithm::picked)), large, 15, 1, best_threshold);
@@ -246,8 +247,9 @@ expected<tuning_measured> measure_tuning(const std::function<bool()>& stop) {
   auto passing_from = take("staged | read by the kernel, broadcast of 2 processes", 2, two_ways(broadcast()), large, 15,
                            1, best_threshold);
   if (!passing_from) return unexpected(std::move(passing_from.error()));
-  auto exchanging_to = take("read by the kernel | staged, all-gather of 2 processes", 2, two_ways(all_gather(), true),
-                            large, 15, 1, best_threshold);
+  auto exchanging_to =
+      take("read by the kernel | staged, all-gather of 2 processes", 2,
+           {{over_memory(true), all_gather(), 2}, {over_memory(false), all_gather(), 2}}, large, 15, 1, best_threshold);
   if (!exchanging_to) return unexpected(std::move(exchanging_to.error()));
   // The largest size of the first way; a byte more takes the second. None does if the first was better to the end.
   const auto from = [&](std::uint64_t largest) { return largest > large.back() ? tuning::never : largest + 1; };
