@@ -78,6 +78,12 @@ double median(std::vector<double> samples) {
   return n % 2 == 1 ? samples[n / 2] : (samples[n / 2 - 1] + samples[n / 2]) / 2;
 }
 
+double median_ratio(const std::vector<double>& mine, const std::vector<double>& beside) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < std::min(mine.size(), beside.size()); ++i) ratios.push_back(beside[i] / mine[i]);
+  return median(std::move(ratios));
+}
+
 double p99(std::vector<double> samples, bool more_is_better) {
   std::sort(samples.begin(), samples.end());
   if (more_is_better) std::reverse(samples.begin(), samples.end());

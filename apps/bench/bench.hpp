@@ -44,6 +44,8 @@ struct result {
 };
 
 double median(std::vector<double> samples);
+/// How many times slower `beside` was, in the median of samples that were taken in turns.
+double median_ratio(const std::vector<double>& mine, const std::vector<double>& beside);
 /// The smallest sample that at least 99 of 100 do not exceed; of a rate, the largest that 99 of 100 reach.
 double p99(std::vector<double> samples, bool more_is_better = false);
 

@@ -163,7 +163,8 @@ class table {
     for (const auto& p : pairings) {
       const auto beside = all.find(p.beside);
       if (p.mine != mine || beside == all.end()) continue;
-      row(reference{race_.name(p.beside), median(beside->second.samples), median_ratio(figures, beside->second)},
+      row(reference{race_.name(p.beside), median(beside->second.samples),
+                    median_ratio(figures.rounds, beside->second.rounds)},
           aim_of(m, p));
     }
     if (rows == 0) row({}, {});

@@ -59,14 +59,6 @@ const char* title_of(contender c) {
   return "";
 }
 
-double median_ratio(const race_figures& mine, const race_figures& beside) {
-  std::vector<double> ratios;
-  for (std::size_t i = 0; i < std::min(mine.rounds.size(), beside.rounds.size()); ++i) {
-    ratios.push_back(beside.rounds[i] / mine.rounds[i]);
-  }
-  return median(std::move(ratios));
-}
-
 collective_race::collective_race(session& s, int ranks, std::vector<std::string>& peers) : session_(s), ranks_(ranks) {
   systems_[contender::addition] = fused_kernel(ranks);
   take(contender::threads, start_hydrogen(ranks, gang_place::threads));

@@ -21,9 +21,6 @@ struct race_figures {
 };
 using race_result = std::map<contender, race_figures>;
 
-/// How many times slower `beside` was.
-double median_ratio(const race_figures& mine, const race_figures& beside);
-
 class collective_race {
  public:
   /// Starts Hydrogen's gangs and limits of so many ranks, and `peers`; what does not start is taken out of these, with

@@ -176,12 +176,11 @@ void framing(session& s) {
   over.push_back(connect_plain());
   over.push_back(connect_framed());
   const auto large = round_trips(over, std::size_t{1} << 20, 8, s.rounds(60));
-  const auto ratio = median(large[0]) / median(large[1]);
   s.report({.name = "a frame of 1 MiB",
             .size = "1 MiB there, 8 B back",
             .unit = "us",
             .samples = large[1],
-            .beside = reference{"the bytes alone", median(large[0]), ratio},
+            .beside = reference{"the bytes alone", median(large[0]), median_ratio(large[1], large[0])},
             .aim = goal{goal::kind::ratio, 1 / 1.05},
             .note = {}});
   const auto small = round_trips(over, 8, 8, s.rounds(200));
@@ -204,7 +203,7 @@ void framing(session& s) {
               .size = size,
               .unit = "us",
               .samples = times[1],
-              .beside = reference{"the same over TCP", median(times[0]), median(times[0]) / median(times[1])},
+              .beside = reference{"the same over TCP", median(times[0]), median_ratio(times[1], times[0])},
               .aim = {},
               .note = {}});
   };

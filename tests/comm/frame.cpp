@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <future>
 
 using namespace hydrogen;
 using namespace hydrogen::comm;
@@ -42,6 +43,25 @@ TEST_CASE("a frame header comes back as it was") {
   }
 }
 
+TEST_CASE("a frame's header has nothing of the one before it") {
+  const auto bytes_of = [](const frame_header& h) {
+    frame_prefix prefix;
+    encode_frame(h, prefix);
+    return prefix.bytes;
+  };
+  const frame_header empty;
+  const auto first = std::async(std::launch::async, [&] { return bytes_of(empty); }).get();
+  frame_header other;
+  other.length = 13;
+  const auto second = std::async(std::launch::async, [&] { return bytes_of(other); }).get();
+  for (const std::uint64_t length : {std::uint64_t{0}, std::uint64_t{13}, std::uint64_t{max_frame_payload}}) {
+    bytes_of(sample(length));
+    CHECK(bytes_of(empty) == first);
+    bytes_of(sample(length));
+    CHECK(bytes_of(other) == second);
+  }
+}
+
 TEST_CASE("a frame is a complete Cap'n Proto message that any reader understands") {
   for (const std::size_t length : {0u, 1u, 13u, 64u}) {
     frame_prefix prefix;
@@ -71,6 +91,18 @@ TEST_CASE("a header that announces more than a frame may hold is refused") {
   const auto back = decode_frame(prefix);
   REQUIRE_FALSE(back);
   CHECK(back.error().code == errc::bad_input);
+}
+
+TEST_CASE("a header with a root of its own is refused, wherever it points") {
+  frame_prefix prefix;
+  encode_frame(sample(8), prefix);
+  for (std::size_t bit = 0; bit < 64; ++bit) {
+    auto other = prefix;
+    other.bytes[16 + bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
+    const auto back = decode_frame(other);
+    REQUIRE_FALSE(back);
+    CHECK(back.error().code == errc::bad_input);
+  }
 }
 
 TEST_CASE("damaged headers are refused or read, never worse") {
