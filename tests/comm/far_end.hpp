@@ -14,10 +14,13 @@
 
 namespace hydrogen::comm::testing {
 
-/// Blocks.
+/// Blocks, and fails after 30 s.
 class far_end {
  public:
-  explicit far_end(unique_fd fd) : fd_(std::move(fd)) {}
+  explicit far_end(unique_fd fd) : fd_(std::move(fd)) {
+    const timeval limit{30, 0};
+    REQUIRE(::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+  }
 
   void write(byte_view bytes) {
     REQUIRE(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
@@ -35,6 +38,13 @@ class far_end {
   /// Waits until the other side has read all that was written.
   void await_read() const {
     for (int left = 1; left != 0; std::this_thread::yield()) REQUIRE(::ioctl(fd_.get(), SIOCOUTQ, &left) == 0);
+  }
+
+  /// Bytes that have come and are not read yet.
+  std::size_t unread() const {
+    int bytes = 0;
+    REQUIRE(::ioctl(fd_.get(), FIONREAD, &bytes) == 0);
+    return static_cast<std::size_t>(bytes);
   }
 
   /// The next frame that comes, and its payload.
