@@ -264,8 +264,8 @@ gang_driver::gang_driver(actors::local_cluster& cluster)
   if (const auto coordinator = cluster.coordinator()) {
     key_ = actors::next_peer_key();
     caf::anon_send(coordinator, actors::attach_peer{key_, "driver", {}, {}, hear, {}});
-    caf::anon_send(actor_, attached_mail{[coordinator, key = key_](const gang::from_job& m) {
-                     caf::anon_send(coordinator, actors::driver_mail{key, m});
+    caf::anon_send(actor_, attached_mail{[coordinator, key = key_](gang::from_job&& m) {
+                     caf::anon_send(coordinator, actors::driver_mail{key, std::move(m)});
                    }});
     return;
   }

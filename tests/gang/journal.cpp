@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <future>
 
 using namespace hydrogen;
 using namespace hydrogen::gang;
@@ -94,6 +95,18 @@ TEST_CASE("each kind of record survives encoding") {
     const auto back = decode_record(encode_record(r));
     REQUIRE(back);
     CHECK(*back == r);
+  }
+}
+
+TEST_CASE("a record's bytes have nothing of the one before it, however large that was") {
+  go_record wide{{some_request, {{1}, 10}}, {}};
+  for (std::uint32_t i = 0; i < 500; ++i) wide.members.push_back({"n" + std::to_string(i), {12}, {13}, "", 1, {i}});
+  const auto all = one_of_each({3});
+  for (const auto& r : all) {
+    const auto fresh = std::async(std::launch::async, [&] { return encode_record(r); }).get();
+    const auto back = decode_record(encode_record({{1}, wide}));
+    CHECK((back && back->body == record_body(wide)));
+    CHECK(encode_record(r) == fresh);
   }
 }
 

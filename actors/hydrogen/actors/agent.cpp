@@ -14,8 +14,12 @@ class agent_actor : public caf::event_based_actor {
 
   caf::behavior make_behavior() override {
     namespace event = gang::reservation_event;
-    return {[this](const host_mail& m) { host_ = m.host; },
-            [this](const order_mail& m) { on(event::coordinator_said{m.message}); },
+    // What comes most often is looked for first.
+    return {[this](order_mail& m) { on(event::coordinator_said{std::move(m.message)}); },
+            [this](executor_news_mail& m) {
+              on(event::executor_said{m.executor, std::move(m.message)});
+            },
+            [this](const host_mail& m) { host_ = m.host; },
             [this](const coordinator_attached& m) {
               to_coordinator_ = m.to_coordinator;
               on(event::coordinator_connected{});
@@ -32,9 +36,6 @@ class agent_actor : public caf::event_based_actor {
             },
             [this](const executor_died_mail& m) {
               on(event::executor_died{m.run, m.executor, m.cause});
-            },
-            [this](const executor_news_mail& m) {
-              on(event::executor_said{m.executor, m.message});
             },
             [this](const wake_up&) {
               alarm_.rang();
@@ -55,9 +56,9 @@ class agent_actor : public caf::event_based_actor {
   }
 
   void perform(gang::reservation_effect::tell_coordinator& e) {
-    if (to_coordinator_) to_coordinator_(e.message);
+    if (to_coordinator_) to_coordinator_(std::move(e.message));
   }
-  void perform(gang::reservation_effect::tell_executor& e) { host_->send(e.executor, e.message); }
+  void perform(gang::reservation_effect::tell_executor& e) { host_->send(e.executor, std::move(e.message)); }
   void perform(gang::reservation_effect::start_executor& e) { host_->start(e.app, e.executor); }
   void perform(gang::reservation_effect::end_executor& e) { host_->end(e.executor); }
   void perform(gang::reservation_effect::run_over& e) { janitor_.run_is_over(e.run); }

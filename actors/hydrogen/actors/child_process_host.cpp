@@ -95,7 +95,7 @@ class child_process_host final : public executor_host {
     prepare_spare();
   }
 
-  void send(boot_id to, const gang::to_executor& message) override {
+  void send(boot_id to, gang::to_executor&& message) override {
     comm::connection_ptr control;
     {
       std::lock_guard lock(mutex_);

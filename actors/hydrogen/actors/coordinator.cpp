@@ -24,12 +24,14 @@ class coordinator_actor : public caf::event_based_actor {
           caf::anon_send(self, journal_synced{news});
         });
     perform(machine_.start(hydrogen::now()));
-    return {[this](const attach_peer& m) {
+    // What comes most often is looked for first.
+    return {[this](agent_mail& m) { on(m); },
+            [this](driver_mail& m) { on(m); },
+            [this](const journal_synced& m) { feed(m.news); },
+            [this](const attach_peer& m) {
               peers_[m.key] = peer{m, {}, {}};
             },
             [this](const detach_peer& m) { on(m); },
-            [this](const agent_mail& m) { on(m); },
-            [this](const driver_mail& m) { on(m); },
             [this](const status_mail& m) {
               const auto at = peers_.find(m.key);
               if (at == peers_.end() || !at->second.channels.to_observer) return;
@@ -38,7 +40,6 @@ class coordinator_actor : public caf::event_based_actor {
             [this](const drain_mail& m) {
               feed(event::drain{m.key, m.node, m.on});
             },
-            [this](const journal_synced& m) { feed(m.news); },
             [this](const wake_up&) {
               alarm_.rang();
               feed(event::timer{});
@@ -59,7 +60,7 @@ class coordinator_actor : public caf::event_based_actor {
     run_id run;
   };
 
-  void on(const agent_mail& m) {
+  void on(agent_mail& m) {
     const auto at = peers_.find(m.key);
     if (at == peers_.end()) return;
     if (const auto* enlist = std::get_if<gang::enlist>(&m.message)) {
@@ -68,10 +69,10 @@ class coordinator_actor : public caf::event_based_actor {
       at->second.agent = enlist->agent;
       agents_[enlist->agent] = m.key;
     }
-    feed(gang::admission_event::agent_said{m.message});
+    feed(gang::admission_event::agent_said{std::move(m.message)});
   }
 
-  void on(const driver_mail& m) {
+  void on(driver_mail& m) {
     const auto at = peers_.find(m.key);
     if (at == peers_.end()) return;
     if (const auto* begin = std::get_if<gang::begin_run>(&m.message)) {
@@ -88,7 +89,7 @@ class coordinator_actor : public caf::event_based_actor {
       at->second.run = begin->app.run;
       drivers_[begin->app.run] = m.key;
     }
-    feed(gang::admission_event::job_said{at->second.run, m.message});
+    feed(gang::admission_event::job_said{at->second.run, std::move(m.message)});
   }
 
   void on(const detach_peer& m) {
@@ -124,12 +125,12 @@ class coordinator_actor : public caf::event_based_actor {
       } else if (auto* e = std::get_if<gang::admission_effect::tell_agent>(&effect)) {
         if (const auto at = agents_.find(e->agent); at != agents_.end()) {
           const auto to = peers_.find(at->second);
-          if (to != peers_.end() && to->second.channels.to_agent) to->second.channels.to_agent(e->message);
+          if (to != peers_.end() && to->second.channels.to_agent) to->second.channels.to_agent(std::move(e->message));
         }
       } else if (auto* e = std::get_if<gang::admission_effect::tell_job>(&effect)) {
         if (const auto at = drivers_.find(e->run); at != drivers_.end()) {
           const auto to = peers_.find(at->second);
-          if (to != peers_.end() && to->second.channels.to_job) to->second.channels.to_job(e->message);
+          if (to != peers_.end() && to->second.channels.to_job) to->second.channels.to_job(std::move(e->message));
         }
       } else if (auto* e = std::get_if<gang::admission_effect::answer_drain>(&effect)) {
         const auto to = peers_.find(e->ticket);

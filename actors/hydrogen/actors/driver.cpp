@@ -143,16 +143,16 @@ void driver::deliver(gang::to_job message) {
     tell_job(job, job::from_coordinator{std::move(message)});
     return;
   }
-  for (const auto& answer : job::answer_for_ended_job(message)) tell_coordinator(answer);
+  for (auto& answer : job::answer_for_ended_job(message)) tell_coordinator(std::move(answer));
 }
 
-void driver::tell_coordinator(const gang::from_job& message) {
+void driver::tell_coordinator(gang::from_job message) {
   channel<gang::from_job> to;
   {
     std::lock_guard lock(mutex_);
     to = to_coordinator_;
   }
-  if (to) to(message);
+  if (to) to(std::move(message));
 }
 
 void driver::answer(boot_id from, exec::from_task_host&& message) {
@@ -202,8 +202,8 @@ void driver::execute(const plan::job_graph& graph, const sink& take) {
     }
     const auto weak = weak_from_this();
     job_surroundings around;
-    around.to_coordinator = [weak](const gang::from_job& m) {
-      if (auto d = weak.lock()) d->tell_coordinator(m);
+    around.to_coordinator = [weak](gang::from_job&& m) {
+      if (auto d = weak.lock()) d->tell_coordinator(std::move(m));
     };
     around.to_executor = [links = links_](const data::process_ref& at, std::vector<exec::to_task_host>&& m) {
       links->send(at, std::move(m));

@@ -58,7 +58,7 @@ class driver final : public plan::session, public std::enable_shared_from_this<d
   friend class job_actor;
   driver(process&, session_options);
   data::process_ref self() const { return {home_.boot(), home_.endpoint()}; }
-  void tell_coordinator(const gang::from_job&);
+  void tell_coordinator(gang::from_job);
   void answer(boot_id from, exec::from_task_host&&);
   void unreachable(boot_id, const error& why, bool stood);
   /// Blocking work of a job actor, on the driver's fetch thread.

@@ -41,22 +41,23 @@ class executor_actor : public caf::event_based_actor {
 
   caf::behavior make_behavior() override {
     env_->executor = caf::actor_cast<caf::actor_addr>(this);
-    return {[this](const attempt_mail& mail) {
+    // What comes most often is looked for first.
+    return {[this](const task_mail& mail) { on(mail); },
+            [this](const rank_returned_mail& mail) { on(event::rank_returned{mail.ref}); },
+            [this](const lane_idle_mail& mail) {
+              places_.erase(mail.ref);
+              close_devices(mail.ref);
+            },
+            [this](attempt_mail& mail) {
               if (const auto* lent = std::get_if<gang::lend_devices>(&mail.message)) {
                 env_->devices->hold(lent->ref, lent->devices);
               } else if (const auto* lease = std::get_if<gang::accept_lease>(&mail.message)) {
                 if (!lease->devices.empty()) env_->devices->hold(lease->ref, lease->devices);
               }
-              on(event::agent_said{mail.message});
+              on(event::agent_said{std::move(mail.message)});
             },
-            [this](const task_mail& mail) { on(mail); },
             [this](const rank_joined_mail& mail) {
               on(event::rank_joined{mail.ref, mail.everyone, mail.meets});
-            },
-            [this](const rank_returned_mail& mail) { on(event::rank_returned{mail.ref}); },
-            [this](const lane_idle_mail& mail) {
-              places_.erase(mail.ref);
-              close_devices(mail.ref);
             },
             [this](const device_lost_mail&) { look_at_devices(); },
             [this](const devices_closed_mail& mail) {
@@ -226,7 +227,7 @@ class executor_actor : public caf::event_based_actor {
   }
 
   void perform(effect::report& e) {
-    if (options_.to_agent) options_.to_agent(e.message);
+    if (options_.to_agent) options_.to_agent(std::move(e.message));
   }
 
   void perform(effect::ended&) {

@@ -19,7 +19,7 @@ class executor_host {
   virtual ~executor_host() = default;
   /// Starts an executor for the run under this boot.
   virtual void start(const gang::application_ref&, boot_id) = 0;
-  virtual void send(boot_id, const gang::to_executor&) = 0;
+  virtual void send(boot_id, gang::to_executor&&) = 0;
   /// Ends it whatever it does. Embedded, an executor ends when its threads come back from user code; one that does not
   /// within `hang_limit` ends the whole process with an error that names the rank.
   virtual void end(boot_id) = 0;

@@ -35,8 +35,8 @@ class in_process_host final : public executor_host {
     options.storage_dir = options_.storage_dir;
     options.hang_limit = options_.hang_limit;
     options.gpus = options_.gpus;
-    options.to_agent = [state = state_, boot](const gang::from_executor& m) {
-      caf::anon_send(state->agent, executor_news_mail{boot, through_codec(m)});
+    options.to_agent = [state = state_, boot](gang::from_executor&& m) {
+      caf::anon_send(state->agent, executor_news_mail{boot, through_codec(std::move(m))});
     };
     auto actor = spawn_executor(home_, std::move(options));
     {
@@ -54,10 +54,10 @@ class in_process_host final : public executor_host {
     caf::anon_send(state_->agent, executor_ready_mail{app.run, boot, home_.endpoint()});
   }
 
-  void send(boot_id to, const gang::to_executor& message) override {
+  void send(boot_id to, gang::to_executor&& message) override {
     std::lock_guard lock(state_->mutex);
     const auto at = state_->executors.find(to);
-    if (at != state_->executors.end()) caf::anon_send(at->second, attempt_mail{through_codec(message)});
+    if (at != state_->executors.end()) caf::anon_send(at->second, attempt_mail{through_codec(std::move(message))});
   }
 
   void end(boot_id which) override {

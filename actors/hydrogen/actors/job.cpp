@@ -50,7 +50,7 @@ class job_actor : public caf::event_based_actor {
     alarm_.set(this, machine_.next_wakeup());
   }
 
-  void perform(job::to_coordinator& e, job::effect&) { around_.to_coordinator(e.what); }
+  void perform(job::to_coordinator& e, job::effect&) { around_.to_coordinator(std::move(e.what)); }
   void perform(job::to_executor& e, job::effect&) {
     auto at = std::find_if(to_executors_.begin(), to_executors_.end(), [&](const auto& x) { return x.first == e.at; });
     if (at == to_executors_.end()) at = to_executors_.insert(at, {std::move(e.at), {}});

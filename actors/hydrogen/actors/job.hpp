@@ -48,7 +48,7 @@ struct job_handle {
 
 /// What the actor does with the machine's effects. Called on the actor's worker; nothing here may block.
 struct job_surroundings {
-  std::function<void(const gang::from_job&)> to_coordinator;
+  std::function<void(gang::from_job&&)> to_coordinator;
   std::function<void(const data::process_ref&, std::vector<exec::to_task_host>&&)> to_executor;
   std::function<void(job_handle self, job::copy_blocks&&)> copy_blocks;
   std::function<void(const std::vector<data::block_id>&)> drop_copies;

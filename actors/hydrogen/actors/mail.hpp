@@ -18,7 +18,7 @@ namespace hydrogen::actors {
 /// Sends one message to a peer, in this process or another. Never blocks; any thread. A peer that is gone swallows it:
 /// whoever depends on an answer repeats.
 template <class Message>
-using channel = std::function<void(const Message&)>;
+using channel = std::function<void(Message&&)>;
 
 /// Names one connection to a peer, or one peer in this process; never used twice.
 using peer_key = std::uint64_t;

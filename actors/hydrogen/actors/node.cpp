@@ -33,10 +33,12 @@ void node::add_agent(const node_options& options) {
   if (coordinator_) {
     const auto key = next_peer_key();
     attach_peer hello{key, options.name, {}, {}, {}, {}};
-    hello.to_agent = [to = agent.actor](const gang::to_agent& m) { caf::anon_send(to, order_mail{through_codec(m)}); };
+    hello.to_agent = [to = agent.actor](gang::to_agent&& m) {
+      caf::anon_send(to, order_mail{through_codec(std::move(m))});
+    };
     caf::anon_send(coordinator_, std::move(hello));
-    caf::anon_send(agent.actor, coordinator_attached{[to = coordinator_, key](const gang::from_agent& m) {
-                     caf::anon_send(to, agent_mail{key, through_codec(m)});
+    caf::anon_send(agent.actor, coordinator_attached{[to = coordinator_, key](gang::from_agent&& m) {
+                     caf::anon_send(to, agent_mail{key, through_codec(std::move(m))});
                    }});
   } else {
     coordinator_link_handlers handlers;
@@ -61,12 +63,12 @@ void node::attach(const std::shared_ptr<driver>& who) {
   invariant(static_cast<bool>(coordinator_), "this node hosts no coordinator");
   const auto key = next_peer_key();
   attach_peer hello{key, "driver", {}, {}, {}, {}};
-  hello.to_job = [to = std::weak_ptr(who)](const gang::to_job& m) {
-    if (auto d = to.lock()) d->deliver(through_codec(m));
+  hello.to_job = [to = std::weak_ptr(who)](gang::to_job&& m) {
+    if (auto d = to.lock()) d->deliver(through_codec(std::move(m)));
   };
   caf::anon_send(coordinator_, std::move(hello));
-  who->attach([to = coordinator_, key](const gang::from_job& m) {
-    caf::anon_send(to, driver_mail{key, through_codec(m)});
+  who->attach([to = coordinator_, key](gang::from_job&& m) {
+    caf::anon_send(to, driver_mail{key, through_codec(std::move(m))});
   });
 }
 

@@ -13,7 +13,7 @@
 namespace hydrogen::comm {
 
 /// Of everything on a connection: the handshake, control messages, link frames. Both sides must have the same.
-inline constexpr std::uint32_t protocol_version = 3;
+inline constexpr std::uint32_t protocol_version = 4;
 
 /// A hello that is longer when encoded is refused on both sides.
 inline constexpr std::size_t max_hello_size = 4096;

@@ -63,16 +63,16 @@ void task_device::wait(const gpu::event& e, duration timeout) {
 
 task_device& task_devices::at(std::size_t which) {
   constexpr std::size_t most = 64;
-  if (which >= most) throw failure({errc::not_found, fmt::format("no device {}", which), owner_, {}});
+  if (which >= most) throw failure({errc::not_found, fmt::format("no device {}", which), owner_(), {}});
   if (which >= open_.size()) open_.resize(which + 1);
   auto& place = open_[which];
   if (place) return *place;
   if (from_.lend) {
-    place = std::make_unique<task_device>(value_or_throw(from_.lend(which)), owner_, abort_);
+    place = std::make_unique<task_device>(value_or_throw(from_.lend(which)), owner_(), abort_);
   } else if (which == 0) {
-    place = std::make_unique<task_device>(lent_device{device_of_this_process(), 0}, owner_, abort_);
+    place = std::make_unique<task_device>(lent_device{device_of_this_process(), 0}, owner_(), abort_);
   } else {
-    throw failure({errc::not_found, fmt::format("no device {}: none was asked for", which), owner_,
+    throw failure({errc::not_found, fmt::format("no device {}: none was asked for", which), owner_(),
                    "say how many devices each slot needs: barrier_options::needs, needs() of a dataset"});
   }
   return *place;

@@ -80,7 +80,8 @@ struct device_lender {
 /// The devices of one task, opened when it asks for them.
 class task_devices {
  public:
-  task_devices(device_lender from, std::string owner, const abort_word& abort)
+  /// `owner`: what messages call the task.
+  task_devices(device_lender from, std::function<std::string()> owner, const abort_word& abort)
       : from_(std::move(from)), owner_(std::move(owner)), abort_(abort) {}
 
   /// Throws `failure`: not_found (the task has fewer), or what the device says.
@@ -90,7 +91,7 @@ class task_devices {
 
  private:
   const device_lender from_;
-  const std::string owner_;
+  const std::function<std::string()> owner_;
   const abort_word& abort_;
   std::vector<std::unique_ptr<task_device>> open_;
 };

@@ -285,9 +285,9 @@ void admission::member_gone(request_state& r, attempt_state& a, attempt_member& 
     r.failed_executors.clear();
     go_on_if_all_back(r, a);
   } else {
-    auto detail = news.detail.code == errc::none || news.detail.what.empty()
-                      ? fmt::format("node {} does not hold its part any more", m.is.node)
-                      : news.detail.message();
+    auto why = news.detail.value_or(
+        error{errc::internal, fmt::format("node {} does not hold its part any more", m.is.node), {}, {}});
+    const auto detail = why.message();
     const auto cause =
         news.cause == end_cause::none || news.cause == end_cause::cancelled ? end_cause::lost : news.cause;
     const bool before_go = a.before_go();
@@ -296,11 +296,10 @@ void admission::member_gone(request_state& r, attempt_state& a, attempt_member& 
       r.not_before = now_ + options_.retry;
       end_attempt(r, a, entry_verb::abort, after_end::queue, cause, false, detail);
       if (news.refusal == refusal_kind::application && !r.final) {
-        pronounce(r, close_reason::failed, news.detail);
+        pronounce(r, close_reason::failed, std::move(why));
       } else if (news.refusal == refusal_kind::executor && !r.final) {
         r.failed_executors.insert(news.executor);  // many leases may have waited for the same one
         if (r.failed_executors.size() >= options_.executor_failures) {
-          auto why = news.detail;
           why.what =
               fmt::format("executors failed to start {} times, the last: {}", r.failed_executors.size(), why.what);
           pronounce(r, close_reason::failed, std::move(why));

@@ -4,6 +4,7 @@
 #include <hydrogen/base/error.hpp>
 #include <hydrogen/gang/request.hpp>
 
+#include <optional>
 #include <variant>
 
 namespace hydrogen::gang {
@@ -152,9 +153,9 @@ struct entry_report_news {
   end_cause cause = end_cause::none;
   boot_id executor;
   std::string endpoint;
-  error detail;
-  bool everyone = false;   // joined: also the ranks of all other members
-  std::string meets = {};  // joined: in what the ranks meet
+  std::optional<error> detail;  // of an end, where there is more to say than `cause`
+  bool everyone = false;        // joined: also the ranks of all other members
+  std::string meets = {};       // joined: in what the ranks meet
   template <class I>
   friend auto inspect(I& f, entry_report_news& x) {
     return f(x.term, x.agent, x.ref, x.news, x.refusal, x.cause, x.executor, x.endpoint, x.detail, x.everyone, x.meets);

@@ -61,7 +61,8 @@ void reservation::handle(const reservation_event::coordinator_lost&) {
   }
   for (const auto& ref : starting) {
     end(*find(ref), true, end_cause::expired, refusal_kind::busy,
-        {errc::disconnected, "contact with the coordinator was lost while the executor started", options_.node, {}});
+        error{
+            errc::disconnected, "contact with the coordinator was lost while the executor started", options_.node, {}});
   }
 }
 
@@ -349,7 +350,7 @@ void reservation::accept(entry& e, const executor& x) {
   tell_news(e, entry_news::committed);
 }
 
-void reservation::end(entry& e, bool by_itself, end_cause cause, refusal_kind refusal, error detail) {
+void reservation::end(entry& e, bool by_itself, end_cause cause, refusal_kind refusal, std::optional<error> detail) {
   if (e.state == entry_state::draining) return;  // the first reason counts; the news come when it is confirmed
   e.by_itself = by_itself;
   e.cause = cause;
@@ -358,14 +359,11 @@ void reservation::end(entry& e, bool by_itself, end_cause cause, refusal_kind re
   if (!e.told_executor) return bury(e.ref);
   e.state = entry_state::draining;
   e.deadline = now_ + options_.drain_grace;
-  auto why = e.detail;
-  if (why.code == errc::none) {
-    why = {errc::aborted,
-           cause == end_cause::none ? "the attempt is over" : "the attempt was ended by the coordinator",
-           options_.node,
-           {}};
-  }
-  emit(reservation_effect::tell_executor{e.executor, stop_attempt{e.ref, std::move(why)}});
+  const error order{errc::aborted,
+                    cause == end_cause::none ? "the attempt is over" : "the attempt was ended by the coordinator",
+                    options_.node,
+                    {}};
+  emit(reservation_effect::tell_executor{e.executor, stop_attempt{e.ref, e.detail.value_or(order)}});
 }
 
 void reservation::bury(attempt_ref ref) {
@@ -383,8 +381,7 @@ void reservation::bury(attempt_ref ref) {
     gone_[ref] = {std::get<reservation_effect::tell_coordinator>(out_.back()).message, now_ + options_.retry};
   }
   if (e.by_itself) {
-    log(true,
-        name_of(ref) + " ended here: " + (e.detail.code == errc::none ? "its executor is gone" : e.detail.message()));
+    log(true, name_of(ref) + " ended here: " + (e.detail ? e.detail->message() : "its executor is gone"));
   }
   run_may_be_over(ref.request.run);
 }

@@ -164,7 +164,7 @@ class reservation {
     bool by_itself = false;       // the end was this agent's decision: `gone` is repeated
     end_cause cause = end_cause::none;
     refusal_kind refusal = refusal_kind::none;
-    error detail;
+    std::optional<error> detail;
   };
   enum class executor_state : std::uint8_t { starting, ready, ending };
   struct executor {
@@ -209,8 +209,7 @@ class reservation {
   void end_executor(executor&);
   void executor_is_gone(run_id, boot_id, refusal_kind, const error& why);
   /// Ends an entry: through the executor if that knows of it. May erase it.
-  void end(entry&, bool by_itself, end_cause, refusal_kind = refusal_kind::none,
-           error detail = {errc::none, {}, {}, {}});
+  void end(entry&, bool by_itself, end_cause, refusal_kind = refusal_kind::none, std::optional<error> detail = {});
   /// The entry leaves nothing behind: slots free, tombstone, news. Erases it.
   void bury(attempt_ref);
   void answer_absent(const attempt_ref&, entry_news, refusal_kind);

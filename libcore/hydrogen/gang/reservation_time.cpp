@@ -50,10 +50,10 @@ void reservation::handle(const reservation_event::timer&) {
       case entry_state::joining:
         if (e->deadline <= now_) {
           end(*e, true, end_cause::expired, refusal_kind::none,
-              {errc::timed_out,
-               e->joined ? "the ranks of other nodes did not join in time" : "the ranks here did not join in time",
-               options_.node,
-               "see the log of the ranks; a task that does not arrive or a peer that cannot be reached"});
+              error{errc::timed_out,
+                    e->joined ? "the ranks of other nodes did not join in time" : "the ranks here did not join in time",
+                    options_.node,
+                    "see the log of the ranks; a task that does not arrive or a peer that cannot be reached"});
         } else {
           end(*e, true, end_cause::expired, refusal_kind::none, away);
         }
