@@ -11,12 +11,10 @@
 namespace hydrogen::bench {
 namespace {
 
-std::string or_never(std::uint64_t bytes) {
-  return bytes >= std::uint64_t{1} << 40 ? "never" : format_size(bytes);
-}
-
-void show(const char* name, std::uint64_t used, std::uint64_t measured) {
-  fmt::print("  {:<34} {:>12} {:>12}\n", name, or_never(used), or_never(measured));
+/// `endless`: what a size that no call has stands for.
+void show(const char* name, std::uint64_t used, std::uint64_t measured, const char* endless = "never") {
+  const auto text = [&](std::uint64_t bytes) { return bytes >= std::uint64_t{1} << 40 ? endless : format_size(bytes); };
+  fmt::print("  {:<42} {:>12} {:>12}\n", name, text(used), text(measured));
 }
 
 void tune(session& s) {
@@ -40,13 +38,13 @@ void tune(session& s) {
            .note = {}});
     }
   }
-  fmt::print("\n  {:<34} {:>12} {:>12}\n", "bytes", "in use", "measured");
+  fmt::print("\n  {:<42} {:>12} {:>12}\n", "bytes", "in use", "measured");
   show("one shot up to, 2 members", used.one_shot[0], measured.table.one_shot[0]);
   show("one shot up to, 4 members", used.one_shot[1], measured.table.one_shot[1]);
   show("one shot up to, 8 members", used.one_shot[2], measured.table.one_shot[2]);
   show("reductions read memory from", used.reduce_by_reading, measured.table.reduce_by_reading);
   show("broadcasts and the like read memory from", used.pass_by_reading, measured.table.pass_by_reading);
-  show("what goes both ways is read up to", used.exchange_by_reading, measured.table.exchange_by_reading);
+  show("what goes both ways is read up to", used.exchange_by_reading, measured.table.exchange_by_reading, "always");
   show("bucket of gradients", used.bucket, measured.table.bucket);
   if (!s.options().write_table) return s.remark("not kept; --write keeps it");
   if (!path) return s.remark("not kept: " + path.error().message());

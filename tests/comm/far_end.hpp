@@ -1,6 +1,7 @@
 #pragma once
 // The far end of a gang link, where the test speaks for the other rank, frame by frame.
 
+#include <hydrogen/base/clock.hpp>
 #include <hydrogen/base/unique_fd.hpp>
 #include <hydrogen/comm/frame.hpp>
 
@@ -14,12 +15,13 @@
 
 namespace hydrogen::comm::testing {
 
-/// Blocks, and fails after 30 s.
+/// Blocks. What is not there to be read, or not read by the other side, within 30 s is a failed REQUIRE.
 class far_end {
  public:
   explicit far_end(unique_fd fd) : fd_(std::move(fd)) {
     const timeval limit{30, 0};
     REQUIRE(::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    REQUIRE(::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0);
   }
 
   void write(byte_view bytes) {
@@ -37,7 +39,11 @@ class far_end {
   void close() { fd_.reset(); }
   /// Waits until the other side has read all that was written.
   void await_read() const {
-    for (int left = 1; left != 0; std::this_thread::yield()) REQUIRE(::ioctl(fd_.get(), SIOCOUTQ, &left) == 0);
+    const auto until = now() + std::chrono::seconds(30);
+    for (int left = 1; left != 0; std::this_thread::yield()) {
+      REQUIRE(::ioctl(fd_.get(), SIOCOUTQ, &left) == 0);
+      REQUIRE(now() < until);
+    }
   }
 
   /// Bytes that have come and are not read yet.

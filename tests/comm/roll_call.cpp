@@ -178,6 +178,7 @@ TEST_CASE("a rank that does not read is told no more, and the newest when it rea
   const auto look = [&] { f.look_around(missing(1 + ++looks % 2)); };
   look();
   const auto size = f.far[1]->unread();
+  REQUIRE(size > 0);
   for (std::size_t before = 0; f.far[1]->unread() != before;) {
     before = f.far[1]->unread();
     look();

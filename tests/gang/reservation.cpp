@@ -320,7 +320,9 @@ TEST_CASE("what an executor may know of ends through it: a gang once it is commi
   n.verb(gang, entry_verb::revoke);
   CHECK(n.state(gang) == entry_state::draining);
   REQUIRE(n.told.size() == 1);
-  CHECK(std::holds_alternative<stop_attempt>(n.told[0]));
+  REQUIRE(std::holds_alternative<stop_attempt>(n.told[0]));
+  CHECK(std::get<stop_attempt>(n.told[0]).why.code == errc::aborted);
+  CHECK(std::get<stop_attempt>(n.told[0]).why.what == "the attempt was ended by the coordinator");
   CHECK(n.machine.free() == 2);
   n.executor_said(attempt_stopped{gang});
   CHECK(n.last() == entry_news::gone);

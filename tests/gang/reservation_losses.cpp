@@ -53,6 +53,7 @@ TEST_CASE("an executor that starts too slowly is ended, and only its death frees
   n.on(event::executor_failed{run, n.executor, refusal_kind::executor, {errc::io, "killed", {}, {}}});
   CHECK(n.machine.free() == 4);
   CHECK(n.news.back().refusal == refusal_kind::executor);
+  REQUIRE(n.news.back().detail);
   CHECK(n.news.back().detail->code == errc::timed_out);
 }
 
@@ -114,6 +115,7 @@ TEST_CASE("ranks that do not join in time end the part with a reason") {
   CHECK(n.state(node::ref(1)) == entry_state::draining);
   n.executor_said(attempt_stopped{node::ref(1)});
   CHECK(n.news.back().cause == end_cause::expired);
+  REQUIRE(n.news.back().detail);
   CHECK(n.news.back().detail->code == errc::timed_out);
 }
 

@@ -206,7 +206,7 @@ class area {
   /// this rank (`known_to_wait`).
   class mark {
    public:
-    /// It waits since now.
+    /// It waits since now, by the coarse clock.
     mark(const area& whole, std::uint32_t rank) : whole_(whole), rank_(rank) {}
     ~mark() { clear(); }
     mark(const mark&) = delete;

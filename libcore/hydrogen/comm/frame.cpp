@@ -3,7 +3,6 @@
 
 #include <capnp/message.h>
 #include <capnp/orphan.h>
-#include <capnp/serialize.h>
 
 #include <cstring>
 #include <optional>

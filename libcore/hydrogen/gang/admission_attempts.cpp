@@ -285,8 +285,9 @@ void admission::member_gone(request_state& r, attempt_state& a, attempt_member& 
     r.failed_executors.clear();
     go_on_if_all_back(r, a);
   } else {
-    auto why = news.detail.value_or(
-        error{errc::internal, fmt::format("node {} does not hold its part any more", m.is.node), {}, {}});
+    auto why = news.detail && !news.detail->what.empty()
+                   ? *news.detail
+                   : error{errc::internal, fmt::format("node {} does not hold its part any more", m.is.node), {}, {}};
     const auto detail = why.message();
     const auto cause =
         news.cause == end_cause::none || news.cause == end_cause::cancelled ? end_cause::lost : news.cause;
