@@ -276,6 +276,7 @@ TEST_CASE("a member that is lost after go revokes the gang; the job alone decide
   const auto first = d.last<placed>().attempt;
   d.news({100}, {d.id(0), first}, entry_news::gone);
   CHECK(d.last<ended>().attempt == first);
+  CHECK(d.last<ended>().detail == "node " + d.last<placed>().members[0].node + " does not hold its part any more");
   CHECK(d.last<ended>().burnt);
   CHECK(d.status(0).state == "parked");
   CHECK(d.free() == 4);

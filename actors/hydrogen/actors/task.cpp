@@ -1,9 +1,11 @@
 #include <hydrogen/actors/scheduler.hpp>
 #include <hydrogen/actors/task.hpp>
 #include <hydrogen/actors/task_actors.hpp>
-#include <hydrogen/base/compiled_text.hpp>
 #include <hydrogen/base/log.hpp>
 #include <hydrogen/exec/perform_task.hpp>
+
+#include <spdlog/fmt/compile.h>
+#include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
 #include <iterator>
@@ -163,8 +165,8 @@ void executor_task::leave_devices() {
 
 void executor_task::run_rank() {
   const auto rank = id.partition;
-  log_scope scope(compiled_text(FMT_COMPILE("{} gang={} attempt={} rank={}"), to_string(id), to_string(ref.request),
-                                to_string(ref.attempt), rank),
+  log_scope scope(fmt::format(FMT_COMPILE("{} gang={} attempt={} rank={}"), to_string(id), to_string(ref.request),
+                              to_string(ref.attempt), rank),
                   kept_log_lines);
   const auto give_up = [&](error why) {
     exec::task_failed failed{id, ref.request, ref.attempt, env_->boot, {}, {}};

@@ -1,7 +1,8 @@
-#include <hydrogen/base/compiled_text.hpp>
 #include <hydrogen/base/error.hpp>
 #include <hydrogen/base/ids.hpp>
 
+#include <spdlog/fmt/compile.h>
+#include <spdlog/fmt/fmt.h>
 #include <sys/random.h>
 
 namespace hydrogen {
@@ -16,23 +17,23 @@ std::uint64_t random_bits() {
 }  // namespace
 
 std::string to_string(const run_id& x) {
-  return compiled_text(FMT_COMPILE("{:016x}{:016x}"), x.high, x.low);
+  return fmt::format(FMT_COMPILE("{:016x}{:016x}"), x.high, x.low);
 }
 std::string to_string(const term_id& x) {
-  return compiled_text(FMT_COMPILE("t{}"), x.value);
+  return fmt::format(FMT_COMPILE("t{}"), x.value);
 }
 std::string to_string(const boot_id& x) {
-  return compiled_text(FMT_COMPILE("{:016x}"), x.value);
+  return fmt::format(FMT_COMPILE("{:016x}"), x.value);
 }
 std::string to_string(const request_id& x) {
-  return compiled_text(FMT_COMPILE("{:08x}/j{}/s{}#{}"), x.run.high >> 32, x.job, x.stage, x.k);
+  return fmt::format(FMT_COMPILE("{:08x}/j{}/s{}#{}"), x.run.high >> 32, x.job, x.stage, x.k);
 }
 std::string to_string(const attempt_id& x) {
-  return compiled_text(FMT_COMPILE("t{}.{}"), x.term.value, x.counter);
+  return fmt::format(FMT_COMPILE("t{}.{}"), x.term.value, x.counter);
 }
 std::string to_string(const task_id& x) {
-  return compiled_text(FMT_COMPILE("{:08x}/j{}/s{}/p{} attempt {}"), x.run.high >> 32, x.job, x.stage, x.partition,
-                       x.attempt);
+  return fmt::format(FMT_COMPILE("{:08x}/j{}/s{}/p{} attempt {}"), x.run.high >> 32, x.job, x.stage, x.partition,
+                     x.attempt);
 }
 
 run_id make_run_id() {

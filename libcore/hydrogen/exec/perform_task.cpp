@@ -1,10 +1,10 @@
 #include <hydrogen/base/clock.hpp>
-#include <hydrogen/base/compiled_text.hpp>
 #include <hydrogen/base/log.hpp>
 #include <hydrogen/exec/perform_task.hpp>
 #include <hydrogen/exec/registry.hpp>
 
 #include <cxxabi.h>
+#include <spdlog/fmt/compile.h>
 #include <spdlog/fmt/fmt.h>
 #include <unistd.h>
 
@@ -165,8 +165,8 @@ error from_exception(const std::exception& e) {
 std::variant<task_done, task_failed> perform_task(const task& what, task_environment& environment) {
   const auto begin = now();
   // Made at once, not when a line needs it: a signal handler may ask for it.
-  auto text = what.rank ? compiled_text(FMT_COMPILE("task={} rank={} gang attempt={}"), to_string(what.id),
-                                        what.id.partition, what.rank->gang_try)
+  auto text = what.rank ? fmt::format(FMT_COMPILE("task={} rank={} gang attempt={}"), to_string(what.id),
+                                      what.id.partition, what.rank->gang_try)
                         : "task=" + to_string(what.id);
   log_scope scope(std::move(text), kept_lines);
   runner run(what, environment);

@@ -359,11 +359,13 @@ void reservation::end(entry& e, bool by_itself, end_cause cause, refusal_kind re
   if (!e.told_executor) return bury(e.ref);
   e.state = entry_state::draining;
   e.deadline = now_ + options_.drain_grace;
-  const error order{errc::aborted,
-                    cause == end_cause::none ? "the attempt is over" : "the attempt was ended by the coordinator",
-                    options_.node,
-                    {}};
-  emit(reservation_effect::tell_executor{e.executor, stop_attempt{e.ref, e.detail.value_or(order)}});
+  auto why = e.detail
+                 ? *e.detail
+                 : error{errc::aborted,
+                         cause == end_cause::none ? "the attempt is over" : "the attempt was ended by the coordinator",
+                         options_.node,
+                         {}};
+  emit(reservation_effect::tell_executor{e.executor, stop_attempt{e.ref, std::move(why)}});
 }
 
 void reservation::bury(attempt_ref ref) {
