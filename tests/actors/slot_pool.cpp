@@ -10,6 +10,8 @@
 #include <atomic>
 #include <future>
 #include <latch>
+#include <random>
+#include <set>
 
 using namespace hydrogen;
 using namespace hydrogen::actors;
@@ -27,7 +29,7 @@ struct seen_by_task {
   cpu_set_t may_use;
 };
 
-/// A rank: it begins when all of its gang have begun.
+/// A rank: it begins when all of its gang have begun, if it has one.
 class rank final : public slot_task {
  public:
   rank(std::shared_ptr<std::latch> all, std::function<void()> work, std::shared_ptr<std::promise<seen_by_task>> seen,
@@ -35,10 +37,10 @@ class rank final : public slot_task {
       : slot_task(std::move(what)), all_(std::move(all)), work_(std::move(work)), seen_(std::move(seen)) {}
   void run() override {
     found_ = {gettid(), may_use()};
-    all_->arrive_and_wait();
+    if (all_) all_->arrive_and_wait();
     if (work_) work_();
   }
-  void finish(std::shared_ptr<slot_task>) override { seen_->set_value(found_); }
+  void finish(std::shared_ptr<slot_task>, bool) override { seen_->set_value(found_); }
 
  private:
   std::shared_ptr<std::latch> all_;
@@ -47,7 +49,8 @@ class rank final : public slot_task {
   seen_by_task found_;
 };
 
-std::vector<seen_by_task> run_gang(slot_pool& pool, const slot_pool::lane_ptr& lane, std::size_t ranks,
+/// All ranks of a gang are in it at once.
+std::vector<seen_by_task> run_once(slot_pool& pool, const slot_pool::lane_ptr& lane, std::size_t ranks,
                                    const std::function<void()>& work = {}) {
   const auto all = std::make_shared<std::latch>(static_cast<std::ptrdiff_t>(ranks));
   std::vector<std::shared_ptr<std::promise<seen_by_task>>> seen;
@@ -59,6 +62,13 @@ std::vector<seen_by_task> run_gang(slot_pool& pool, const slot_pool::lane_ptr& l
   pool.push(lane, tasks);
   std::vector<seen_by_task> found;
   for (auto& one : seen) found.push_back(one->get_future().get());
+  return found;
+}
+
+/// Afterwards all threads sleep.
+std::vector<seen_by_task> run_gang(slot_pool& pool, const slot_pool::lane_ptr& lane, std::size_t ranks,
+                                   const std::function<void()>& work = {}) {
+  auto found = run_once(pool, lane, ranks, work);
   while (!test::sleeps("slot")) sched_yield();  // all of them are woken the next time
   return found;
 }
@@ -92,7 +102,7 @@ class rank_at_gate final : public slot_task {
     const auto ok = where_->await_start(0, {10s, 10s}, abort);
     why_ = ok ? error{errc::none, {}, {}, {}} : ok.error();
   }
-  void finish(std::shared_ptr<slot_task>) override { result_.set_value(why_); }
+  void finish(std::shared_ptr<slot_task>, bool) override { result_.set_value(why_); }
   std::atomic<bool> begun{false};
 
  private:
@@ -108,7 +118,7 @@ TEST_CASE(
     "threads of a gang may use all CPUs of the process, wherever they were woken, or those that user code chose") {
   const auto all = may_use();
   const auto cpus = static_cast<std::size_t>(CPU_COUNT(&all));
-  const auto pool = slot_pool::make(static_cast<std::uint32_t>(4 * cpus));
+  auto pool = std::make_unique<slot_pool>();
   const auto lane = pool->open(static_cast<std::uint32_t>(4 * cpus));
   int first = 0;
   while (!CPU_ISSET(first, &all)) ++first;
@@ -133,11 +143,11 @@ TEST_CASE(
   std::promise<void> idle;
   pool->close(lane, {}, [&] { idle.set_value(); });
   idle.get_future().get();
-  pool->stop();
+  pool.reset();
 }
 
 TEST_CASE("a lane that holds its tasks runs them when it is released, but for those that were taken out or dropped") {
-  const auto pool = slot_pool::make(4);
+  auto pool = std::make_unique<slot_pool>();
   const auto lane = pool->open(4, true);
   const auto begun = std::make_shared<std::atomic<int>>(0);
   const auto task = [&](std::uint32_t number) {
@@ -175,11 +185,92 @@ TEST_CASE("a lane that holds its tasks runs them when it is released, but for th
   CHECK(idle);
   pool->release(dropped);
   CHECK(*begun == 3);
-  pool->stop();
+  pool.reset();
+}
+
+TEST_CASE("lanes of many attempts, one after the other, use no more threads than there are slots at a time") {
+  auto pool = std::make_unique<slot_pool>();
+  std::set<pid_t> threads;
+  for (int i = 0; i < 200; ++i) {
+    const auto lane = pool->open(2);
+    for (const auto& seen : run_gang(*pool, lane, 2)) threads.insert(seen.thread);
+    std::promise<void> idle;
+    pool->close(lane, {}, [&] { idle.set_value(); });
+    idle.get_future().get();
+  }
+  CHECK(threads.size() == 2);
+  pool.reset();
+}
+
+TEST_CASE("a lane whose tasks do not end keeps no task of another lane from its thread") {
+  auto pool = std::make_unique<slot_pool>();
+  const auto stuck = pool->open(8);
+  std::latch begun(8), end(1);
+  std::vector<std::shared_ptr<std::promise<seen_by_task>>> ends;
+  for (int i = 0; i < 8; ++i) {
+    ends.push_back(std::make_shared<std::promise<seen_by_task>>());
+    slot_task_ptr task = std::make_shared<rank>(
+        std::make_shared<std::latch>(1),
+        [&] {
+          begun.count_down();
+          end.wait();
+        },
+        ends.back());
+    pool->push(stuck, {&task, 1});
+  }
+  begun.wait();
+  const auto lane = pool->open(3);
+  run_once(*pool, lane, 3);
+  end.count_down();
+  for (auto& one : ends) one->get_future().get();
+  pool.reset();
+}
+
+TEST_CASE("gangs of all widths, pushed, held, released and taken out by many threads at a time, run or are dropped") {
+  auto pool = std::make_unique<slot_pool>();
+  std::atomic<int> finished{0};
+  std::vector<std::thread> pushers;
+  constexpr int gangs = 400;
+  for (unsigned seed = 1; seed <= 4; ++seed) {
+    pushers.emplace_back([&, seed] {
+      std::mt19937 random(seed);
+      for (int i = 0; i < gangs; ++i) {
+        const auto width = 1 + random() % 9;
+        const auto lane = pool->open(static_cast<std::uint32_t>(width), random() % 2 == 0);
+        const auto drop = random() % 8 == 0;
+        const auto all = drop ? nullptr : std::make_shared<std::latch>(static_cast<std::ptrdiff_t>(width));
+        std::vector<slot_task_ptr> tasks;
+        std::vector<std::shared_ptr<std::promise<seen_by_task>>> seen;
+        for (std::size_t r = 0; r < width; ++r) {
+          seen.push_back(std::make_shared<std::promise<seen_by_task>>());
+          tasks.push_back(std::make_shared<rank>(
+              all, [] {}, seen.back()));
+        }
+        pool->push(lane, tasks);
+        std::promise<void> idle;
+        const auto close = [&] { pool->close(lane, {}, [&] { idle.set_value(); }); };
+        tasks.clear();
+        if (drop) close();
+        pool->release(lane);
+        for (auto& one : seen) {
+          auto result = one->get_future();
+          one.reset();  // its task holds it alone
+          if (result.wait_for(60s) != std::future_status::ready) return;
+          if (!drop) result.get();
+        }
+        if (!drop) close();
+        idle.get_future().get();
+        ++finished;
+      }
+    });
+  }
+  for (auto& one : pushers) one.join();
+  CHECK(finished == 4 * gangs);
+  pool.reset();
 }
 
 TEST_CASE("a thread that sleeps is left asleep until the gate opens at which its rank would wait") {
-  const auto pool = slot_pool::make(1);
+  auto pool = std::make_unique<slot_pool>();
   const auto lane = pool->open(1);
   run_gang(*pool, lane, 1);
   const auto where = area_of_two();
@@ -218,11 +309,11 @@ TEST_CASE("a thread that sleeps is left asleep until the gate opens at which its
     CHECK(outcome_of(result).code == errc::none);
   }
   pool->close(lane, {errc::aborted, "over", {}, {}}, [] {});
-  pool->stop();
+  pool.reset();
 }
 
 TEST_CASE("a gate that opens while a thread is on its way to it is not missed") {
-  const auto pool = slot_pool::make(1);
+  auto pool = std::make_unique<slot_pool>();
   const auto lane = pool->open(1);
   for (int round = 0; round < 2000; ++round) {
     const auto where = area_of_two();
@@ -242,5 +333,5 @@ TEST_CASE("a gate that opens while a thread is on its way to it is not missed") 
     other.join();
   }
   pool->close(lane, {errc::aborted, "over", {}, {}}, [] {});
-  pool->stop();
+  pool.reset();
 }

@@ -33,7 +33,7 @@ class executor_actor : public caf::event_based_actor {
         env_(std::make_shared<task_surroundings>(home, options.boot, options.node, std::move(store))),
         options_(std::move(options)),
         machine_({.run = options_.app.run}),
-        pool_(slot_pool::make(options_.slots)) {
+        pool_(home.slots()) {
     env_->join_timeout = options_.join_timeout;
     env_->enter_timeout = options_.enter_timeout;
     env_->devices = std::make_shared<device_keeper>(options_.gpus);
@@ -119,7 +119,7 @@ class executor_actor : public caf::event_based_actor {
       std::visit([this](auto& e) { perform(e); }, what);
     }
     effects_.clear();
-    if (pool_) alarm_.set(this, machine_.next_wakeup());
+    if (!over_) alarm_.set(this, machine_.next_wakeup());
   }
 
   /// The agent hears that nothing is left of an attempt when its devices are closed, and their memory is free.
@@ -148,7 +148,7 @@ class executor_actor : public caf::event_based_actor {
 
   void perform(effect::open_lane& e) {
     auto& place = places_[e.ref];
-    place.lane = pool_->open(e.slots, e.gang && e.gang->in_process);
+    place.lane = pool_.open(e.slots, e.gang && e.gang->in_process);
     place.gate = std::static_pointer_cast<gang_gate>(std::move(e.gang));
   }
 
@@ -163,15 +163,15 @@ class executor_actor : public caf::event_based_actor {
     const std::string meets = completing ? met->with->medium() : "";
     if (!met) {
       // Its thread says why.
-      pool_->release(place.lane);
+      pool_.release(place.lane);
     } else if (!std::exchange(place.hears_start, true)) {
-      met->with->on_start([pool = pool_, lane = place.lane] { pool->release(lane); });
+      met->with->on_start([&pool = pool_, lane = place.lane] { pool.release(lane); });
     }
-    pool_->push(place.lane, {&task, 1});
+    pool_.push(place.lane, {&task, 1});
     if (completing) machine_.on(event::rank_joined{ref, true, meets}, hydrogen::now(), effects_);
   }
 
-  void perform(effect::start_threads& e) { pool_->release(places_.at(e.ref).lane); }
+  void perform(effect::start_threads& e) { pool_.release(places_.at(e.ref).lane); }
 
   void perform(effect::push& e) {
     auto task = std::static_pointer_cast<executor_task>(std::move(e.task));
@@ -196,7 +196,7 @@ class executor_actor : public caf::event_based_actor {
         meets = met->with->medium();
       }
     }
-    pool_->push(places_.at(pushed_to_).lane, pushed_);
+    pool_.push(places_.at(pushed_to_).lane, pushed_);
     pushed_.clear();
     if (completing) machine_.on(event::rank_joined{pushed_to_, true, meets}, hydrogen::now(), effects_);
   }
@@ -207,10 +207,10 @@ class executor_actor : public caf::event_based_actor {
 
   void perform(effect::withdraw& e) {
     const auto& lane = places_.at(e.ref).lane;
-    if (pool_->withdraw(lane, e.task)) {
+    if (pool_.withdraw(lane, e.task)) {
       machine_.on(event::withdrawn{e.ref, e.task}, hydrogen::now(), effects_);
     } else {
-      pool_->abort_task(lane, e.task, {errc::cancelled, e.why, {}, {}});
+      pool_.abort_task(lane, e.task, {errc::cancelled, e.why, {}, {}});
     }
   }
 
@@ -218,7 +218,7 @@ class executor_actor : public caf::event_based_actor {
     const auto& place = places_.at(e.ref);
     if (place.gate) env_->home.gang_links().forget({e.ref.request, e.ref.attempt});
     const auto self = caf::actor_cast<caf::actor>(this);
-    pool_->close(place.lane, e.why, [self, ref = e.ref] { caf::anon_send(self, lane_idle_mail{ref}); });
+    pool_.close(place.lane, e.why, [self, ref = e.ref] { caf::anon_send(self, lane_idle_mail{ref}); });
   }
 
   void perform(effect::refuse& e) {
@@ -233,7 +233,7 @@ class executor_actor : public caf::event_based_actor {
   void perform(effect::ended&) {
     env_->home.remove_executor(options_.boot);
     env_->home.remove_store(options_.boot);
-    std::exchange(pool_, nullptr)->stop();
+    over_ = true;
     quit();
   }
 
@@ -241,14 +241,14 @@ class executor_actor : public caf::event_based_actor {
 
   void stop() {
     on(event::end{});
-    if (pool_ && options_.hang_limit > duration::zero()) delayed_send(this, options_.hang_limit, hang_mail{});
+    if (!over_ && options_.hang_limit > duration::zero()) delayed_send(this, options_.hang_limit, hang_mail{});
   }
 
   /// A thread cannot be ended, so the process is.
   void hung() {
     std::string who;
     for (const auto& [ref, place] : places_) {
-      for (const auto& task : pool_->running(place.lane)) who += (who.empty() ? "" : ", ") + task;
+      for (const auto& task : pool_.running(place.lane)) who += (who.empty() ? "" : ", ") + task;
     }
     if (who.empty() && !closing_.empty()) return end_for_device("a device does not close");
     std::fflush(stdout);
@@ -264,14 +264,15 @@ class executor_actor : public caf::event_based_actor {
   std::shared_ptr<task_surroundings> env_;
   executor_options options_;
   gang::execution machine_;
-  std::shared_ptr<slot_pool> pool_;
+  slot_pool& pool_;
   std::map<gang::attempt_ref, attempt_place> places_;
   std::set<gang::attempt_ref> closing_;  // attempts whose devices are being closed
   gang::execution::effects effects_;
   std::vector<slot_task_ptr> pushed_;  // of `pushed_to_`: go to their lane together
   gang::attempt_ref pushed_to_;
   alarm alarm_;
-  bool ending_ = false;
+  bool ending_ = false;  // for a device
+  bool over_ = false;
 };
 
 }  // namespace

@@ -120,6 +120,7 @@ process::~process() {
     stores_.clear();
     control_ = nullptr;
   }
+  slots_.reset();  // its threads wake actors
   system_.reset();
 }
 

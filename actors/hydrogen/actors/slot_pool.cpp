@@ -27,38 +27,29 @@ class slot_pool::lane {
   std::function<void()> idle;
 };
 
-slot_pool::slot_pool(std::uint32_t slots) : slots_(slots) {
+slot_pool::slot_pool() {
   cpu_set_t mine;
-  if (::sched_getaffinity(0, sizeof mine, &mine) != 0) return;  // there are more than 1024
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (CPU_ISSET(cpu, &mine)) cpus_.push_back(cpu);
+  if (::sched_getaffinity(0, sizeof mine, &mine) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &mine)) cpus_.push_back(cpu);
+    }
+  } else {  // there are more than 1024
+    cpus_.resize(std::max(std::thread::hardware_concurrency(), 1u));
   }
 }
 
-std::shared_ptr<slot_pool> slot_pool::make(std::uint32_t slots) {
-  return std::shared_ptr<slot_pool>(new slot_pool(slots));
-}
-
-slot_pool::~slot_pool() = default;
-
-void slot_pool::stop() {
+slot_pool::~slot_pool() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  for (auto& w : workers_) {
-    w.signal.store(woken, std::memory_order_release);
-    futex_wake_all(w.signal, futex_reach::host);
-  }
-  for (auto& w : workers_) {
-    if (w.thread.get_id() == std::this_thread::get_id())
-      w.thread.detach();  // it holds the pool until it returns
-    else
-      w.thread.join();
-  }
+  for (auto& w : workers_) wake(w);
+  for (auto& w : workers_) w.thread.join();
 }
 
 slot_pool::lane_ptr slot_pool::open(std::uint32_t slots, bool holds) {
+  std::lock_guard lock(mutex_);
+  slots_ += slots;
   return std::make_shared<lane>(slots, holds);
 }
 
@@ -73,20 +64,21 @@ bool slot_pool::take(worker& w, lane_ptr from) {
 }
 
 void slot_pool::push(const lane_ptr& to, std::span<slot_task_ptr> tasks) {
-  std::vector<worker*> wake;
+  workers woken;
   {
     std::lock_guard lock(mutex_);
     if (to->closed) return;
     for (auto& task : tasks) {
       to->queue.push_back(std::move(task));
-      if (!to->holds) find_thread(to, wake);
+      if (!to->holds) make_ready(to, woken);
     }
+    call_threads(woken);
   }
-  wake_up(wake);
+  wake_up(woken);
 }
 
 void slot_pool::release(const lane_ptr& which) {
-  std::vector<worker*> wake;
+  workers woken;
   std::vector<std::shared_ptr<comm::area>> gates;
   {
     std::lock_guard lock(mutex_);
@@ -94,52 +86,68 @@ void slot_pool::release(const lane_ptr& which) {
       if (task->gate) gates.push_back(task->gate);
     }
     if (std::exchange(which->holds, false)) {
-      for (auto left = which->queue.size(); left > 0; --left) find_thread(which, wake);
+      for (auto left = which->queue.size(); left > 0; --left) make_ready(which, woken);
+      call_threads(woken);
     }
   }
   for (const auto& gate : gates) gate->wake();
-  wake_up(wake);
+  wake_up(woken);
 }
 
-void slot_pool::find_thread(const lane_ptr& of, std::vector<worker*>& wake) {
-  if (of->claimed == of->slots) return;
-  ++of->claimed;
-  if (!sleeping_.empty()) {
-    wake.push_back(sleeping_.back());
-    sleeping_.pop_back();
-    take(*wake.back(), of);
-  } else if (workers_.size() < slots_) {
-    auto& w = workers_.emplace_back();
-    take(w, of);
-    try {
-      w.thread = std::thread([self = shared_from_this(), &w] { self->work(w); });
-    } catch (const std::system_error&) {
-      // The system gives no more threads: those that are there take it in time, if there are any.
-      of->queue.push_front(std::move(w.task));
-      of->running.pop_back();
-      workers_.pop_back();
-      if (workers_.empty()) {
-        --of->claimed;
-        throw;
-      }
-      ready_.push_back(of);
+/// The lane may take one more of its tasks, if it has a slot for it. One that will sleep at a gate gets its thread now.
+void slot_pool::make_ready(const lane_ptr& which, workers& woken) {
+  if (which->claimed == which->slots) return;
+  ++which->claimed;
+  if (sleeping_.empty() || !which->queue.front()->gate) {
+    ready_.push_back(which);
+    return;
+  }
+  woken.push_back(sleeping_.back());
+  sleeping_.pop_back();
+  take(*woken.back(), which);
+}
+
+void slot_pool::call_threads(workers& woken) {
+  while (on_their_way_ < std::min(cpus_.size(), ready_.size())) {
+    worker* one = nullptr;
+    if (!sleeping_.empty()) {
+      one = woken.emplace_back(sleeping_.back());
+      sleeping_.pop_back();
+    } else if (!(one = start_thread())) {
+      return;
     }
-  } else {
-    ready_.push_back(of);
+    one->on_its_way = true;
+    ++on_their_way_;
   }
 }
 
-void slot_pool::wake_up(std::vector<worker*>& wake) const {
-  std::erase_if(wake, [](auto* w) {
-    const bool sleeps_on = w->task->gate && w->task->gate->expect_sleeper();
+/// Null: those that are there will come in time. Throws if there are none.
+slot_pool::worker* slot_pool::start_thread() {
+  if (workers_.size() >= slots_) return nullptr;  // some have done their task, and are about to come
+  auto& one = workers_.emplace_back();
+  try {
+    one.thread = std::thread([this, &one] { work(one); });
+  } catch (const std::system_error&) {
+    workers_.pop_back();
+    if (workers_.empty()) throw;
+    return nullptr;
+  }
+  return &one;
+}
+
+void slot_pool::wake(worker& w) {
+  w.signal.store(woken, std::memory_order_release);
+  futex_wake_all(w.signal, futex_reach::host);
+}
+
+void slot_pool::wake_up(workers& all) const {
+  std::erase_if(all, [](auto* w) {
+    const bool sleeps_on = !w->on_its_way && w->task->gate->expect_sleeper();
     if (sleeps_on) send_to_gate(*w);
     return sleeps_on;
   });
-  if (cpus_.size() > 1 && wake.size() >= cpus_.size()) spread(wake);
-  for (auto* w : wake) {
-    w->signal.store(woken, std::memory_order_release);
-    futex_wake_all(w->signal, futex_reach::host);
-  }
+  if (cpus_.size() > 1 && all.size() >= cpus_.size()) spread(all);
+  for (auto* w : all) wake(*w);
 }
 
 void slot_pool::send_to_gate(worker& w) {
@@ -149,7 +157,7 @@ void slot_pool::send_to_gate(worker& w) {
 }
 
 /// Few have to be moved: they stay where they are from then on.
-void slot_pool::spread(std::vector<worker*>& woken) const {
+void slot_pool::spread(workers& woken) const {
   const auto share = (woken.size() + cpus_.size() - 1) / cpus_.size();
   std::vector<std::size_t> there(cpus_.size());
   std::vector<worker*> too_many;
@@ -208,7 +216,10 @@ void slot_pool::close(const lane_ptr& which, const error& why, std::function<voi
     dropped.swap(which->queue);
     running = which->running;
     idle_now = running.empty();
-    if (!idle_now) which->idle = std::move(idle);
+    if (idle_now)
+      slots_ -= which->slots;
+    else
+      which->idle = std::move(idle);
   }
   for (auto& task : running) task->abort.set(why);
   if (idle_now) idle();
@@ -228,6 +239,7 @@ void slot_pool::work(worker& self) {
   pthread_setname_np(pthread_self(), "slot");
   self.id = ::gettid();
   std::unique_lock lock(mutex_, std::defer_lock);
+  workers next;
   for (;;) {
     while (self.task) {
       const auto from = std::move(self.from);
@@ -240,11 +252,15 @@ void slot_pool::work(worker& self) {
       std::function<void()> idle;
       if (!take(self, from)) {
         --from->claimed;
-        if (from->closed && running.empty()) idle.swap(from->idle);
+        if (from->closed && running.empty()) {
+          idle.swap(from->idle);
+          slots_ -= from->slots;
+        }
       }
+      const bool others_wait = !ready_.empty();
       lock.unlock();
       auto& finished = *task;
-      finished.finish(std::move(task));
+      finished.finish(std::move(task), others_wait);
       if (idle) idle();
     }
     lock.lock();
@@ -253,21 +269,24 @@ void slot_pool::work(worker& self) {
       ready_.pop_front();
       if (!take(self, from)) --from->claimed;
     }
-    if (!self.task) {
-      if (stopping_) return;
-      self.signal.store(asleep, std::memory_order_relaxed);
-      self.cpu = ::sched_getcpu();
-      sleeping_.push_back(&self);
+    if (std::exchange(self.on_its_way, false)) --on_their_way_;
+    call_threads(next);
+    if (self.task) {
       lock.unlock();
-      while (self.signal.load(std::memory_order_acquire) == asleep) {
-        futex_wait(self.signal, asleep, never, futex_reach::host);
-      }
-      if (self.signal.load(std::memory_order_relaxed) == at_gate) self.task->gate->sleeper_woke();
-      if (const auto all = std::exchange(self.before_move, std::nullopt)) ::sched_setaffinity(0, sizeof *all, &*all);
-      if (!self.task) return;
-    } else {
-      lock.unlock();
+      wake_up(next);
+      next.clear();
+      continue;
     }
+    if (stopping_) return;
+    self.signal.store(asleep, std::memory_order_relaxed);
+    self.cpu = ::sched_getcpu();
+    sleeping_.push_back(&self);
+    lock.unlock();
+    while (self.signal.load(std::memory_order_acquire) == asleep) {
+      futex_wait(self.signal, asleep, never, futex_reach::host);
+    }
+    if (self.signal.load(std::memory_order_relaxed) == at_gate) self.task->gate->sleeper_woke();
+    if (const auto all = std::exchange(self.before_move, std::nullopt)) ::sched_setaffinity(0, sizeof *all, &*all);
   }
 }
 

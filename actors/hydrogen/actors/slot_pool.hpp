@@ -1,14 +1,16 @@
 #pragma once
-// The slot threads of one executor: they run user code, operators and collectives, so that no CAF worker ever does.
+// The slot threads of a process: they run user code, operators and collectives, so that no CAF worker ever does.
 //
 // Work comes in lanes. A lane is one lease or one gang attempt with k slots: at most k of its tasks run at a time, in
-// the order in which they came. The agent never grants more slots than the node has, and takes them back only when a
-// lane is idle, so a lane never waits for a thread of another one. All functions: any thread.
+// the order in which they came. There are as many threads as lanes have slots, so a lane never waits for a thread of
+// another one. All functions: any thread, unless they say more.
 //
-// Each thread sleeps on a word of its own and is woken with its task in hand, the one that slept last first. Where as
-// many are woken at once as there are CPUs, each CPU gets its share of them, and those of other CPUs are woken first:
-// Linux wakes a thread where it ran last and looks only after half a millisecond (sched_migration_cost) whether others
-// wait there while a CPU is idle, and a thread that is woken on this CPU may take it at once.
+// Tasks that may run stand in one queue. Not more threads are on their way to it than there are CPUs: who comes takes a
+// task, wakes the next one if more are left, and only then begins. So where CPUs are free all tasks begin at once;
+// where they are not, a thread that is woken comes when another one blocks, ends or has had its share, and until then
+// those that run short tasks run one after the other, without a thread to be woken for each (the kernel's workqueues do
+// the same: Documentation/core-api/workqueue.rst, "Concurrency Managed Workqueues"). The thread that slept last is
+// woken first.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/comm/area.hpp>
@@ -36,8 +38,8 @@ struct slot_task : gang::hosted_task {
   explicit slot_task(exec::task t) : hosted_task(t.id, {t.request, t.attempt}), what(std::move(t)) {}
   /// Does the work, on a slot thread; must not throw.
   virtual void run() = 0;
-  /// Afterwards, when it counts as running no more; `self` is the pool's reference to this.
-  virtual void finish(std::shared_ptr<slot_task> self) = 0;
+  /// Afterwards, when it counts as running no more; `self` is the pool's reference to this. `others_wait`: for threads.
+  virtual void finish(std::shared_ptr<slot_task> self, bool others_wait) = 0;
   exec::task what;
   abort_word abort;
   /// Of a rank that has come to its gang in the memory of the host: a thread that sleeps is not woken for it, but
@@ -46,17 +48,14 @@ struct slot_task : gang::hosted_task {
 };
 using slot_task_ptr = std::shared_ptr<slot_task>;
 
-class slot_pool : public std::enable_shared_from_this<slot_pool> {
+class slot_pool {
  public:
   class lane;
   using lane_ptr = std::shared_ptr<lane>;
 
-  /// At most `slots` threads, started when first needed.
-  static std::shared_ptr<slot_pool> make(std::uint32_t slots);
+  slot_pool();
+  /// Every lane must have been closed and be idle. Waits for the threads.
   ~slot_pool();
-  /// The last call. Every lane must have been closed and idle. Waits for the threads, but for the calling one: actors
-  /// run on slot threads that help, also the one that ends its pool.
-  void stop();
   slot_pool(const slot_pool&) = delete;
   slot_pool& operator=(const slot_pool&) = delete;
 
@@ -78,29 +77,34 @@ class slot_pool : public std::enable_shared_from_this<slot_pool> {
   std::vector<std::string> running(const lane_ptr&);
 
  private:
-  explicit slot_pool(std::uint32_t slots);
   struct worker {
-    std::atomic<std::uint32_t> signal{0};  // futex: `woken` when `task` is there, or the end
-    lane_ptr from;
+    std::atomic<std::uint32_t> signal{0};  // futex
+    lane_ptr from;                         // of its task
     slot_task_ptr task;
+    bool on_its_way = false;  // to `ready_`
     pid_t id = 0;
     int cpu = 0;                           // where it ran last
     std::optional<cpu_set_t> before_move;  // it was put on one CPU, and may then use these again
     std::thread thread;
   };
+  using workers = std::vector<worker*>;
   void work(worker&);
   static bool take(worker&, lane_ptr);
-  /// Finds a thread for one more task of the lane, if it may run one; under the mutex.
-  void find_thread(const lane_ptr&, std::vector<worker*>& wake);
   static void send_to_gate(worker&);
-  void wake_up(std::vector<worker*>&) const;
-  void spread(std::vector<worker*>& woken) const;
+  static void wake(worker&);
+  // Under the mutex; those that they add are to be woken, without it.
+  void make_ready(const lane_ptr&, workers& woken);
+  void call_threads(workers& woken);
+  worker* start_thread();
+  void wake_up(workers&) const;
+  void spread(workers& woken) const;
 
-  const std::uint32_t slots_;
   std::vector<int> cpus_;  // that this process may use
   std::mutex mutex_;
   std::deque<lane_ptr> ready_;  // a lane stands here once for each of its slots that may take a task
-  std::vector<worker*> sleeping_;
+  std::size_t on_their_way_ = 0;
+  std::size_t slots_ = 0;  // of all lanes that are open
+  workers sleeping_;
   std::deque<worker> workers_;
   bool stopping_ = false;
 };

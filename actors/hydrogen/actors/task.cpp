@@ -196,15 +196,15 @@ void executor_task::run_rank() {
   perform(group.get());
 }
 
-void executor_task::finish(std::shared_ptr<slot_task> self) {
+void executor_task::finish(std::shared_ptr<slot_task> self, bool others_wait) {
   // Not kept here: the mail holds this.
   const auto actor = std::exchange(actor_, {});
   const auto env = env_;
   const auto where = ref;
   const auto returned = gate_ && returned_;
-  // Where several ranks live they are woken together, and all shall begin before anything else is done.
+  // All ranks that may begin shall do so before anything else is done.
   std::optional<scheduler::helper> actors;
-  if (!gate_ || gate_->ranks_here == 1) actors.emplace(env->home.system());
+  if (!gate_ || !others_wait) actors.emplace(env->home.system());
   caf::anon_send(actor, outcome_mail{std::static_pointer_cast<executor_task>(std::move(self))});
   if (!returned) return;
   if (const auto executor = caf::actor_cast<caf::actor>(env->executor)) {

@@ -69,7 +69,7 @@ class executor_task final : public slot_task {
   /// Parallel stage: the work. Rank: links to all peers, joined, waits for enter, the work.
   void run() override;
   /// Hands this to the task's actor, with the outcome.
-  void finish(std::shared_ptr<slot_task> self) override;
+  void finish(std::shared_ptr<slot_task> self, bool others_wait) override;
 
  private:
   friend class task_actor;
