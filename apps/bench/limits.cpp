@@ -2,6 +2,7 @@
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/base/unique_fd.hpp>
+#include <hydrogen/gang/durable_writer.hpp>
 
 #include "bench.hpp"
 #include <fcntl.h>
@@ -28,9 +29,12 @@ double sync_and_wake_ms(const std::string& folder, int threads, int rounds, std:
   const auto path = folder + "/synced";
   const unique_fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   check(static_cast<bool>(file), "open");
-  const std::vector<char> record(bytes);
-  // Space is there already, as in a journal; where the file system cannot do that, the file grows.
-  (void)::posix_fallocate(file.get(), 0, static_cast<off_t>(record.size()) * (rounds + 1));
+  const byte_buffer records(gang::durable_writer::block + bytes);
+  // There are zeros already, as in a journal.
+  const byte_buffer zeros(bytes * (static_cast<std::size_t>(rounds) + 1) + records.size());
+  check(::pwrite(file.get(), zeros.data(), zeros.size(), 0) == static_cast<ssize_t>(zeros.size()), "write");
+  check(::fsync(file.get()) == 0, "fsync");
+  auto writer = value_or_throw(gang::durable_writer::open(path));
   std::atomic<std::uint32_t> turn{0};
   std::vector<time_point> woken(static_cast<std::size_t>(threads));
   std::barrier round(threads + 1);
@@ -47,8 +51,8 @@ double sync_and_wake_ms(const std::string& folder, int threads, int rounds, std:
   std::vector<double> samples;
   for (int n = 0; n < rounds; ++n) {
     const auto begin = now();
-    const auto written = ::pwrite(file.get(), record.data(), record.size(), static_cast<off_t>(record.size()) * n);
-    const bool durable = written == static_cast<ssize_t>(record.size()) && ::fdatasync(file.get()) == 0;
+    const auto at = bytes * static_cast<std::size_t>(n), within = at % gang::durable_writer::block;
+    const bool durable = writer.write(at - within, byte_view(records).first(within + bytes), 0).has_value();
     turn.fetch_add(1);
     futex_wake_all(turn);
     round.arrive_and_wait();

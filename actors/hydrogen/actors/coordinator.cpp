@@ -20,7 +20,8 @@ class coordinator_actor : public caf::event_based_actor {
     const auto self = caf::actor_cast<caf::actor>(this);
     journal_ =
         std::make_unique<journal_thread>(std::move(opened_), [self, &system = system()](const event::synced& news) {
-          const scheduler::helper actors(system);
+          // The next sync is this thread's as soon as the coordinator asks for it.
+          const scheduler::helper actors(system, true);
           caf::anon_send(self, journal_synced{news});
         });
     perform(machine_.start(hydrogen::now()));

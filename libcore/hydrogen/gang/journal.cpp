@@ -1,4 +1,5 @@
 #include <hydrogen/base/unique_fd.hpp>
+#include <hydrogen/gang/durable_writer.hpp>
 #include <hydrogen/gang/journal.hpp>
 #include <hydrogen/gang/journal_format.hpp>
 
@@ -25,6 +26,8 @@ constexpr std::uint64_t ahead = 512 << 10;
 // Of that, so much at a time is written before it is needed: the first write to a block that is only taken changes what
 // the file system knows of the file, and its sync costs another half as much (ext4, where a gang fills about a block).
 constexpr std::uint64_t zeroed_at_once = 128 << 10;
+
+constexpr auto block = durable_writer::block;
 
 /// A good record that starts at `at`, or nothing.
 struct found_record {
@@ -113,6 +116,7 @@ class file_journal final : public journal {
     j->file_.reset(::open(j->path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!j->file_) return fail_errno("open", j->path_);
     if (auto ok = j->load(); !ok) return tl::make_unexpected(ok.error());
+    if (auto ok = j->open_end(); !ok) return tl::make_unexpected(ok.error());
     return j;
   }
 
@@ -124,7 +128,7 @@ class file_journal final : public journal {
   const error& shortage() const override { return shortage_; }
 
   void append(const record& r) override {
-    put(pending_, size_, size_, r);
+    put(end_, end_begin(), size_, r);
     known_.add(r);
     ++appended_;
   }
@@ -132,16 +136,16 @@ class file_journal final : public journal {
   expected<std::uint64_t> sync() override {
     if (broken_) return fail(errc::io, "a write of the journal failed before", path_, "restart the coordinator");
     const bool was_short = shortage_.code != errc::none;
-    if (pending_.empty() && !was_short) return appended_;
+    const auto end = end_begin() + end_.size();
+    if (end == size_ && !was_short) return appended_;
     broken_ = true;
-    take_space(size_ + pending_.size());
-    if (!pending_.empty()) {
-      if (auto ok = write_all(file_.get(), size_, pending_, path_); !ok) return tl::make_unexpected(ok.error());
-      zero_space(size_ + pending_.size());
-      if (::fdatasync(file_.get()) != 0) return fail_errno("fdatasync", path_);
+    take_space(end);
+    if (end != size_) {
+      if (auto ok = writer_.write(end_begin(), end_, zeros_behind(end)); !ok) return tl::make_unexpected(ok.error());
+      end_.erase(end_.begin(), end_.begin() + static_cast<std::ptrdiff_t>(end / block * block - end_begin()));
+      size_ = end;
+      allocated_ = std::max(allocated_, (end + block - 1) / block * block);
     }
-    size_ += pending_.size();
-    pending_.clear();
     const auto grown = size_ - compacted_;
     const bool is_short = shortage_.code != errc::none;
     if ((grown >= options_.compact_after && grown >= compacted_) || (is_short && !was_short && grown >= ahead)) {
@@ -185,13 +189,12 @@ class file_journal final : public journal {
     }
   }
 
-  /// What is ahead has been written once when records come to it.
-  void zero_space(std::uint64_t end) {
-    if (end <= zeroed_ || allocated_ <= end) return;
-    const byte_buffer zeros(std::min(zeroed_at_once, allocated_ - end));
-    zeroed_ = end + zeros.size();
-    // Only time is lost where it fails.
-    (void)write_all(file_.get(), end, zeros, path_);
+  /// What is ahead has been written once when records come to it: how much is to be written now.
+  std::uint64_t zeros_behind(std::uint64_t end) {
+    if (end <= zeroed_ || allocated_ <= end) return 0;
+    const auto zeros = std::min(zeroed_at_once, allocated_ - end);
+    zeroed_ = end + zeros;
+    return zeros;
   }
 
   /// Takes the place of the file with one of what its records come to. Where that cannot be written, all stays as it is
@@ -213,6 +216,7 @@ class file_journal final : public journal {
     file_ = std::move(file);
     size_ = compacted_ = magic.size() + records.size();
     allocated_ = zeroed_ = 0;
+    if (auto ok = open_end(); !ok) return ok;
     take_space(size_);
     return {};
   }
@@ -220,6 +224,19 @@ class file_journal final : public journal {
   expected<void> sync_directory() const {
     const unique_fd dir(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!dir || ::fsync(dir.get()) != 0) return fail_errno("fsync", directory_);
+    return {};
+  }
+
+  /// Where the first block begins in which something is to be written.
+  std::uint64_t end_begin() const { return size_ / block * block; }
+
+  expected<void> open_end() {
+    auto writer = durable_writer::open(path_);
+    if (!writer) return tl::make_unexpected(writer.error());
+    writer_ = std::move(*writer);
+    end_.resize(size_ - end_begin());
+    const auto n = ::pread(file_.get(), end_.data(), end_.size(), static_cast<off_t>(end_begin()));
+    if (n != static_cast<ssize_t>(end_.size())) return fail_errno("read", path_);
     return {};
   }
 
@@ -277,7 +294,8 @@ class file_journal final : public journal {
   std::string directory_;
   std::string path_;
   digest known_;
-  byte_buffer pending_;
+  durable_writer writer_;
+  byte_buffer end_;              // the file from `end_begin` on, with what is not durable yet
   std::uint64_t size_ = 0;       // durable bytes
   std::uint64_t allocated_ = 0;  // of the file; 0: no more than its size
   std::uint64_t zeroed_ = 0;     // bytes that have been written, if only with zeros

@@ -1,7 +1,7 @@
 #pragma once
 // The coordinator's journal: append records, make them durable, read them back after a restart. Two kinds behind one
-// interface: a file in a directory, and memory. One thread at a time; `sync` of the file kind blocks for one fdatasync.
-// Group commit is the caller's: append what has come, sync once, then tell the admission machine `synced{n}`.
+// interface: a file in a directory, and memory. One thread at a time; `sync` of the file kind blocks for one write to
+// the disk. Group commit is the caller's: append what has come, sync once, then tell the admission machine `synced{n}`.
 //
 // The file kind holds a lock on its directory as long as it lives, so that a journal has one writer. It stays small:
 // when it has grown enough, it is written anew with what its records come to (digest.hpp).
