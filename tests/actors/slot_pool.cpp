@@ -335,3 +335,36 @@ TEST_CASE("a gate that opens while a thread is on its way to it is not missed") 
   pool->close(lane, {errc::aborted, "over", {}, {}}, [] {});
   pool.reset();
 }
+
+TEST_CASE("ranks of one process whose gates open together all run, once each, whoever runs them") {
+  constexpr std::uint32_t gangs = 8;
+  auto pool = std::make_unique<slot_pool>();
+  for (int round = 0; round < 500; ++round) {
+    std::vector<std::shared_ptr<comm::area>> areas;
+    std::vector<std::promise<error>> results(gangs);
+    std::vector<slot_pool::lane_ptr> lanes;
+    for (std::uint32_t i = 0; i < gangs; ++i) {
+      areas.push_back(area_of_two());
+      lanes.push_back(pool->open(1));
+      slot_task_ptr task = std::make_shared<rank_at_gate>(areas.back(), results[i]);
+      pool->push(lanes.back(), {&task, 1});
+    }
+    std::vector<std::thread> others;
+    for (std::uint32_t half = 0; half < 2; ++half) {
+      others.emplace_back([&, half] {
+        for (std::uint32_t i = half; i < gangs; i += 2) {
+          areas[i]->open();
+          CHECK(areas[i]->come(1, comm::join_plan(1)));
+        }
+      });
+    }
+    for (auto& result : results) CHECK(outcome_of(result).code == errc::none);
+    for (auto& other : others) other.join();
+    for (const auto& lane : lanes) {
+      std::promise<void> idle;
+      pool->close(lane, {}, [&] { idle.set_value(); });
+      idle.get_future().get();
+    }
+  }
+  pool.reset();
+}

@@ -102,9 +102,23 @@ void slot_pool::make_ready(const lane_ptr& which, workers& woken) {
     ready_.push_back(which);
     return;
   }
-  woken.push_back(sleeping_.back());
+  auto& one = *woken.emplace_back(sleeping_.back());
   sleeping_.pop_back();
-  take(*woken.back(), which);
+  take(one, which);
+  one.gate = one.task->gate;
+  at_gates_.push_back(&one);
+}
+
+/// One that has been woken at its gate, and has not come to its task yet. Null: none.
+slot_pool::worker* slot_pool::woken_at_gate() const {
+  const auto at = std::find_if(at_gates_.begin(), at_gates_.end(), [](auto* w) { return w->gate->has_news(); });
+  return at == at_gates_.end() ? nullptr : *at;
+}
+
+void slot_pool::take_over(worker& w, worker& from) {
+  w.from = std::move(from.from);
+  w.task = std::move(from.task);
+  std::erase(at_gates_, &from);
 }
 
 void slot_pool::call_threads(workers& woken) {
@@ -142,7 +156,7 @@ void slot_pool::wake(worker& w) {
 
 void slot_pool::wake_up(workers& all) const {
   std::erase_if(all, [](auto* w) {
-    const bool sleeps_on = !w->on_its_way && w->task->gate->expect_sleeper();
+    const bool sleeps_on = !w->on_its_way && w->gate->expect_sleeper();
     if (sleeps_on) send_to_gate(*w);
     return sleeps_on;
   });
@@ -151,7 +165,7 @@ void slot_pool::wake_up(workers& all) const {
 }
 
 void slot_pool::send_to_gate(worker& w) {
-  const auto gate = w.task->gate;  // once the signal is stored, the thread may take its task
+  const auto gate = w.gate;  // once the signal is stored, the thread may be on
   w.signal.store(at_gate, std::memory_order_release);
   gate->move_sleeper(w.signal, at_gate);
 }
@@ -257,7 +271,7 @@ void slot_pool::work(worker& self) {
           slots_ -= from->slots;
         }
       }
-      const bool others_wait = !ready_.empty();
+      const bool others_wait = !ready_.empty() || woken_at_gate() != nullptr;
       lock.unlock();
       auto& finished = *task;
       finished.finish(std::move(task), others_wait);
@@ -269,6 +283,7 @@ void slot_pool::work(worker& self) {
       ready_.pop_front();
       if (!take(self, from)) --from->claimed;
     }
+    if (auto* late = self.task ? nullptr : woken_at_gate()) take_over(self, *late);
     if (std::exchange(self.on_its_way, false)) --on_their_way_;
     call_threads(next);
     if (self.task) {
@@ -285,7 +300,13 @@ void slot_pool::work(worker& self) {
     while (self.signal.load(std::memory_order_acquire) == asleep) {
       futex_wait(self.signal, asleep, never, futex_reach::host);
     }
-    if (self.signal.load(std::memory_order_relaxed) == at_gate) self.task->gate->sleeper_woke();
+    if (self.gate) {
+      if (self.signal.load(std::memory_order_relaxed) == at_gate) self.gate->sleeper_woke();
+      lock.lock();
+      std::erase(at_gates_, &self);
+      self.gate = nullptr;
+      lock.unlock();
+    }
     if (const auto all = std::exchange(self.before_move, std::nullopt)) ::sched_setaffinity(0, sizeof *all, &*all);
   }
 }

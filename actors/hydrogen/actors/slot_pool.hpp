@@ -10,7 +10,8 @@
 // where they are not, a thread that is woken comes when another one blocks, ends or has had its share, and until then
 // those that run short tasks run one after the other, without a thread to be woken for each (the kernel's workqueues do
 // the same: Documentation/core-api/workqueue.rst, "Concurrency Managed Workqueues"). The thread that slept last is
-// woken first.
+// woken first. Ranks whose threads sleep at gates in memory of the host are woken there; whoever is awake by then takes
+// over those that have not come yet.
 
 #include <hydrogen/base/abort.hpp>
 #include <hydrogen/comm/area.hpp>
@@ -81,7 +82,8 @@ class slot_pool {
     std::atomic<std::uint32_t> signal{0};  // futex
     lane_ptr from;                         // of its task
     slot_task_ptr task;
-    bool on_its_way = false;  // to `ready_`
+    std::shared_ptr<comm::area> gate;  // at which it sleeps, or has been woken
+    bool on_its_way = false;           // to `ready_`
     pid_t id = 0;
     int cpu = 0;                           // where it ran last
     std::optional<cpu_set_t> before_move;  // it was put on one CPU, and may then use these again
@@ -90,11 +92,13 @@ class slot_pool {
   using workers = std::vector<worker*>;
   void work(worker&);
   static bool take(worker&, lane_ptr);
+  void take_over(worker&, worker& from);
   static void send_to_gate(worker&);
   static void wake(worker&);
   // Under the mutex; those that they add are to be woken, without it.
   void make_ready(const lane_ptr&, workers& woken);
   void call_threads(workers& woken);
+  worker* woken_at_gate() const;
   worker* start_thread();
   void wake_up(workers&) const;
   void spread(workers& woken) const;
@@ -105,6 +109,7 @@ class slot_pool {
   std::size_t on_their_way_ = 0;
   std::size_t slots_ = 0;  // of all lanes that are open
   workers sleeping_;
+  workers at_gates_;
   std::deque<worker> workers_;
   bool stopping_ = false;
 };

@@ -149,6 +149,8 @@ class area {
   bool expect_sleeper();
   void move_sleeper(std::atomic<std::uint32_t>& from, std::uint32_t value);
   void sleeper_woke();
+  /// Whoever sleeps there has been woken, or is about to be. Any thread.
+  bool has_news() const;
   /// Opens the gate, for the ranks of all processes; they pass when all have come. Again: does nothing.
   void open();
   /// In one process: `begin` is called once, when the gate is open and all have come; by whoever makes it so, or at

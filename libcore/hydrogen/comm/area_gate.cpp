@@ -66,7 +66,7 @@ expected<void> area::await_start(std::uint32_t rank, const start_limits& limits,
 bool area::expect_sleeper() {
   header_->sleepers.fetch_add(1, std::memory_order_seq_cst);
   // Nothing has happened that anybody had to be woken for.
-  if (header_->news.load(std::memory_order_seq_cst) == 0) return true;
+  if (!has_news()) return true;
   sleeper_woke();
   return false;
 }
@@ -74,7 +74,11 @@ bool area::expect_sleeper() {
 void area::move_sleeper(std::atomic<std::uint32_t>& from, std::uint32_t value) {
   futex_move(from, value, header_->news);
   // It does not compare: who came between has woken nobody.
-  if (header_->news.load(std::memory_order_seq_cst) != 0) futex_wake_all(header_->news, futex_);
+  if (has_news()) futex_wake_all(header_->news, futex_);
+}
+
+bool area::has_news() const {
+  return header_->news.load(std::memory_order_seq_cst) != 0;
 }
 
 void area::sleeper_woke() {
