@@ -4,7 +4,6 @@
 #include <hydrogen/comm/call.hpp>
 
 #include "stage.hpp"
-#include <sched.h>
 #include <sys/mman.h>
 
 #include <atomic>
@@ -18,56 +17,45 @@ using namespace hydrogen::actors;
 
 namespace {
 
-cpu_set_t may_use() {
-  cpu_set_t all;
-  CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
-  return all;
-}
-
-struct seen_by_task {
-  pid_t thread = 0;
-  cpu_set_t may_use;
-};
-
 /// A rank: it begins when all of its gang have begun, if it has one.
 class rank final : public slot_task {
  public:
-  rank(std::shared_ptr<std::latch> all, std::function<void()> work, std::shared_ptr<std::promise<seen_by_task>> seen,
+  rank(std::shared_ptr<std::latch> all, std::function<void()> work, std::shared_ptr<std::promise<pid_t>> ran_on,
        exec::task what = {})
-      : slot_task(std::move(what)), all_(std::move(all)), work_(std::move(work)), seen_(std::move(seen)) {}
+      : slot_task(std::move(what)), all_(std::move(all)), work_(std::move(work)), ran_on_(std::move(ran_on)) {}
   void run() override {
-    found_ = {gettid(), may_use()};
+    thread_ = gettid();
     if (all_) all_->arrive_and_wait();
     if (work_) work_();
   }
-  void finish(std::shared_ptr<slot_task>, bool) override { seen_->set_value(found_); }
+  void finish(std::shared_ptr<slot_task>, bool) override { ran_on_->set_value(thread_); }
 
  private:
   std::shared_ptr<std::latch> all_;
   std::function<void()> work_;
-  std::shared_ptr<std::promise<seen_by_task>> seen_;
-  seen_by_task found_;
+  std::shared_ptr<std::promise<pid_t>> ran_on_;
+  pid_t thread_ = 0;
 };
 
 /// All ranks of a gang are in it at once.
-std::vector<seen_by_task> run_once(slot_pool& pool, const slot_pool::lane_ptr& lane, std::size_t ranks,
-                                   const std::function<void()>& work = {}) {
+std::vector<pid_t> run_once(slot_pool& pool, const slot_pool::lane_ptr& lane, std::size_t ranks,
+                            const std::function<void()>& work = {}) {
   const auto all = std::make_shared<std::latch>(static_cast<std::ptrdiff_t>(ranks));
-  std::vector<std::shared_ptr<std::promise<seen_by_task>>> seen;
+  std::vector<std::shared_ptr<std::promise<pid_t>>> ran_on;
   std::vector<slot_task_ptr> tasks;
   for (std::size_t i = 0; i < ranks; ++i) {
-    seen.push_back(std::make_shared<std::promise<seen_by_task>>());
-    tasks.push_back(std::make_shared<rank>(all, work, seen.back()));
+    ran_on.push_back(std::make_shared<std::promise<pid_t>>());
+    tasks.push_back(std::make_shared<rank>(all, work, ran_on.back()));
   }
   pool.push(lane, tasks);
-  std::vector<seen_by_task> found;
-  for (auto& one : seen) found.push_back(one->get_future().get());
+  std::vector<pid_t> found;
+  for (auto& one : ran_on) found.push_back(one->get_future().get());
   return found;
 }
 
 /// Afterwards all threads sleep.
-std::vector<seen_by_task> run_gang(slot_pool& pool, const slot_pool::lane_ptr& lane, std::size_t ranks,
-                                   const std::function<void()>& work = {}) {
+std::vector<pid_t> run_gang(slot_pool& pool, const slot_pool::lane_ptr& lane, std::size_t ranks,
+                            const std::function<void()>& work = {}) {
   auto found = run_once(pool, lane, ranks, work);
   while (!test::sleeps("slot")) sched_yield();  // all of them are woken the next time
   return found;
@@ -114,51 +102,19 @@ class rank_at_gate final : public slot_task {
 
 }  // namespace
 
-TEST_CASE(
-    "threads of a gang may use all CPUs of the process, wherever they were woken, or those that user code chose") {
-  const auto all = may_use();
-  const auto cpus = static_cast<std::size_t>(CPU_COUNT(&all));
-  auto pool = std::make_unique<slot_pool>();
-  const auto lane = pool->open(static_cast<std::uint32_t>(4 * cpus));
-  int first = 0;
-  while (!CPU_ISSET(first, &all)) ++first;
-  // All on one CPU, so that most have to be moved.
-  const auto gather = [&](bool stay) {
-    return run_gang(*pool, lane, 4 * cpus, [=] {
-      cpu_set_t one;
-      CPU_ZERO(&one);
-      CPU_SET(first, &one);
-      CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
-      if (!stay) CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
-    });
-  };
-  for (int i = 0; i < 20; ++i) {
-    for (const auto& seen : gather(false)) CHECK(CPU_EQUAL(&seen.may_use, &all));
-  }
-  gather(true);
-  for (const auto& seen : gather(true)) {
-    CHECK(CPU_COUNT(&seen.may_use) == 1);
-    CHECK(CPU_ISSET(first, &seen.may_use));
-  }
-  std::promise<void> idle;
-  pool->close(lane, {}, [&] { idle.set_value(); });
-  idle.get_future().get();
-  pool.reset();
-}
-
 TEST_CASE("a lane that holds its tasks runs them when it is released, but for those that were taken out or dropped") {
   auto pool = std::make_unique<slot_pool>();
   const auto lane = pool->open(4, true);
   const auto begun = std::make_shared<std::atomic<int>>(0);
   const auto task = [&](std::uint32_t number) {
     auto one = std::make_shared<std::latch>(1);
-    auto seen = std::make_shared<std::promise<seen_by_task>>();
+    auto ran_on = std::make_shared<std::promise<pid_t>>();
     exec::task what;
     what.id.partition = number;
     slot_task_ptr made = std::make_shared<rank>(
-        one, [begun] { ++*begun; }, seen, std::move(what));
+        one, [begun] { ++*begun; }, ran_on, std::move(what));
     pool->push(lane, {&made, 1});
-    return seen->get_future();
+    return ran_on->get_future();
   };
   auto first = task(0), second = task(1), third = task(2);
   exec::task_id id;
@@ -178,7 +134,7 @@ TEST_CASE("a lane that holds its tasks runs them when it is released, but for th
   const auto dropped = pool->open(4, true);
   auto one = std::make_shared<std::latch>(1);
   slot_task_ptr never_run = std::make_shared<rank>(
-      one, [begun] { ++*begun; }, std::make_shared<std::promise<seen_by_task>>());
+      one, [begun] { ++*begun; }, std::make_shared<std::promise<pid_t>>());
   pool->push(dropped, {&never_run, 1});
   bool idle = false;
   pool->close(dropped, {errc::aborted, "over", {}, {}}, [&] { idle = true; });
@@ -193,7 +149,7 @@ TEST_CASE("lanes of many attempts, one after the other, use no more threads than
   std::set<pid_t> threads;
   for (int i = 0; i < 200; ++i) {
     const auto lane = pool->open(2);
-    for (const auto& seen : run_gang(*pool, lane, 2)) threads.insert(seen.thread);
+    for (const auto& ran_on : run_gang(*pool, lane, 2)) threads.insert(ran_on);
     std::promise<void> idle;
     pool->close(lane, {}, [&] { idle.set_value(); });
     idle.get_future().get();
@@ -206,9 +162,9 @@ TEST_CASE("a lane whose tasks do not end keeps no task of another lane from its 
   auto pool = std::make_unique<slot_pool>();
   const auto stuck = pool->open(8);
   std::latch begun(8), end(1);
-  std::vector<std::shared_ptr<std::promise<seen_by_task>>> ends;
+  std::vector<std::shared_ptr<std::promise<pid_t>>> ends;
   for (int i = 0; i < 8; ++i) {
-    ends.push_back(std::make_shared<std::promise<seen_by_task>>());
+    ends.push_back(std::make_shared<std::promise<pid_t>>());
     slot_task_ptr task = std::make_shared<rank>(
         std::make_shared<std::latch>(1),
         [&] {
@@ -240,11 +196,11 @@ TEST_CASE("gangs of all widths, pushed, held, released and taken out by many thr
         const auto drop = random() % 8 == 0;
         const auto all = drop ? nullptr : std::make_shared<std::latch>(static_cast<std::ptrdiff_t>(width));
         std::vector<slot_task_ptr> tasks;
-        std::vector<std::shared_ptr<std::promise<seen_by_task>>> seen;
+        std::vector<std::shared_ptr<std::promise<pid_t>>> ran_on;
         for (std::size_t r = 0; r < width; ++r) {
-          seen.push_back(std::make_shared<std::promise<seen_by_task>>());
+          ran_on.push_back(std::make_shared<std::promise<pid_t>>());
           tasks.push_back(std::make_shared<rank>(
-              all, [] {}, seen.back()));
+              all, [] {}, ran_on.back()));
         }
         pool->push(lane, tasks);
         std::promise<void> idle;
@@ -252,7 +208,7 @@ TEST_CASE("gangs of all widths, pushed, held, released and taken out by many thr
         tasks.clear();
         if (drop) close();
         pool->release(lane);
-        for (auto& one : seen) {
+        for (auto& one : ran_on) {
           auto result = one->get_future();
           one.reset();  // its task holds it alone
           if (result.wait_for(60s) != std::future_status::ready) return;

@@ -1,7 +1,6 @@
 #include <hydrogen/actors/slot_pool.hpp>
 
 #include <pthread.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <system_error>
@@ -26,17 +25,6 @@ class slot_pool::lane {
   std::vector<slot_task_ptr> running;
   std::function<void()> idle;
 };
-
-slot_pool::slot_pool() {
-  cpu_set_t mine;
-  if (::sched_getaffinity(0, sizeof mine, &mine) == 0) {
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (CPU_ISSET(cpu, &mine)) cpus_.push_back(cpu);
-    }
-  } else {  // there are more than 1024
-    cpus_.resize(std::max(std::thread::hardware_concurrency(), 1u));
-  }
-}
 
 slot_pool::~slot_pool() {
   {
@@ -122,7 +110,7 @@ void slot_pool::take_over(worker& w, worker& from) {
 }
 
 void slot_pool::call_threads(workers& woken) {
-  while (on_their_way_ < std::min(cpus_.size(), ready_.size())) {
+  while (on_their_way_ < std::min(cpus_, ready_.size())) {
     worker* one = nullptr;
     if (!sleeping_.empty()) {
       one = woken.emplace_back(sleeping_.back());
@@ -160,7 +148,6 @@ void slot_pool::wake_up(workers& all) const {
     if (sleeps_on) send_to_gate(*w);
     return sleeps_on;
   });
-  if (cpus_.size() > 1 && all.size() >= cpus_.size()) spread(all);
   for (auto* w : all) wake(*w);
 }
 
@@ -168,33 +155,6 @@ void slot_pool::send_to_gate(worker& w) {
   const auto gate = w.gate;  // once the signal is stored, the thread may be on
   w.signal.store(at_gate, std::memory_order_release);
   gate->move_sleeper(w.signal, at_gate);
-}
-
-/// Few have to be moved: they stay where they are from then on.
-void slot_pool::spread(workers& woken) const {
-  const auto share = (woken.size() + cpus_.size() - 1) / cpus_.size();
-  std::vector<std::size_t> there(cpus_.size());
-  std::vector<worker*> too_many;
-  for (auto* w : woken) {
-    const auto at = static_cast<std::size_t>(std::lower_bound(cpus_.begin(), cpus_.end(), w->cpu) - cpus_.begin());
-    const bool stays = at < there.size() && there[at] < share;
-    stays ? void(++there[at]) : too_many.push_back(w);
-  }
-  for (auto* w : too_many) {
-    const auto to = std::min_element(there.begin(), there.end());
-    ++*to;
-    const auto cpu = cpus_[static_cast<std::size_t>(to - there.begin())];
-    cpu_set_t all, one;
-    CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
-    // User code may have said where the thread is to run.
-    if (::sched_getaffinity(w->id, sizeof all, &all) != 0 || !CPU_ISSET(cpu, &all)) continue;
-    if (::sched_setaffinity(w->id, sizeof one, &one) != 0) continue;
-    w->before_move = all;
-    w->cpu = cpu;
-  }
-  std::stable_partition(woken.begin(), woken.end(),
-                        [here = ::sched_getcpu()](const auto* w) { return w->cpu != here; });
 }
 
 bool slot_pool::withdraw(const lane_ptr& from, const exec::task_id& id) {
@@ -251,7 +211,6 @@ std::vector<std::string> slot_pool::running(const lane_ptr& in) {
 
 void slot_pool::work(worker& self) {
   pthread_setname_np(pthread_self(), "slot");
-  self.id = ::gettid();
   std::unique_lock lock(mutex_, std::defer_lock);
   workers next;
   for (;;) {
@@ -294,7 +253,6 @@ void slot_pool::work(worker& self) {
     }
     if (stopping_) return;
     self.signal.store(asleep, std::memory_order_relaxed);
-    self.cpu = ::sched_getcpu();
     sleeping_.push_back(&self);
     lock.unlock();
     while (self.signal.load(std::memory_order_acquire) == asleep) {
@@ -307,7 +265,6 @@ void slot_pool::work(worker& self) {
       self.gate = nullptr;
       lock.unlock();
     }
-    if (const auto all = std::exchange(self.before_move, std::nullopt)) ::sched_setaffinity(0, sizeof *all, &*all);
   }
 }
 

@@ -18,15 +18,13 @@
 #include <hydrogen/exec/task.hpp>
 #include <hydrogen/gang/execution.hpp>
 
-#include <sched.h>
-
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -54,7 +52,7 @@ class slot_pool {
   class lane;
   using lane_ptr = std::shared_ptr<lane>;
 
-  slot_pool();
+  slot_pool() = default;
   /// Every lane must have been closed and be idle. Waits for the threads.
   ~slot_pool();
   slot_pool(const slot_pool&) = delete;
@@ -84,9 +82,6 @@ class slot_pool {
     slot_task_ptr task;
     std::shared_ptr<comm::area> gate;  // at which it sleeps, or has been woken
     bool on_its_way = false;           // to `ready_`
-    pid_t id = 0;
-    int cpu = 0;                           // where it ran last
-    std::optional<cpu_set_t> before_move;  // it was put on one CPU, and may then use these again
     std::thread thread;
   };
   using workers = std::vector<worker*>;
@@ -101,9 +96,8 @@ class slot_pool {
   worker* woken_at_gate() const;
   worker* start_thread();
   void wake_up(workers&) const;
-  void spread(workers& woken) const;
 
-  std::vector<int> cpus_;  // that this process may use
+  const std::size_t cpus_ = std::max(std::thread::hardware_concurrency(), 1u);  // that this process may use
   std::mutex mutex_;
   std::deque<lane_ptr> ready_;  // a lane stands here once for each of its slots that may take a task
   std::size_t on_their_way_ = 0;
