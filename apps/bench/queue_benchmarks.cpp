@@ -201,13 +201,14 @@ class desk {
   bool busy_ = false;
 };
 
-std::vector<double> decisions(session& s, std::uint32_t nodes, std::uint32_t queued) {
-  desk d(nodes, 8, nodes + queued);
-  std::vector<double> all;
-  while (all.size() < static_cast<std::size_t>(s.rounds(2000))) {
-    for (const auto us : d.turn()) all.push_back(us);
+/// Of a while; returns their median.
+double decide(desk& d, std::size_t some, std::vector<double>& all) {
+  std::vector<double> now;
+  while (now.size() < some) {
+    for (const auto us : d.turn()) now.push_back(us);
   }
-  return all;
+  all.insert(all.end(), now.begin(), now.end());
+  return median(std::move(now));
 }
 
 double resident_mb() {
@@ -249,11 +250,15 @@ void scale(session& s) {
   const auto few = static_cast<std::uint32_t>(s.scaled(100));
   const auto size = [&](std::uint32_t queued) { return fmt::format("{} nodes, {} queued", nodes, queued); };
   restarts(s, nodes, many, size(many));
-  auto of_few = decisions(s, nodes, few);
+  desk with_few(nodes, 8, nodes + few), with_many(nodes, 8, nodes + many);
+  std::vector<double> of_few, of_many, few_at_a_time, many_at_a_time;
+  for (int turn = 0; turn < s.rounds(20); ++turn) {
+    few_at_a_time.push_back(decide(with_few, 200, of_few));
+    many_at_a_time.push_back(decide(with_many, 200, of_many));
+  }
   const auto beside = median(of_few);
   s.report({"one decision", size(few), "us", std::move(of_few), {}, goal{goal::kind::at_most, 100}, {}});
-  auto of_many = decisions(s, nodes, many);
-  const auto slower = median(of_many) / beside - 1;
+  const auto slower = median_ratio(few_at_a_time, many_at_a_time) - 1;
   s.report({"one decision", size(many), "us", std::move(of_many), reference{fmt::format("{} queued", few), beside},
             goal{goal::kind::at_most, 100},
             fmt::format("{:+.0f}%, goal at most +20%{}", 100 * slower,
