@@ -62,9 +62,9 @@ void gang(session& s) {
   durable.durable_journal = true;  // Go is on disk before anybody starts
   const scratch_folder folder;
   const reference embedded_least{"a sync, 8 threads woken", sync_and_wake_ms(folder.path(), 8, s.rounds(200))};
-  gangs_on(s, "embedded", engine(durable), 8, embedded_least, 0.5);
+  gangs_on(s, "embedded", engine(durable), 8, embedded_least, 0.3);
   const reference processes_least{"3 rounds to 8 processes", three_rounds_ms(8, s.rounds(200))};
-  gangs_on(s, "8 processes", on_processes(8, 1), 8, processes_least, 2);
+  gangs_on(s, "8 processes", on_processes(8, 1), 8, processes_least, 1.2);
 }
 
 void launch(session& s) {
