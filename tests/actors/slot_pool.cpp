@@ -179,6 +179,8 @@ TEST_CASE("a lane whose tasks do not end keeps no task of another lane from its 
   run_once(*pool, lane, 3);
   end.count_down();
   for (auto& one : ends) one->get_future().get();
+  pool->close(stuck, {}, [] {});
+  pool->close(lane, {}, [] {});
   pool.reset();
 }
 

@@ -186,6 +186,33 @@ TEST_CASE("a torn end is dropped, wherever it is torn, and writing goes on") {
   }
 }
 
+TEST_CASE(
+    "records of many blocks, written by many openings, are all there; a tear in a later block drops its sync alone") {
+  journal_folder dir;
+  write(dir, some_requests(0));
+  std::uint32_t n = 0;
+  while (n < 300) {
+    auto j = open_file_journal(dir.path);
+    REQUIRE(j);
+    for (std::uint32_t some = 0; some < 3 + n % 40; ++some) write(**j, {submitted(++n)});
+    REQUIRE((*j)->known().records() == some_requests(n));
+  }
+  CHECK(records_in(dir) == some_requests(n));
+  const auto good = std::filesystem::file_size(dir.journal());
+  CHECK(good > 5 * 4096);
+  write(dir, {submitted(n + 1), submitted(n + 2)});
+  const auto whole = std::filesystem::file_size(dir.journal());
+  for (const auto size : {whole - 1, good + 70, good + 1}) {
+    std::filesystem::resize_file(dir.journal(), size);
+    const auto found = records_in(dir);
+    CHECK(found.size() <= some_requests(n + 1).size());
+    CHECK(std::equal(found.begin(), found.begin() + n + 1, some_requests(n).begin()));
+  }
+  CHECK(records_in(dir) == some_requests(n));
+  write(dir, {submitted(n + 1)});
+  CHECK(records_in(dir) == some_requests(n + 1));
+}
+
 TEST_CASE("space that a killed writer had taken ahead is no damage, whether a write into it was torn or not") {
   journal_folder dir, left;
   std::uint64_t end = 0;

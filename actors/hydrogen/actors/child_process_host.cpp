@@ -83,7 +83,6 @@ class child_process_host final : public executor_host {
     order.boot = boot;
     order.node = options_.node;
     order.secret = home_.secret()->bytes();
-    order.slots = options_.slots;
     order.block_budget = options_.block_budget;
     order.cache_dir = options_.data_dir + "/libraries";
     order.storage_dir = options_.storage_dir;

@@ -18,7 +18,6 @@ struct executor_options {
   gang::application_ref app;
   boot_id boot;
   std::string node;
-  std::uint32_t slots = 1;
   std::uint64_t block_budget = std::uint64_t{4} << 30;  // bytes of blocks in memory
   std::string storage_dir;                              // for checkpoints, where the task names none
   duration join_timeout = 30s;                          // until all ranks of a gang have their links

@@ -29,7 +29,6 @@ class executor_host {
 
 struct host_options {
   std::string node;
-  std::uint32_t slots = 1;
   std::uint64_t block_budget = std::uint64_t{4} << 30;
   std::string storage_dir;  // for checkpoints, where the task names none
   std::string data_dir;     // cached libraries of child processes

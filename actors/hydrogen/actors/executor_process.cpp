@@ -104,7 +104,6 @@ int run_executor(int control_fd, const comm::connection_options& connections) {
   work.app = order.app;
   work.boot = order.boot;
   work.node = order.node;
-  work.slots = order.slots;
   work.block_budget = order.block_budget;
   work.storage_dir = order.storage_dir;
   work.join_timeout = order.join_timeout;

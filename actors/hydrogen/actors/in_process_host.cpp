@@ -30,7 +30,6 @@ class in_process_host final : public executor_host {
     options.app = app;
     options.boot = boot;
     options.node = options_.node;
-    options.slots = options_.slots;
     options.block_budget = options_.block_budget;
     options.storage_dir = options_.storage_dir;
     options.hang_limit = options_.hang_limit;

@@ -97,7 +97,6 @@ expected<void> local_cluster::start_in_process() {
     node_options one;
     one.name = fmt::format("n{}", n + 1);
     one.host.node = one.name;
-    one.host.slots = options_.slots;
     one.host.block_budget = options_.block_budget;
     one.host.storage_dir = options_.directory + "/storage";
     one.host.hang_limit = options_.hang_limit;

@@ -120,7 +120,7 @@ process::~process() {
     stores_.clear();
     control_ = nullptr;
   }
-  slots_.reset();  // its threads wake actors
+  slots_.stop();  // its threads wake actors
   system_.reset();
 }
 

@@ -48,7 +48,7 @@ class process {
   const std::string& endpoint() const { return endpoint_; }
   comm::rendezvous& gang_links() { return *rendezvous_; }
   /// The threads of all executors of this process.
-  slot_pool& slots() { return *slots_; }
+  slot_pool& slots() { return slots_; }
   const std::optional<comm::secret>& secret() const { return options_.secret; }
   const process_options& options() const { return options_; }
 
@@ -99,7 +99,7 @@ class process {
   caf::actor_system_config config_;
   std::unique_ptr<caf::actor_system> system_;
   std::unique_ptr<comm::rendezvous> rendezvous_;
-  std::unique_ptr<slot_pool> slots_ = std::make_unique<slot_pool>();
+  slot_pool slots_;
   std::unique_ptr<comm::reactor> reactor_;
   std::unique_ptr<comm::block_server> block_server_;
   std::unique_ptr<comm::block_client> block_client_;

@@ -211,7 +211,6 @@ int run_node(const node_config& config) {
   options.journal_dir = config.node.data_dir + "/journal";
   options.executors = host_kind::child_processes;
   options.host.node = config.node.name;
-  options.host.slots = config.agent.slots;
   options.host.block_budget = config.agent.block_budget;
   options.host.storage_dir = config.storage.dir;
   options.host.data_dir = config.node.data_dir;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <system_error>
+#include <utility>
 
 namespace hydrogen::actors {
 namespace {
@@ -26,13 +27,15 @@ class slot_pool::lane {
   std::function<void()> idle;
 };
 
-slot_pool::~slot_pool() {
+void slot_pool::stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   for (auto& w : workers_) wake(w);
-  for (auto& w : workers_) w.thread.join();
+  for (auto& w : workers_) {
+    if (w.thread.joinable()) w.thread.join();
+  }
 }
 
 slot_pool::lane_ptr slot_pool::open(std::uint32_t slots, bool holds) {
@@ -125,7 +128,7 @@ void slot_pool::call_threads(workers& woken) {
 
 /// Null: those that are there will come in time. Throws if there are none.
 slot_pool::worker* slot_pool::start_thread() {
-  if (workers_.size() >= slots_) return nullptr;  // some have done their task, and are about to come
+  if (stopping_ || workers_.size() - finishing_ >= slots_) return nullptr;  // one is about to come
   auto& one = workers_.emplace_back();
   try {
     one.thread = std::thread([this, &one] { work(one); });
@@ -213,6 +216,7 @@ void slot_pool::work(worker& self) {
   pthread_setname_np(pthread_self(), "slot");
   std::unique_lock lock(mutex_, std::defer_lock);
   workers next;
+  bool ended = false;
   for (;;) {
     while (self.task) {
       const auto from = std::move(self.from);
@@ -230,13 +234,16 @@ void slot_pool::work(worker& self) {
           slots_ -= from->slots;
         }
       }
+      if (!self.task) ++finishing_;
       const bool others_wait = !ready_.empty() || woken_at_gate() != nullptr;
       lock.unlock();
       auto& finished = *task;
       finished.finish(std::move(task), others_wait);
       if (idle) idle();
+      if (!self.task) ended = true;
     }
     lock.lock();
+    if (std::exchange(ended, false)) --finishing_;
     while (!self.task && !ready_.empty()) {
       const auto from = std::move(ready_.front());
       ready_.pop_front();

@@ -2,7 +2,7 @@
 // The slot threads of a process: they run user code, operators and collectives, so that no CAF worker ever does.
 //
 // Work comes in lanes. A lane is one lease or one gang attempt with k slots: at most k of its tasks run at a time, in
-// the order in which they came. There are as many threads as lanes have slots, so a lane never waits for a thread of
+// the order in which they came. There are threads for the slots of all lanes, so a lane never waits for a thread of
 // another one. All functions: any thread, unless they say more.
 //
 // Tasks that may run stand in one queue. Not more threads are on their way to it than there are CPUs: who comes takes a
@@ -14,11 +14,11 @@
 // over those that have not come yet.
 
 #include <hydrogen/base/abort.hpp>
+#include <hydrogen/base/cpus.hpp>
 #include <hydrogen/comm/area.hpp>
 #include <hydrogen/exec/task.hpp>
 #include <hydrogen/gang/execution.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -53,8 +53,10 @@ class slot_pool {
   using lane_ptr = std::shared_ptr<lane>;
 
   slot_pool() = default;
-  /// Every lane must have been closed and be idle. Waits for the threads.
-  ~slot_pool();
+  ~slot_pool() { stop(); }
+  /// The last call that has effect: waits for the threads, which first do what is ready. Not on one of them. Again:
+  /// does nothing.
+  void stop();
   slot_pool(const slot_pool&) = delete;
   slot_pool& operator=(const slot_pool&) = delete;
 
@@ -76,6 +78,8 @@ class slot_pool {
   std::vector<std::string> running(const lane_ptr&);
 
  private:
+  /// Under the mutex, but for the signal; of one that was taken out of `sleeping_`, and has not been sent its signal,
+  /// by who took it.
   struct worker {
     std::atomic<std::uint32_t> signal{0};  // futex
     lane_ptr from;                         // of its task
@@ -95,13 +99,15 @@ class slot_pool {
   void call_threads(workers& woken);
   worker* woken_at_gate() const;
   worker* start_thread();
+  // Without it.
   void wake_up(workers&) const;
 
-  const std::size_t cpus_ = std::max(std::thread::hardware_concurrency(), 1u);  // that this process may use
+  const std::size_t cpus_ = usable_cpus();
   std::mutex mutex_;
   std::deque<lane_ptr> ready_;  // a lane stands here once for each of its slots that may take a task
   std::size_t on_their_way_ = 0;
-  std::size_t slots_ = 0;  // of all lanes that are open
+  std::size_t finishing_ = 0;  // threads whose task has ended, and that may be running actors
+  std::size_t slots_ = 0;      // of all lanes that are open
   workers sleeping_;
   workers at_gates_;
   std::deque<worker> workers_;

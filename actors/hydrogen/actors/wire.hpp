@@ -47,7 +47,6 @@ struct assign_executor {
   boot_id boot;
   std::string node;
   comm::secret::key secret{};  // never logged
-  std::uint32_t slots = 1;
   std::uint64_t block_budget = 0;
   std::string cache_dir;
   std::string storage_dir;
@@ -57,8 +56,8 @@ struct assign_executor {
   std::string listen;  // the address of its node, any port: links of a gang tell hosts apart by it
   template <class I>
   friend auto inspect(I& f, assign_executor& x) {
-    return f(x.app, x.boot, x.node, x.secret, x.slots, x.block_budget, x.cache_dir, x.storage_dir, x.log_level,
-             x.join_timeout, x.gpus, x.listen);
+    return f(x.app, x.boot, x.node, x.secret, x.block_budget, x.cache_dir, x.storage_dir, x.log_level, x.join_timeout,
+             x.gpus, x.listen);
   }
 };
 using executor_order = std::variant<assign_executor>;

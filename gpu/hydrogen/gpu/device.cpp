@@ -1,8 +1,8 @@
+#include <hydrogen/base/cpus.hpp>
 #include <hydrogen/gpu/backend.hpp>
 #include <hydrogen/gpu/stream.hpp>
 #include <hydrogen/gpu/trimmer.hpp>
 
-#include <sched.h>
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
@@ -19,11 +19,7 @@ expected<std::vector<device_info>> find_devices() {
 }
 
 std::vector<device_info> virtual_devices(std::uint32_t count, std::uint64_t memory_each, std::uint32_t threads) {
-  if (threads == 0) {
-    cpu_set_t allowed;
-    const auto cores = ::sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
-    threads = std::max(1U, static_cast<std::uint32_t>(cores) / std::max(1U, count));
-  }
+  if (threads == 0) threads = std::max(1U, usable_cpus() / std::max(1U, count));
   std::vector<device_info> all;
   for (std::uint32_t i = 0; i < count; ++i) {
     all.push_back({backend_kind::host, fmt::format("virtual-{}", i), "host", i, memory_each, 0, threads});

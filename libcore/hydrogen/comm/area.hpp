@@ -149,7 +149,7 @@ class area {
   bool expect_sleeper();
   void move_sleeper(std::atomic<std::uint32_t>& from, std::uint32_t value);
   void sleeper_woke();
-  /// Whoever sleeps there has been woken, or is about to be. Any thread.
+  /// Who slept there when this became true has been woken, or is about to be. Stays true. Any thread.
   bool has_news() const;
   /// Opens the gate, for the ranks of all processes; they pass when all have come. Again: does nothing.
   void open();

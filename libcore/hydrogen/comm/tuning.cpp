@@ -1,9 +1,9 @@
+#include <hydrogen/base/cpus.hpp>
 #include <hydrogen/base/hash.hpp>
 #include <hydrogen/comm/tuning.hpp>
 
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_UNRELEASED_FEATURES 0
-#include <sched.h>
 #include <spdlog/fmt/fmt.h>
 #include <spdlog/spdlog.h>
 #include <sys/utsname.h>
@@ -44,8 +44,7 @@ std::string processor() {
 }  // namespace
 
 std::string machine_in_words() {
-  cpu_set_t set;
-  const int cpus = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  const auto cpus = usable_cpus();
   utsname system{};
   ::uname(&system);
   return fmt::format("{}, {} CPU{}, {} {}", processor(), cpus, cpus == 1 ? "" : "s", system.sysname, system.release);

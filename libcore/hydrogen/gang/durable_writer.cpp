@@ -10,12 +10,16 @@
 namespace hydrogen::gang {
 namespace {
 
+/// Bytes that are kept for the next write.
+constexpr std::size_t most_kept = 1 << 20;
+
 /// How much was written; less than all where that failed, and errno says why.
 std::size_t write_at(int fd, std::uint64_t at, byte_view bytes) {
   std::size_t done = 0;
   while (done < bytes.size()) {
     const auto n = ::pwrite(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(at + done));
     if (n < 0 && errno == EINTR) continue;
+    if (n == 0) errno = EIO;
     if (n <= 0) break;
     done += static_cast<std::size_t>(n);
   }
@@ -27,13 +31,14 @@ std::size_t write_at(int fd, std::uint64_t at, byte_view bytes) {
 expected<durable_writer> durable_writer::open(const std::string& path) {
   durable_writer w;
   w.path_ = path;
-  w.plain_.reset(::open(path.c_str(), O_RDWR | O_DSYNC | O_CLOEXEC));
+  w.plain_.reset(::open(path.c_str(), O_WRONLY | O_DSYNC | O_CLOEXEC));
   if (!w.plain_) return fail_errno("open", path);
-  w.direct_.reset(::open(path.c_str(), O_RDWR | O_DSYNC | O_DIRECT | O_CLOEXEC));
+  w.direct_.reset(::open(path.c_str(), O_WRONLY | O_DSYNC | O_DIRECT | O_CLOEXEC));
   return w;
 }
 
 expected<void> durable_writer::write(std::uint64_t begin, byte_view bytes, std::uint64_t zeros) {
+  invariant(begin % block == 0, "a write that does not begin with a block");
   // It may fail for what it writes beside the bytes, at a limit, or where blocks are larger.
   if (direct_ && write_blocks(begin, bytes, zeros)) return {};
   if (write_at(plain_.get(), begin, bytes) < bytes.size()) return fail_errno("write", path_);
@@ -46,7 +51,9 @@ bool durable_writer::write_blocks(std::uint64_t begin, byte_view bytes, std::uin
   const auto all = std::as_writable_bytes(std::span(blocks_));
   std::memcpy(all.data(), bytes.data(), bytes.size());
   std::fill(all.begin() + static_cast<std::ptrdiff_t>(bytes.size()), all.end(), std::byte{});
-  return write_at(direct_.get(), begin, all) >= bytes.size();
+  const bool written = write_at(direct_.get(), begin, all) >= bytes.size();
+  if (all.size() > most_kept) blocks_ = {};
+  return written;
 }
 
 }  // namespace hydrogen::gang

@@ -121,7 +121,8 @@ class file_journal final : public journal {
   }
 
   ~file_journal() override {
-    if (allocated_ > size_ && ::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0) return;  // zeros do no harm
+    if (!has_zeros_ && allocated_ <= size_) return;
+    if (::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0) return;  // zeros do no harm
   }
 
   const digest& known() const override { return known_; }
@@ -139,12 +140,13 @@ class file_journal final : public journal {
     const auto end = end_begin() + end_.size();
     if (end == size_ && !was_short) return appended_;
     broken_ = true;
+    has_zeros_ = true;
     take_space(end);
     if (end != size_) {
       if (auto ok = writer_.write(end_begin(), end_, zeros_behind(end)); !ok) return tl::make_unexpected(ok.error());
       end_.erase(end_.begin(), end_.begin() + static_cast<std::ptrdiff_t>(end / block * block - end_begin()));
+      if (end_.capacity() > ahead) end_.shrink_to_fit();
       size_ = end;
-      allocated_ = std::max(allocated_, (end + block - 1) / block * block);
     }
     const auto grown = size_ - compacted_;
     const bool is_short = shortage_.code != errc::none;
@@ -297,9 +299,10 @@ class file_journal final : public journal {
   durable_writer writer_;
   byte_buffer end_;              // the file from `end_begin` on, with what is not durable yet
   std::uint64_t size_ = 0;       // durable bytes
-  std::uint64_t allocated_ = 0;  // of the file; 0: no more than its size
+  std::uint64_t allocated_ = 0;  // of the file, ahead; 0: none
   std::uint64_t zeroed_ = 0;     // bytes that have been written, if only with zeros
   std::uint64_t compacted_ = 0;  // size when it was last written anew, or would have been
+  bool has_zeros_ = false;       // perhaps, behind the records
   bool takes_space_ = true;      // false: this file system cannot
   error shortage_{errc::none, {}, {}, {}};
   std::uint64_t appended_ = 0;
