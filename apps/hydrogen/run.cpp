@@ -1,6 +1,7 @@
 // hydrogen run, hydrogen submit: drive an application.
 
 #include <hydrogen/actors/runtime.hpp>
+#include <hydrogen/base/cpus.hpp>
 #include <hydrogen/base/node_config.hpp>
 
 #include "cli.hpp"
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <thread>
 
 namespace hydrogen::program {
 namespace {
@@ -51,7 +51,7 @@ int run(arguments args) {
                     "hydrogen run [OPTIONS] NAME|PATH.so [-- ARGS...]");
   std::string name;
   actors::driver_options driver;
-  std::uint32_t slots = std::max(4U, std::thread::hardware_concurrency());
+  std::uint32_t slots = std::max(4U, usable_cpus());
   std::uint32_t nodes = 0, virtual_gpus = 0;
   int hang_seconds = 5;
   describe_driver(line, name, driver);

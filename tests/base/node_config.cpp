@@ -1,3 +1,4 @@
+#include <hydrogen/base/cpus.hpp>
 #include <hydrogen/base/node_config.hpp>
 
 #include <doctest/doctest.h>
@@ -7,7 +8,6 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
-#include <thread>
 
 using namespace hydrogen;
 
@@ -63,7 +63,7 @@ TEST_CASE("an empty file is an all-in-one node with the documented defaults") {
   CHECK(c.coordinator.listen == "127.0.0.1:7410");
   CHECK(c.coordinator.address == c.coordinator.listen);
   CHECK(c.coordinator.expected_nodes == 1);
-  CHECK(c.agent.slots == std::max(1U, std::thread::hardware_concurrency()));
+  CHECK(c.agent.slots == usable_cpus());
   CHECK(c.agent.block_budget == std::uint64_t{4} << 30);
   CHECK(c.agent.has.memory == physical_memory());
   CHECK(c.agent.has.devices.empty());

@@ -1,5 +1,6 @@
 // hydrogen-sim: gang admission in simulated clusters where everything goes wrong.
 
+#include <hydrogen/base/cpus.hpp>
 #include <hydrogen/base/nearest.hpp>
 
 #include "search.hpp"
@@ -11,7 +12,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <thread>
 
 namespace {
 
@@ -21,7 +21,7 @@ using namespace hydrogen::gang::testing;
 struct settings {
   range seeds{1, 1000};
   simulation_options cluster;
-  std::uint32_t threads = std::max(1u, std::thread::hardware_concurrency());
+  std::uint32_t threads = usable_cpus();
   std::uint32_t tries = 300;
   std::string trace;
   bool shrink = false;

@@ -1,4 +1,5 @@
 #include <hydrogen/base/config_values.hpp>
+#include <hydrogen/base/cpus.hpp>
 #include <hydrogen/base/nearest.hpp>
 #include <hydrogen/base/node_config.hpp>
 #include <hydrogen/base/units.hpp>
@@ -12,7 +13,6 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
-#include <thread>
 
 namespace hydrogen {
 namespace {
@@ -200,7 +200,7 @@ class reader {
       config.coordinator.address = config.coordinator.listen;
     }
     if (!document["agent"]["memory"]) config.agent.has.memory = physical_memory();
-    if (config.agent.slots == 0) config.agent.slots = std::max(1U, std::thread::hardware_concurrency());
+    if (config.agent.slots == 0) config.agent.slots = usable_cpus();
     if (config.cluster.heartbeat_timeout < 2 * config.cluster.heartbeat_interval) {
       const auto* node = document["cluster"]["heartbeat_timeout"].node();
       if (node == nullptr) node = document["cluster"]["heartbeat_interval"].node();
