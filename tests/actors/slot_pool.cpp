@@ -184,7 +184,37 @@ TEST_CASE("a lane whose tasks do not end keeps no task of another lane from its 
   pool.reset();
 }
 
-TEST_CASE("gangs of all widths, pushed, held, released and taken out by many threads at a time, run or are dropped") {
+TEST_CASE("a task does not wait for a thread that does something else after its own task, when its lane is closed") {
+  auto pool = std::make_unique<slot_pool>();
+  std::latch ended(1), go_on(1);
+  /// Its thread stays in `finish`, as one that runs actors.
+  struct lingering final : slot_task {
+    lingering(std::latch& ended, std::latch& go_on) : slot_task({}), ended(ended), go_on(go_on) {}
+    void run() override {}
+    void finish(std::shared_ptr<slot_task>, bool) override {
+      ended.count_down();
+      go_on.wait();
+    }
+    std::latch &ended, &go_on;
+  };
+  const auto first = pool->open(1);
+  slot_task_ptr task = std::make_shared<lingering>(ended, go_on);
+  pool->push(first, {&task, 1});
+  ended.wait();
+  bool idle = false;
+  pool->close(first, {}, [&] { idle = true; });
+  CHECK(idle);
+  const auto second = pool->open(1);
+  auto ran_on = std::make_shared<std::promise<pid_t>>();
+  slot_task_ptr next = std::make_shared<rank>(nullptr, nullptr, ran_on);
+  pool->push(second, {&next, 1});
+  CHECK(ran_on->get_future().wait_for(20s) == std::future_status::ready);
+  go_on.count_down();
+  pool->close(second, {}, [] {});
+  pool.reset();
+}
+
+TEST_CASE("gangs of all widths, pushed, held, released and closed by many threads at a time, run or are dropped") {
   auto pool = std::make_unique<slot_pool>();
   std::atomic<int> finished{0};
   std::vector<std::thread> pushers;

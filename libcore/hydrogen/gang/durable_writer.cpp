@@ -13,7 +13,8 @@ namespace {
 /// Bytes that are kept for the next write.
 constexpr std::size_t most_kept = 1 << 20;
 
-/// How much was written; less than all where that failed, and errno says why.
+}  // namespace
+
 std::size_t write_at(int fd, std::uint64_t at, byte_view bytes) {
   std::size_t done = 0;
   while (done < bytes.size()) {
@@ -25,8 +26,6 @@ std::size_t write_at(int fd, std::uint64_t at, byte_view bytes) {
   }
   return done;
 }
-
-}  // namespace
 
 expected<durable_writer> durable_writer::open(const std::string& path) {
   durable_writer w;

@@ -15,6 +15,10 @@
 
 namespace hydrogen::gang {
 
+/// At this offset of a file, not durable yet. How much was written; less than all where that failed, and errno says
+/// why.
+std::size_t write_at(int fd, std::uint64_t at, byte_view);
+
 class durable_writer {
  public:
   /// What blocks of file systems and sectors of disks divide.

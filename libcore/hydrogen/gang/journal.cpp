@@ -70,13 +70,7 @@ expected<byte_buffer> read_whole(int fd, const std::string& path) {
 }
 
 expected<void> write_all(int fd, std::uint64_t at, byte_view bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const auto n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno("write", path);
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-    at += static_cast<std::uint64_t>(n);
-  }
+  if (write_at(fd, at, bytes) < bytes.size()) return fail_errno("write", path);
   return {};
 }
 
